@@ -1,0 +1,137 @@
+"""Your own operation in three lines: a name, a value rule and the local derivatives."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from microgradlike.ieee import ieee
+from microgradlike.ops import Operation
+from microgradlike.value import Value, apply
+
+
+def operation(
+    name: str,
+    value: Callable[..., Any],
+    local_grads: Callable[..., Any],
+    *,
+    symbol: str | None = None,
+) -> Callable[..., Value]:
+    """A function that records a new operation y = value(xp, *inputs), with its local derivatives.
+
+    `value(xp, *inputs)` computes y. `local_grads(xp, y, *inputs)` computes ∂y/∂input, one number
+    for one input, else a tuple with one for each. Take functions from `xp` (`xp.exp`, `xp.where`,
+    `xp.divide`, `xp.power`): the rules then run on floats, on arrays and on Values alike, and
+    follow IEEE arithmetic.
+
+        cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
+        y = cube(Value(2.0))
+
+    A call raises TypeError for a wrong number of inputs, and ValueError where a rule fails or
+    does not return one real number for each derivative. `check_gradients` finds a wrong rule.
+    """
+    operands = list(inspect.signature(value).parameters.values())[1:]
+    n_ary = any(p.kind is p.VAR_POSITIONAL for p in operands)
+    operand_names = tuple(p.name for p in operands)
+
+    def checked_value(xp: Any, *inputs: Any) -> Any:
+        if xp is not ieee:
+            return value(xp, *inputs)
+        try:
+            y = value(xp, *inputs)
+        except (ArithmeticError, ValueError) as error:
+            raise ValueError(_failed(name, "value rule", inputs, error)) from error
+        return _real(y, name, "value rule", inputs)
+
+    def checked_local_grads(xp: Any, y: Any, *inputs: Any) -> tuple[Any, ...]:
+        try:
+            grads = local_grads(xp, y, *inputs)
+        except (ArithmeticError, ValueError) as error:
+            raise ValueError(_failed(name, "local_grads rule", inputs, error)) from error
+        grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
+        if len(grads) != len(inputs):
+            raise ValueError(
+                f"operation {name!r}: local_grads returned {len(grads)} derivatives for {len(inputs)} inputs; "
+                "return a tuple with one for each input"
+            )
+        return tuple(_real(g, name, "local_grads rule", inputs) for g in grads) if xp is ieee else grads
+
+    def numbered(n: int) -> tuple[str, ...]:
+        return tuple(f"{operand_names[0]}{i}" for i in range(1, n + 1))
+
+    op = Operation(
+        name,
+        symbol or name,
+        numbered if n_ary else operand_names,
+        f"{name}({', '.join(operand_names)})",
+        checked_value,
+        lambda n: _formulas(local_grads, numbered(n) if n_ary else operand_names),
+        checked_local_grads,
+    )
+
+    def record(*inputs: Any) -> Value:
+        if not inputs or (len(inputs) != len(operands) and not n_ary):
+            raise TypeError(f"operation {name!r} takes {len(operands)} inputs, got {len(inputs)}")
+        return apply(op, *inputs)
+
+    record.__name__ = record.__qualname__ = name
+    record.__doc__ = f"The operation {name}({', '.join(operand_names)}) on Values."
+    return record
+
+
+def _real(y: Any, name: str, rule: str, inputs: tuple[Any, ...]) -> float:
+    if isinstance(y, complex) or not hasattr(y, "__float__"):
+        raise ValueError(f"operation {name!r}: its {rule} returned {y!r:.60} for {inputs}, expected a real number")
+    return float(y)
+
+
+def _failed(name: str, rule: str, inputs: tuple[Any, ...], error: Exception) -> str:
+    return (
+        f"operation {name!r}: its {rule} raised {type(error).__name__} ({error}) for inputs {inputs}; "
+        "xp.divide, xp.power, xp.exp and xp.log follow IEEE arithmetic and give inf or nan instead"
+    )
+
+
+# ── The text of a rule, read off by running it on symbols ──────────────────────────────────────
+
+
+class _Symbol:
+    """Stands for a number in a rule, and writes down what the rule does with it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __bool__(self) -> bool:
+        raise ValueError("a rule with a Python `if` has no formula: use xp.where")
+
+
+def _write(template: str) -> Callable[..., _Symbol]:
+    return lambda *args: _Symbol(template.format(*(a.text if isinstance(a, _Symbol) else repr(a) for a in args)))
+
+
+for _name, _template in {
+    "add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "truediv": "({} / {})", "pow": "({} ** {})",
+    "lt": "({} < {})", "le": "({} <= {})", "gt": "({} > {})", "ge": "({} >= {})", "eq": "({} == {})",
+    "and": "({} and {})", "or": "({} or {})", "neg": "(-{})", "pos": "{}", "abs": "abs({})",
+}.items():  # fmt: skip
+    setattr(_Symbol, f"__{_name}__", _write(_template))
+    if _name in ("add", "sub", "mul", "truediv", "pow"):
+        setattr(_Symbol, f"__r{_name}__", _write(_template.format("{1}", "{0}")))
+
+_symbols = SimpleNamespace(**{name: _write(f"{name}({{}})") for name in vars(ieee)})
+_symbols.divide, _symbols.power = _write("({} / {})"), _write("({} ** {})")
+_symbols.maximum, _symbols.minimum = _write("max({}, {})"), _write("min({}, {})")
+_symbols.where = _write("({1} if {0} else {2})")
+
+
+def _formulas(local_grads: Callable[..., Any], operands: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        grads = local_grads(_symbols, _Symbol("y"), *map(_Symbol, operands))
+    except Exception:  # whatever a user's rule does with a symbol: then it is only named
+        return tuple(f"d{x}" for x in operands)
+    grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
+    texts = [g.text if isinstance(g, _Symbol) else repr(g) for g in grads]
+    return tuple(ast.unparse(ast.parse(text, mode="eval")) for text in texts)

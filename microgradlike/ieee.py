@@ -1,0 +1,87 @@
+"""Numbers: what counts as one, and the arithmetic of IEEE 754 where Python's own differs.
+
+Python raises an error for 1/0, exp(1000) and log(0), and answers (-8)**0.5 with a complex number.
+NumPy and PyTorch follow IEEE 754: inf, -inf and nan. So do we.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from math import inf, nan
+from numbers import Real
+from types import SimpleNamespace
+
+
+def to_float(x: object) -> float:
+    """x as a Python float: an int, a float or a NumPy real scalar of any precision.
+
+    Raises TypeError for everything else, and says what to do instead.
+    """
+    if isinstance(x, Real) and not isinstance(x, bool):
+        try:
+            return float(x)
+        except OverflowError:  # an int beyond the largest float
+            return inf if x > 0 else -inf  # type: ignore[operator]
+    kind = type(x).__name__
+    advice = _ADVICE.get(kind) or ("use single numbers: x.item(), or a list of Values" if hasattr(x, "shape") else "")
+    raise TypeError(
+        f"expected a real number (int, float or NumPy scalar), got {kind}: {x!r:.60}" + (advice and f"; {advice}")
+    )
+
+
+_ADVICE = {
+    "bool": "write 1.0 or 0.0",
+    "complex": "derivatives here are of real functions: use x.real, x.imag or abs(x)",
+    "str": "convert it first: float(x)",
+    "NoneType": "did a function forget its return?",
+    "Decimal": "convert it first, and accept the rounding: float(x)",
+    "Value": "it is one already: use it as it is, or x.data for its number",
+    "list": "use one Value for each number: [Value(x) for x in numbers]",
+    "tuple": "use one Value for each number: [Value(x) for x in numbers]",
+}
+
+
+def _divide(a: float, b: float) -> float:
+    try:
+        return a / b
+    except ZeroDivisionError:
+        return a * math.copysign(inf, b)  # 0/0 and nan/0 come out as nan
+
+
+def _power(a: float, b: float) -> float:
+    try:
+        return math.pow(a, b)
+    except OverflowError:
+        return -inf if a < 0 and b % 2 == 1 else inf
+    except ValueError:  # a fractional power of a negative number, or a pole at zero
+        return nan if a else math.copysign(inf, a) if b % 2 == 1 else inf
+
+
+def _or_inf(function: Callable[[float], float]) -> Callable[[float], float]:
+    def exponential(x: float) -> float:
+        try:
+            return function(x)
+        except OverflowError:
+            return inf
+
+    return exponential
+
+
+ieee = SimpleNamespace(
+    divide=_divide,
+    power=_power,
+    exp=_or_inf(math.exp),
+    expm1=_or_inf(math.expm1),
+    log=lambda x: math.log(x) if x > 0 else -inf if x == 0 else nan,
+    log1p=lambda x: math.log1p(x) if x > -1 else -inf if x == -1 else nan,
+    sqrt=lambda x: math.sqrt(x) if x >= 0 else nan,
+    sin=lambda x: math.sin(x) if math.isfinite(x) else nan,
+    cos=lambda x: math.cos(x) if math.isfinite(x) else nan,
+    tanh=math.tanh,
+    abs=abs,
+    where=lambda condition, a, b: a if condition else b,
+    maximum=lambda a, b: a if a > b or a != a else b,  # nan wins, as in NumPy
+    minimum=lambda a, b: a if a < b or a != a else b,
+)
+"""The namespace of Python floats. Its names are those that a rule may use of `xp`."""

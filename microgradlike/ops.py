@@ -1,0 +1,242 @@
+"""The table of primitive operations: one row each, one rule for every kind of number.
+
+A row states what an operation computes and its local derivatives, and nothing else. The chain
+rule that joins them stands in one other place, `Value.backward`.
+
+A rule takes the numeric namespace as its first argument (`xp`, the custom of the array API), so
+the same rule runs on Python floats (`ieee`, below), on NumPy or JAX arrays (`namespace(numpy)`)
+and, for local derivatives, on `Value`s themselves, which gives derivatives of derivatives.
+Beside each rule stands its formula as text. A test evaluates the text against the rule with
+50 digits, so that an explanation cannot lie.
+
+Where a function has a kink, the local derivative is PyTorch's: 0 for relu and abs at 0, the slope
+for leaky_relu, equal shares for the operands that tie in a maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from types import SimpleNamespace
+from typing import Any
+
+from microgradlike.ieee import ieee
+
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Operation:
+    """A row of the table: y = value(xp, *inputs), with the local derivatives ∂y/∂input.
+
+    `text` and `formulas` are Python expressions in the operands' names, the result `y` and the
+    parameters; for n-ary operations `operands` and `formulas` are functions of n.
+    """
+
+    name: str
+    symbol: str
+    operands: tuple[str, ...] | Callable[[int], tuple[str, ...]]
+    text: str
+    value: Callable[..., Any]
+    formulas: tuple[str, ...] | Callable[[int], tuple[str, ...]]
+    local_grads: Callable[..., tuple[Any, ...]]
+    parameters: dict[str, float] = field(default_factory=dict)
+
+    def operand_names(self, n: int) -> tuple[str, ...]:
+        """What `text` and `formulas` call the n operands."""
+        return self.operands(n) if callable(self.operands) else self.operands
+
+    def local_grad_formulas(self, n: int) -> tuple[str, ...]:
+        """The text of the n local derivatives, parallel to the inputs."""
+        return self.formulas(n) if callable(self.formulas) else self.formulas
+
+    def __repr__(self) -> str:
+        settings = "".join(f", {name}={value:g}" for name, value in self.parameters.items())
+        return f"<operation {self.name}{settings}>"
+
+
+def namespace(library: Any) -> SimpleNamespace:
+    """The names of `ieee`, from an array library: `namespace(numpy)`, `namespace(jax.numpy)`."""
+    xp = SimpleNamespace(**{name: getattr(library, name) for name in FUNCTIONS})
+    xp.sigmoid = partial(SIGMOID.value, xp)
+    return xp
+
+
+# fmt: off
+CONSTANT = Operation("constant", "", (), "c", lambda xp: None, (), lambda xp, y: ())
+
+# ── One operand ────────────────────────────────────────────────────────────────────────────────
+
+ONE = ("x",)
+
+NEG = Operation("neg", "−", ONE,
+    "-x",                   lambda xp, x: -x,
+    ("-1",),                lambda xp, y, x: (-1.0,))
+ABS = Operation("abs", "abs", ONE,
+    "abs(x)",               lambda xp, x: abs(x),
+    ("1 if x > 0 else -1 if x < 0 else 0",),
+                            lambda xp, y, x: (xp.where(x > 0, 1.0, xp.where(x < 0, -1.0, 0.0)),))
+EXP = Operation("exp", "exp", ONE,
+    "exp(x)",               lambda xp, x: xp.exp(x),
+    ("exp(x)",),            lambda xp, y, x: (y,))
+LOG = Operation("log", "log", ONE,
+    "log(x)",               lambda xp, x: xp.log(x),
+    ("1 / x",),             lambda xp, y, x: (xp.divide(1.0, x),))
+SQRT = Operation("sqrt", "√", ONE,
+    "sqrt(x)",              lambda xp, x: xp.sqrt(x),
+    ("1 / (2 * sqrt(x))",), lambda xp, y, x: (xp.divide(0.5, y),))
+SIN = Operation("sin", "sin", ONE,
+    "sin(x)",               lambda xp, x: xp.sin(x),
+    ("cos(x)",),            lambda xp, y, x: (xp.cos(x),))
+COS = Operation("cos", "cos", ONE,
+    "cos(x)",               lambda xp, x: xp.cos(x),
+    ("-sin(x)",),           lambda xp, y, x: (-xp.sin(x),))
+
+
+# ── Activation functions. σ(−x) stands for 1 − σ(x), which would lose every digit at x = 40 ──────
+
+def _sigmoid(xp: Any, x: Any) -> Any:
+    e = xp.exp(-abs(x))  # never overflows
+    return xp.divide(xp.where(x >= 0, 1.0, e), 1.0 + e)
+
+SIGMOID = Operation("sigmoid", "σ", ONE,
+    "1 / (1 + exp(-x))",    _sigmoid,
+    ("sigmoid(x) * (1 - sigmoid(x))",),
+                            lambda xp, y, x: (y * xp.sigmoid(-x),))
+TANH = Operation("tanh", "tanh", ONE,
+    "tanh(x)",              lambda xp, x: xp.tanh(x),
+    ("1 - tanh(x)**2",),    lambda xp, y, x: (4.0 * xp.sigmoid(2.0 * x) * xp.sigmoid(-2.0 * x),))
+SOFTPLUS = Operation("softplus", "softplus", ONE,
+    "log(1 + exp(x))",      lambda xp, x: xp.maximum(x, 0.0) + xp.log1p(xp.exp(-abs(x))),
+    ("sigmoid(x)",),        lambda xp, y, x: (xp.sigmoid(x),))
+RELU = Operation("relu", "ReLU", ONE,
+    "max(0, x)",            lambda xp, x: xp.where(x <= 0, 0.0, x),
+    ("1 if x > 0 else 0",), lambda xp, y, x: (xp.where(x <= 0, 0.0, 1.0),))
+
+@cache
+def leaky_relu(slope: float) -> Operation:
+    """The row of max(slope·x, x), for a slope up to 1."""
+    return Operation("leaky_relu", "leaky ReLU", ONE,
+        "x if x > 0 else slope * x",        lambda xp, x: xp.where(x > 0, x, slope * x),
+        ("1 if x > 0 else slope",),         lambda xp, y, x: (xp.where(x > 0, 1.0, slope),),
+        {"slope": slope})
+
+@cache
+def elu(alpha: float) -> Operation:
+    """The row of x for x > 0, else α(eˣ − 1)."""
+    return Operation("elu", "ELU", ONE,
+        "x if x > 0 else alpha * (exp(x) - 1)",
+                                            lambda xp, x: xp.where(x > 0, x, alpha * xp.expm1(x)),
+        ("1 if x > 0 else alpha * exp(x)",),
+                                            lambda xp, y, x: (xp.where(x > 0, 1.0, alpha * xp.exp(x)),),
+        {"alpha": alpha})
+
+
+# ── Two operands ───────────────────────────────────────────────────────────────────────────────
+
+TWO = ("a", "b")
+
+ADD = Operation("add", "+", TWO,
+    "a + b",                lambda xp, a, b: a + b,
+    ("1", "1"),             lambda xp, y, a, b: (1.0, 1.0))
+SUB = Operation("sub", "−", TWO,
+    "a - b",                lambda xp, a, b: a - b,
+    ("1", "-1"),            lambda xp, y, a, b: (1.0, -1.0))
+MUL = Operation("mul", "×", TWO,
+    "a * b",                lambda xp, a, b: a * b,
+    ("b", "a"),             lambda xp, y, a, b: (b, a))
+DIV = Operation("div", "÷", TWO,
+    "a / b",                lambda xp, a, b: xp.divide(a, b),
+    ("1 / b", "-a / b**2"), lambda xp, y, a, b: (xp.divide(1.0, b), -xp.divide(y, b)))
+POW = Operation("pow", "^", TWO,
+    "a**b",                 lambda xp, a, b: xp.power(a, b),
+    ("b * a**(b - 1)", "a**b * log(a)"),
+                            lambda xp, y, a, b: (xp.where(b == 0, 0.0, b * xp.power(a, b - 1.0)),
+                                                 xp.where((a == 0) & (b >= 0), 0.0, y * xp.log(a))))
+MAXIMUM = Operation("maximum", "max", TWO,
+    "max(a, b)",            lambda xp, a, b: xp.maximum(a, b),
+    ("1 if a > b else 1 / 2 if a == b else 0", "1 if b > a else 1 / 2 if a == b else 0"),
+                            lambda xp, y, a, b: (_wins(xp, a, b), _wins(xp, b, a)))
+MINIMUM = Operation("minimum", "min", TWO,
+    "min(a, b)",            lambda xp, a, b: xp.minimum(a, b),
+    ("1 if a < b else 1 / 2 if a == b else 0", "1 if b < a else 1 / 2 if a == b else 0"),
+                            lambda xp, y, a, b: (_wins(xp, b, a), _wins(xp, a, b)))
+
+def _wins(xp: Any, a: Any, b: Any) -> Any:
+    """1 where a > b, ½ where they tie, 0 where a < b; and 1 beside a nan, so that nan spreads."""
+    return xp.where(a < b, 0.0, xp.where(a == b, 0.5, 1.0))
+
+
+# ── Any number of operands: y = x₁ + … + xₙ,  w·x,  w·x + b,  max xᵢ,  log Σ exp xᵢ ──────────────
+
+def _numbered(letter: str) -> Callable[[int], tuple[str, ...]]:
+    return lambda n: tuple(f"{letter}{i}" for i in range(1, n + 1))
+
+SUM = Operation("sum", "Σ", _numbered("x"),
+    "sum(x)",               lambda xp, *x: _sum(x),
+    lambda n: ("1",) * n,   lambda xp, y, *x: (1.0,) * len(x))
+DOT = Operation("dot", "·", lambda n: _numbered("w")(n // 2) + _numbered("x")(n // 2),
+    "dot(w, x)",            lambda xp, *wx: _multiply_add(0.0, wx),
+    lambda n: _numbered("x")(n // 2) + _numbered("w")(n // 2),
+                            lambda xp, y, *wx: wx[len(wx) // 2:] + wx[:len(wx) // 2])
+AFFINE = Operation("affine", "w·x + b", lambda n: (*DOT.operand_names(n - 1), "b"),
+    "dot(w, x) + b",        lambda xp, *wxb: _multiply_add(wxb[-1], wxb),
+    lambda n: (*DOT.local_grad_formulas(n - 1), "1"),
+                            lambda xp, y, *wxb: wxb[len(wxb) // 2:-1] + wxb[:len(wxb) // 2] + (1.0,))
+MAX = Operation("max", "max", _numbered("x"),
+    "max(x)",               lambda xp, *x: _max(xp, x),
+    lambda n: tuple(f"1 / ties if x{i} == y else 0" for i in range(1, n + 1)),
+                            lambda xp, y, *x: _shares(xp, y, x))
+LOGSUMEXP = Operation("logsumexp", "logsumexp", _numbered("x"),
+    "log(sum(exp(x)))",     lambda xp, *x: _logsumexp(xp, x),
+    lambda n: tuple(f"exp(x{i} - y)" for i in range(1, n + 1)),
+                            lambda xp, y, *x: _softmax(xp, y, x))
+# fmt: on
+
+
+def _sum(terms: Any) -> Any:
+    total = 0.0
+    for term in terms:  # left to right: the built-in sum rounds otherwise from Python 3.12 on
+        total = total + term
+    return total
+
+
+def _multiply_add(total: Any, wx: tuple[Any, ...]) -> Any:
+    n = len(wx) // 2
+    for w, x in zip(wx[:n], wx[n:], strict=False):  # a bias stands last, without a partner
+        total = total + w * x
+    return total
+
+
+def _max(xp: Any, x: tuple[Any, ...]) -> Any:
+    top = x[0]
+    for other in x[1:]:
+        top = xp.maximum(top, other)
+    return top
+
+
+def _shares(xp: Any, y: Any, x: tuple[Any, ...]) -> tuple[Any, ...]:
+    """∂max/∂xᵢ: 1, shared equally where several operands tie."""
+    at_top = [xp.where(each == y, 1.0, 0.0) for each in x]
+    ties = _sum(at_top)
+    return tuple(xp.divide(share, ties) for share in at_top)
+
+
+def _logsumexp(xp: Any, x: tuple[Any, ...]) -> Any:
+    """max xᵢ + log1p(Σ exp(xᵢ − max xᵢ) − 1), in one pass: exact also where one xᵢ dwarfs the rest."""
+    top, rest = x[0], 0.0
+    for other in x[1:]:
+        e = xp.where(other == top, 1.0, xp.exp(-abs(other - top)))  # equal infinities: 1
+        rest = xp.where(other > top, (1.0 + rest) * e, rest + e)
+        top = xp.maximum(top, other)
+    return top + xp.log1p(rest)
+
+
+def _softmax(xp: Any, y: Any, x: tuple[Any, ...]) -> tuple[Any, ...]:
+    """∂logsumexp/∂xᵢ = exp(xᵢ − y), normalised: dividing by the sum removes the rounding of y."""
+    e = [xp.exp(each - y) for each in x]
+    total = _sum(e)
+    return tuple(xp.divide(each, total) for each in e)
+
+
+FUNCTIONS = tuple(vars(ieee))
+ieee.sigmoid = partial(_sigmoid, ieee)
