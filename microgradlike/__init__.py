@@ -1,4 +1,7 @@
-"""A scalar autodiff engine you can read in ten minutes: see `value.py` first, then `ops.py`."""
+"""A scalar autodiff engine you can read in ten minutes: `value.py` first, then `ops.py`."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from microgradlike.custom import operation
 from microgradlike.functions import (
@@ -15,12 +18,23 @@ from microgradlike.functions import (
 from microgradlike.graph import gradient, jvp
 from microgradlike.value import Value, constant, topological_order
 
+if TYPE_CHECKING:
+    from microgradlike.agreement import agreement
+    from microgradlike.check import check_gradients, finite_differences
+    from microgradlike.explain import explain
+    from microgradlike.view.dot import draw
+
 __version__ = "0.1.0"
 __all__ = [
     "Value",
     "affine",
+    "agreement",
+    "check_gradients",
     "constant",
     "dot",
+    "draw",
+    "explain",
+    "finite_differences",
     "gradient",
     "jvp",
     "log_softmax",
@@ -33,3 +47,21 @@ __all__ = [
     "sum",
     "topological_order",
 ]
+
+_loaded_when_used = {
+    "agreement": "microgradlike.agreement",
+    "check_gradients": "microgradlike.check",
+    "draw": "microgradlike.view.dot",
+    "explain": "microgradlike.explain",
+    "finite_differences": "microgradlike.check",
+    "nn": "microgradlike.nn",
+    "testing": "microgradlike.testing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is not needed for the engine itself (NumPy, Graphviz, …) only when it is used."""
+    if name not in _loaded_when_used:
+        raise AttributeError(f"module 'microgradlike' has no attribute {name!r}")
+    module = import_module(_loaded_when_used[name])
+    return module if name in ("nn", "testing") else getattr(module, name)

@@ -187,10 +187,12 @@ def apply(op: Operation, *inputs: Any) -> Value:
         return _unary(op, _as_value(inputs[0]))
     if len(inputs) == 2:
         return _binary(op, *inputs)
-    operands = tuple([x if type(x) is Value else _as_value(x) for x in inputs])
-    data = [x._data for x in operands]
+    try:
+        data = [x._data for x in inputs]
+    except AttributeError:
+        return apply(op, *map(_as_value, inputs))
     y = op.value(ieee, *data)
-    return _record(op, y, operands, None, op.local_grads(ieee, y, *data), None)
+    return _record(op, y, inputs, None, op.local_grads(ieee, y, *data), None)
 
 
 def _unary(op: Operation, a: Value) -> Value:
