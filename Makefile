@@ -1,0 +1,37 @@
+# Each target does its own set-up: once, and again when what is to be installed has changed.
+PYTHON ?= python3
+PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint benchmarks clean
+
+demo: .venv/installed            ## the main job, on handwritten digits
+	.venv/bin/microgradlike demo
+
+test: .venv/installed-dev        ## all tests
+	.venv/bin/python -m pytest
+
+lint: .venv/installed-dev        ## style, types, and who may import whom
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+benchmarks: .venv/installed-dev  ## the published measurements, a few minutes
+	.venv/bin/python benchmarks/micrograd_demo.py
+	.venv/bin/python benchmarks/memory.py
+
+clean:                           ## start anew
+	rm -rf .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP_INSTALL) --editable .
+	touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP_INSTALL) --editable '.[dev]'
+	touch .venv/installed $@
+
+# Some Linux distributions leave out ensurepip: then the pip they do have installs one.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv || { $(PYTHON) -m venv --clear --without-pip .venv && \
+	$(PYTHON) -m pip --python .venv/bin/python install --quiet pip; }
