@@ -1,0 +1,35 @@
+"""Two small data sets to train on: handwritten digits (real), and two moons (made up)."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import random
+from importlib.resources import files
+
+
+def digits() -> tuple[list[list[float]], list[int]]:
+    """1797 handwritten digits: images of 8 × 8 = 64 grey levels from 0 to 1, row by row, and their classes.
+
+    The test half of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI
+    Machine Learning Repository, 1998, doi:10.24432/C50P49, licence CC BY 4.0), in the order in
+    which scikit-learn ships it. The grey levels are sixteenths, hence exact as floats.
+    """
+    text = gzip.decompress(files("microgradlike").joinpath("data/digits.csv.gz").read_bytes()).decode()
+    rows = [[int(number) for number in line.split(",")] for line in text.splitlines()]
+    return [[grey / 16 for grey in row[:64]] for row in rows], [row[64] for row in rows]
+
+
+def moons(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[list[list[float]], list[int]]:
+    """n points of the plane on two interlocking half circles with Gaussian noise, and their classes 0 and 1.
+
+    The upper moon is (cos t, sin t), the lower one (1 − cos t, ½ − sin t), for t from 0 to π;
+    the two take turns.
+    """
+    rng = random.Random(seed)
+    points = []
+    for i in range(n):
+        t = math.pi * (i // 2) / max(1, (n - 1) // 2)
+        x, y = (math.cos(t), math.sin(t)) if i % 2 == 0 else (1 - math.cos(t), 0.5 - math.sin(t))
+        points.append([x + rng.gauss(0, noise), y + rng.gauss(0, noise)])
+    return points, [i % 2 for i in range(n)]

@@ -1,0 +1,127 @@
+"""An expression typed by a person, such as "sigmoid(w*x + b)", recorded as a graph; never by eval."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from microgradlike import functions, ops
+from microgradlike.value import Value, constant
+
+OPERATORS: dict[type, Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+METHODS = {
+    "abs": Value.__abs__,
+    **{
+        name: getattr(Value, name)
+        for name in ("exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "leaky_relu", "elu")
+    },
+}
+FUNCTIONS = {
+    name: getattr(functions, name)
+    for name in ("maximum", "minimum", "maxout", "sum", "dot", "affine", "logsumexp", "softmax", "log_softmax")
+}
+
+
+def record(text: str, numbers: Mapping[str, float]) -> Value:
+    """The graph of the expression, with a labelled leaf for each variable, whose number `numbers` gives.
+
+    It may hold numbers, variables, + - * / **, the functions of this library by name, lists for
+    those that take several values, and `[i]` to pick one of a list.
+
+    Raises ValueError, in one line, for anything else, for a variable without a number and for a
+    number without a variable.
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        if unknown := [
+            name for name in dict.fromkeys(map(ast.unparse, called)) if name not in METHODS and name not in FUNCTIONS
+        ]:
+            raise ValueError(f"unknown function {_listed(unknown)}; known are {_listed([*METHODS, *FUNCTIONS])}")
+        found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called]
+        variables = list(dict.fromkeys(name.id for name in sorted(found, key=lambda n: (n.lineno, n.col_offset))))
+        if missing := [name for name in variables if name not in numbers]:
+            raise ValueError(f"no number for {_listed(missing)}: add {' '.join(f'{name}=…' for name in missing)}")
+        if unused := [name for name in numbers if name not in variables]:
+            raise ValueError(f"no {_listed(unused)} in {text!r}; its variables are {_listed(variables) or 'none'}")
+        result = _Recorder({name: Value(numbers[name], label=name) for name in variables}).visit(tree)
+    except SyntaxError as error:
+        raise ValueError(f"{text!r:.60} is not an expression: {error.msg}") from None
+    except (RecursionError, MemoryError):
+        raise ValueError("the expression is nested too deeply") from None
+    if not isinstance(result, Value):
+        raise ValueError(f"{text!r} is a list of {len(result)}: pick one with [0] … [{len(result) - 1}]")
+    return result
+
+
+class _Recorder(ast.NodeVisitor):
+    """Records a syntax tree: each visit returns a Value, or a list of them."""
+
+    def __init__(self, leaves: Mapping[str, Value]) -> None:
+        self.leaves = leaves
+
+    def value(self, node: ast.expr) -> Value:
+        result = self.visit(node)
+        if not isinstance(result, Value):
+            raise ValueError(f"expected one value, got the list {ast.unparse(node)}")
+        return result
+
+    def visit_Constant(self, node: ast.Constant) -> Value:
+        if type(node.value) not in (int, float):
+            raise ValueError(f"expected a real number, got {ast.unparse(node)}")
+        return constant(node.value)
+
+    def visit_Name(self, node: ast.Name) -> Value:
+        return self.leaves[node.id]
+
+    def visit_BinOp(self, node: ast.BinOp) -> Value:
+        return _operator(node.op)(self.value(node.left), self.value(node.right))
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Value:
+        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+            return constant(-self.value(node.operand).data)  # -1 is a number, as in Python
+        return _operator(node.op)(self.value(node.operand))
+
+    def visit_List(self, node: ast.List) -> list[Value]:
+        return [self.value(element) for element in node.elts]
+
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        try:
+            return self.visit(node.value)[ast.literal_eval(node.slice)]
+        except (TypeError, IndexError, ValueError) as error:
+            raise ValueError(f"cannot take {ast.unparse(node)}: {error}") from None
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        name = ast.unparse(node.func)
+        if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
+            raise ValueError(f"plain arguments only: {ast.unparse(node)}")
+        try:
+            if name in FUNCTIONS:
+                return FUNCTIONS[name](*map(self.visit, node.args))
+            x, *parameters = map(self.value, node.args)  # parameters as the slope in leaky_relu(x, 0.2)
+            return METHODS[name](x, *(p.data if p.op is ops.CONSTANT else p for p in parameters))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"cannot take {ast.unparse(node)}: {error}") from None
+
+    def generic_visit(self, node: ast.AST) -> Any:
+        raise ValueError(f"{ast.unparse(node)!r} is beyond this language of numbers, names, operators and functions")
+
+
+def _operator(op: ast.AST) -> Callable[..., Value]:
+    if type(op) not in OPERATORS:
+        raise ValueError(f"unknown operator {type(op).__name__}; known are + - * / **")
+    return OPERATORS[type(op)]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
