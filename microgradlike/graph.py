@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
 
 from microgradlike import ops
-from microgradlike.functions import maximum, minimum
-from microgradlike.ieee import to_float
+from microgradlike.ieee import ieee, to_float
 from microgradlike.value import Value, apply, constant, topological_order
 
 
@@ -18,8 +17,8 @@ def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
     The same chain rule as `backward()`, with the local derivatives recorded as expressions by the
     rules of `ops`. No `.grad` is touched. An input that output does not depend on gets 0.
 
-    Raises ValueError where a `data` was changed after the graph was recorded: its second
-    derivatives would mix the old numbers with the new.
+    Raises ValueError where a `data` was changed after the graph was recorded: the result would
+    mix the old numbers with the new.
     """
     inputs = list(inputs)
     order = topological_order(output)
@@ -32,10 +31,10 @@ def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
         if node not in needed or node not in grads or not node.inputs:
             continue
         assert node.op is not None
+        _check_unchanged(node)
         local_grads = node.op.local_grads(values, node, *node.inputs)
-        for input, local_grad, recorded in zip(node.inputs, local_grads, node.local_grads, strict=True):
+        for input, local_grad in zip(node.inputs, local_grads, strict=True):
             if input in needed:
-                _check_unchanged(node, local_grad, recorded)
                 product = grads[node] * local_grad
                 grads[input] = grads[input] + product if input in grads else product
     return [grads[v] if v in grads else constant(0.0) for v in inputs]
@@ -87,34 +86,34 @@ def names(nodes: Iterable[Value]) -> dict[Value, str]:
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
-def _check_unchanged(node: Value, local_grad: Any, recorded: float) -> None:
-    now = local_grad.data if isinstance(local_grad, Value) else local_grad
-    if now != recorded and (now == now or recorded == recorded):
+def _check_unchanged(node: Value) -> None:
+    assert node.op is not None
+    data = [x.data for x in node.inputs]
+    y = node.op.value(ieee, *data)
+    now = (y, *node.op.local_grads(ieee, y, *data))
+    recorded = (node.data, *node.local_grads)
+    if any(a != b and (a == a or b == b) for a, b in zip(now, recorded, strict=True)):
         raise ValueError(
-            f"the data of an input of {node.op} was changed after the graph was recorded: its local derivative "
-            f"was {recorded:.6g} then and would be {now:.6g} now; record the expression again"
+            f"data was changed after {node.op} was recorded: its value and local derivatives were {recorded} "
+            f"and would be {now} now; record the expression again"
         )
 
 
-def _lift(function: Any) -> Any:
-    return lambda x: function(x if isinstance(x, Value) else constant(x))
-
-
 values = SimpleNamespace(
-    divide=lambda a, b: apply(ops.DIV, a, b),
-    power=lambda a, b: apply(ops.POW, a, b),
-    exp=_lift(Value.exp),
-    expm1=lambda x: _lift(Value.exp)(x) - 1.0,
-    log=_lift(Value.log),
-    log1p=lambda x: _lift(Value.log)(1.0 + x),
-    sqrt=_lift(Value.sqrt),
-    sin=_lift(Value.sin),
-    cos=_lift(Value.cos),
-    tanh=_lift(Value.tanh),
-    abs=_lift(Value.__abs__),
-    sigmoid=_lift(Value.sigmoid),
+    divide=partial(apply, ops.DIV),
+    power=partial(apply, ops.POW),
+    exp=partial(apply, ops.EXP),
+    expm1=partial(apply, ops.EXPM1),
+    log=partial(apply, ops.LOG),
+    log1p=partial(apply, ops.LOG1P),
+    sqrt=partial(apply, ops.SQRT),
+    sin=partial(apply, ops.SIN),
+    cos=partial(apply, ops.COS),
+    tanh=partial(apply, ops.TANH),
+    abs=partial(apply, ops.ABS),
+    sigmoid=partial(apply, ops.SIGMOID),
     where=lambda condition, a, b: a if condition else b,
-    maximum=maximum,
-    minimum=minimum,
+    maximum=partial(apply, ops.MAXIMUM),
+    minimum=partial(apply, ops.MINIMUM),
 )
 """The namespace of Values: the rules of `ops`, run with it, record their local derivatives."""

@@ -78,9 +78,15 @@ ABS = Operation("abs", "abs", ONE,
 EXP = Operation("exp", "exp", ONE,
     "exp(x)",               lambda xp, x: xp.exp(x),
     ("exp(x)",),            lambda xp, y, x: (y,))
+EXPM1 = Operation("expm1", "expm1", ONE,
+    "exp(x) - 1",           lambda xp, x: xp.expm1(x),
+    ("exp(x)",),            lambda xp, y, x: (xp.exp(x),))
 LOG = Operation("log", "log", ONE,
     "log(x)",               lambda xp, x: xp.log(x),
     ("1 / x",),             lambda xp, y, x: (xp.divide(1.0, x),))
+LOG1P = Operation("log1p", "log1p", ONE,
+    "log(1 + x)",           lambda xp, x: xp.log1p(x),
+    ("1 / (1 + x)",),       lambda xp, y, x: (xp.divide(1.0, 1.0 + x),))
 SQRT = Operation("sqrt", "√", ONE,
     "sqrt(x)",              lambda xp, x: xp.sqrt(x),
     ("1 / (2 * sqrt(x))",), lambda xp, y, x: (xp.divide(0.5, y),))

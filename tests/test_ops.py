@@ -1,0 +1,362 @@
+"""Every row of the table against arithmetic with hundreds of digits: values, local derivatives, and the text of both.
+
+The chain of evidence: an independent closed form (mpmath) gives the value, and its numerical
+derivative the local derivatives; the rule on floats must agree with both to a few units in the
+last place, and so must the formula that an explanation shows. The meta-test at the end shows
+that each of these comparisons can fail.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf, nan
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+
+from microgradlike import Value, graph, ops
+from microgradlike.ieee import ieee
+from microgradlike.ops import Operation
+from microgradlike.value import apply
+
+DIGITS = 1000  # 50 digits remain of 1 − σ(710), and of exp(−1400)
+ULPS = 4  # the largest error, in units in the last place of the exact result
+
+
+@dataclass(frozen=True)
+class Row:
+    op: Operation
+    oracle: Callable  # on mpmath numbers, written independently of the row
+    points: list  # of tuples of operands
+    kinks: list = field(default_factory=list)  # (operands, the local derivatives we choose there)
+    magnification: Callable = lambda *x: 1  # ULPS grow by this factor: how far the operands' own rounding shows
+
+    def __str__(self):
+        return repr(self.op)[11:-1]
+
+
+def unary(*xs):
+    return [(x,) for x in xs]
+
+
+TINY, HUGE = 5e-324, 1e308
+ANYWHERE = unary(
+    -HUGE, -1e22, -800.5, -50.0, -3.7, -1.0, -0.3, -1e-9, -TINY, TINY, 1e-160, 1e-9, 0.1, 1.0, 2.5, 1e22, HUGE
+)
+CURVED = unary(*(s * x for x in (1e-300, 1e-9, 0.01, 0.5, 1.0, 2.0, 7.7, 20.0, 36.5, 40.0, 330.0, 700.0, 709.5, 1e4) for s in (-1, 1)), 0.0)  # fmt: skip
+POSITIVE = unary(TINY, 1e-310, 1e-160, 0.3, 0.9999999, 1.0, 1.0000001, 2.0, 10.0, 1e22, HUGE)
+PAIRS = [(a, b) for a in (-1e9, -2.5, -1e-9, 0.7, 3.0, 1e150) for b in (-1e100, -1.5, -1e-12, 0.3, 2.0, 1e9)]
+LISTS = [(1.5,), (0.1, 0.2, 0.3), (-3.0, 1e-9, 2.0, 7.25), (1e100, -1e99, 3.0), (0.3, 0.1, 0.7, 1.9, 2.3, -4.0, 5.1)]
+PRODUCTS = [(2.0, 3.5), (0.1, 0.2, 0.3, 0.4), (1.0, -2.0, 0.5, 3.0, 4.0, -1e-3), (1e100, 1e50, 1e-7, 1e100)]
+FAR_APART = [
+    (0.0,), (0.0, -40.0), (-40.0, 0.0), (0.0, 40.0), (0.0, -700.0), (1.0, 1.0), (1e4, 1e4), (1e4, 1e4 + 0.3), (-1e4, 1e4),
+    (0.1, 0.2, 0.3), (-745.0, 3.0, -30.0, 2.0), (700.0, 710.0, 720.0), (1e300, 1.0), (-1e300, 1e-300), (-5.0, -50.0, -5.0),
+]  # fmt: skip
+
+
+def softplus(x):
+    return mp.log(1 + mp.exp(x))
+
+
+def sigmoid(x):
+    return 1 / (1 + mp.exp(-x))
+
+
+def logsumexp(*x):
+    return mp.log(mpmath.fsum(mp.exp(each) for each in x))
+
+
+def dot(*wx):
+    n = len(wx) // 2
+    return mpmath.fdot(wx[:n], wx[n : 2 * n]) + mpmath.fsum(wx[2 * n :])
+
+
+def cancels(*terms):
+    """Sums in floating point: the error is relative to the sum of the magnitudes."""
+    return len(terms) * mpmath.fsum(map(abs, terms)) / abs(mpmath.fsum(terms))
+
+
+AT_ZERO = [((0.0,), (0.0,)), ((-0.0,), (0.0,))]
+
+TABLE = [
+    Row(ops.NEG, lambda x: -x, ANYWHERE),
+    Row(ops.ABS, abs, ANYWHERE, AT_ZERO),
+    Row(ops.EXP, mp.exp, CURVED),
+    Row(ops.EXPM1, lambda x: mp.exp(x) - 1, CURVED),
+    Row(ops.LOG, mp.log, POSITIVE),
+    Row(ops.LOG1P, lambda x: mp.log(1 + x), [*POSITIVE, *unary(-0.999999, -0.5, -1e-9, -1e-300)]),
+    Row(ops.SQRT, mp.sqrt, POSITIVE),
+    Row(ops.SIN, mp.sin, ANYWHERE),
+    Row(ops.COS, mp.cos, ANYWHERE),
+    Row(ops.SIGMOID, sigmoid, CURVED),
+    Row(ops.TANH, mp.tanh, CURVED),
+    Row(ops.SOFTPLUS, softplus, CURVED),
+    Row(ops.RELU, lambda x: max(x, 0), ANYWHERE, AT_ZERO),
+    Row(ops.leaky_relu(0.1), lambda x: max(mpf(0.1) * x, x), ANYWHERE, [((0.0,), (0.1,)), ((-0.0,), (0.1,))]),
+    Row(ops.leaky_relu(0.25), lambda x: max(x / 4, x), ANYWHERE, [((0.0,), (0.25,))]),
+    Row(ops.elu(1.0), lambda x: x if x > 0 else mp.exp(x) - 1, CURVED),
+    Row(ops.elu(0.3), lambda x: x if x > 0 else mpf(0.3) * (mp.exp(x) - 1), CURVED[:-1], [((0.0,), (0.3,))]),
+    Row(ops.ADD, lambda a, b: a + b, PAIRS),
+    Row(ops.SUB, lambda a, b: a - b, PAIRS),
+    Row(ops.MUL, lambda a, b: a * b, PAIRS),
+    Row(ops.DIV, lambda a, b: a / b, PAIRS),
+    Row(
+        ops.POW,
+        lambda a, b: a**b,
+        [(a, b) for a in (1e-300, 1e-9, 0.3, 1.0, 1.7, 55.0, 1e20) for b in (-2.5, -1.0, -1e-9, 0.3, 0.5, 1.0, 2.0, 13.0)],
+        [  # no derivative by b for a negative base; at 0 the limits, as in PyTorch
+            ((-2.0, 3.0), (12.0, nan)), ((-2.0, -1.0), (-0.25, nan)), ((-2.0, 0.0), (0.0, nan)), ((0.0, 2.0), (0.0, 0.0)),
+            ((0.0, 1.0), (1.0, 0.0)), ((0.0, 0.5), (inf, 0.0)), ((0.0, 0.0), (0.0, 0.0)), ((0.0, -1.0), (-inf, -inf)),
+        ],
+        lambda a, b: 1 + abs(mp.log(a)),  # b − 1 is rounded, and a^(b−1) shows it times log a
+    ),
+    Row(ops.MAXIMUM, max, PAIRS, [((2.0, 2.0), (0.5, 0.5)), ((0.0, -0.0), (0.5, 0.5)), ((inf, inf), (0.5, 0.5))]),
+    Row(ops.MINIMUM, min, PAIRS, [((2.0, 2.0), (0.5, 0.5)), ((0.0, -0.0), (0.5, 0.5)), ((-inf, -inf), (0.5, 0.5))]),
+    Row(ops.SUM, lambda *x: mpmath.fsum(x), LISTS, magnification=cancels),
+    Row(
+        ops.DOT,
+        dot,
+        PRODUCTS,
+        magnification=lambda *wx: cancels(*(w * x for w, x in zip(wx[: len(wx) // 2], wx[len(wx) // 2 :], strict=True))),
+    ),
+    Row(
+        ops.AFFINE,
+        dot,
+        [(*wx, b) for wx in PRODUCTS for b in (-0.7, 1e-9)],
+        magnification=lambda *wxb: cancels(wxb[-1], *(w * x for w, x in zip(wxb[: len(wxb) // 2], wxb[len(wxb) // 2 :], strict=False))),
+    ),
+    Row(
+        ops.MAX,
+        lambda *x: max(x),
+        LISTS,
+        [((2.0, 2.0), (0.5, 0.5)), ((3.0, 1.0, 3.0, 3.0), (1 / 3, 0.0, 1 / 3, 1 / 3)), ((-0.0, 0.0), (0.5, 0.5))],
+    ),
+    Row(
+        ops.LOGSUMEXP,
+        logsumexp,
+        FAR_APART,
+        # xᵢ − y is rounded, and its exponential shows it times xᵢ − y
+        magnification=lambda *x: 1 + max(abs(each - logsumexp(*x)) for each in x if abs(each - logsumexp(*x)) < 750),
+    ),
+]  # fmt: skip
+CASES = [pytest.param(row, id=str(row)) for row in TABLE]
+NOT_RULES = {"CONSTANT"}  # a leaf: nothing is computed
+
+
+def test_every_row_is_in_this_table():
+    rows = {
+        value.name: name for name, value in vars(ops).items() if isinstance(value, Operation) and name not in NOT_RULES
+    }
+    families = {name for name, value in vars(ops).items() if hasattr(value, "cache_info")}
+    assert set(rows) | families == {row.op.name for row in TABLE}
+
+
+# ── Comparing a float with an exact number ─────────────────────────────────────────────────────
+
+
+def error_in_ulps(got, exact):
+    """|got − exact| in units in the last place of exact; infinite where the one is a number and the other not."""
+    if math.isnan(got):
+        return 0 if mpmath.isnan(exact) else inf
+    rounded = float(exact)
+    if math.isinf(got) or math.isinf(rounded) or mpmath.isnan(exact):
+        return 0 if got == rounded else inf
+    return float(abs(mpf(got) - exact) / mpf(math.ulp(rounded)))
+
+
+def slope(function, operands, i):
+    """∂function/∂operand i, numerically, with DIGITS digits."""
+
+    def along(x):
+        return function(*operands[:i], x, *operands[i + 1 :])
+
+    return mp.diff(along, operands[i], relative=operands[i] != 0)
+
+
+ENVIRONMENT = {
+    "abs": abs, "sin": mp.sin, "cos": mp.cos, "tanh": mp.tanh, "sqrt": mp.sqrt, "log": mp.log, "sigmoid": sigmoid,
+    "exp": lambda x: [mp.exp(each) for each in x] if isinstance(x, list) else mp.exp(x),
+    "sum": mpmath.fsum, "dot": mpmath.fdot, "max": max, "min": min, "__builtins__": {},
+}  # fmt: skip
+
+
+def evaluate(text, op, operands, y=None):
+    """A formula's text, with DIGITS digits."""
+    operand_names = op.operand_names(len(operands))
+    names = dict(zip(operand_names, operands, strict=True))
+    for letter in "wx":  # the n-ary texts speak of whole vectors
+        names.setdefault(letter, [x for name, x in names.items() if name.startswith(letter)])
+    if y is not None:
+        names |= {"y": y, "ties": operands.count(y)}
+    parameters = {name: mpf(value) for name, value in op.parameters.items()}
+    return mpf(eval(text, ENVIRONMENT | names | parameters))
+
+
+def check_rule(row):
+    for point in row.points:
+        operands = tuple(map(mpf, point))
+        y = row.op.value(ieee, *point)
+        local_grads = row.op.local_grads(ieee, y, *point)
+        bound = ULPS * row.magnification(*operands)
+        assert error_in_ulps(y, row.oracle(*operands)) <= bound, f"{row} value at {point}"
+        for i, local_grad in enumerate(local_grads):
+            exact = slope(row.oracle, operands, i)
+            assert error_in_ulps(local_grad, exact) <= bound, f"{row} derivative {i} at {point}: {float(exact)}"
+
+
+def check_text(row):
+    for point in [*row.points, *(point for point, _ in row.kinks)]:
+        operands = tuple(map(mpf, point))
+        y = row.op.value(ieee, *point)
+        local_grads = row.op.local_grads(ieee, y, *point)
+        formulas = row.op.local_grad_formulas(len(point))
+        assert len(formulas) == len(point)
+        if any(not math.isfinite(x) or (x <= 0 and row.op is ops.POW) for x in (*point, y)):
+            continue  # the exceptional values: the rule says what, the text need not
+        bound = ULPS * row.magnification(*operands)
+        exact = evaluate(row.op.text, row.op, operands)
+        assert error_in_ulps(y, exact) <= bound, f"{row}: {row.op.text} at {point}"
+        for formula, local_grad in zip(formulas, local_grads, strict=True):
+            shown = evaluate(formula, row.op, operands, exact)
+            assert error_in_ulps(local_grad, shown) <= bound, f"{row}: {formula} at {point}"
+
+
+@pytest.fixture(autouse=True)
+def many_digits():
+    with mp.workdps(DIGITS):
+        yield
+
+
+@pytest.mark.parametrize("row", CASES)
+def test_value_and_local_derivatives(row):
+    check_rule(row)
+
+
+@pytest.mark.parametrize("row", CASES)
+def test_the_text_says_what_the_rule_does(row):
+    check_text(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "point", "chosen"),
+    [pytest.param(row, *kink, id=f"{row}{kink[0]}") for row in TABLE for kink in row.kinks],
+)
+def test_local_derivatives_at_a_kink(row, point, chosen):
+    y = row.op.value(ieee, *point)
+    assert row.op.local_grads(ieee, y, *point) == pytest.approx(chosen, rel=0, abs=0, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "value", "local_grad"),  # digits from tables of the functions, not from any program here
+    [
+        ("sigmoid", 40.0, 1.0, 4.2483542552915889953e-18),
+        ("tanh", 20.0, 1.0, 1.6993417021166355980e-17),
+        ("softplus", 30.0, 30.000000000000093576, 0.99999999999990642377),
+        ("softplus", -40.0, 4.2483542552915889862e-18, 4.2483542552915889862e-18),
+    ],
+)
+def test_derivatives_are_accurate_where_functions_saturate(name, x, value, local_grad):
+    v = getattr(Value(x), name)()
+    assert abs(v.data - value) <= math.ulp(value)
+    assert abs(v.local_grads[0] - local_grad) <= 2 * math.ulp(local_grad)
+
+
+# ── The same rule on every kind of number ──────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("row", CASES)
+def test_rules_on_arrays_equal_the_rules_on_floats(row):
+    xp = ops.namespace(np)
+    exceptional = [(x,) * len(row.points[0]) for x in (0.0, -0.0, inf, -inf, nan)]
+    for n in {len(point) for point in row.points}:
+        points = [p for p in (*row.points, *(point for point, _ in row.kinks), *exceptional) if len(p) == n]
+        columns = [np.array(column) for column in zip(*points, strict=True)]
+        with np.errstate(all="ignore"):
+            y = row.op.value(xp, *columns)
+            local_grads = [np.broadcast_to(g, y.shape) for g in row.op.local_grads(xp, y, *columns)]
+        for k, point in enumerate(points):
+            expected = row.op.value(ieee, *point)
+            expected = (expected, *row.op.local_grads(ieee, expected, *point))
+            got = (float(y[k]), *(float(g[k]) for g in local_grads))
+            for one, other in zip(got, expected, strict=True):  # NumPy has its own exp, sin, …
+                assert error_in_ulps(one, mpf(other)) <= ULPS, f"{row} at {point}"
+
+
+def test_every_namespace_offers_the_names_that_a_rule_may_use():
+    names = set(vars(ieee))
+    assert names == set(vars(ops.namespace(np)))
+    assert names == set(vars(graph.values))
+
+
+@pytest.mark.parametrize("row", CASES)
+def test_rules_on_values_equal_the_rules_on_floats(row):
+    for point in [*row.points, *(point for point, _ in row.kinks)]:
+        operands = [Value(x) for x in point]
+        node = apply(row.op, *operands)
+        recorded = row.op.local_grads(graph.values, node, *operands)
+        now = [g.data if isinstance(g, Value) else g for g in recorded]
+        assert now == pytest.approx(node.local_grads, rel=0, abs=0, nan_ok=True)
+
+
+def test_rows_print_what_they_are():
+    assert repr(ops.MUL) == "<operation mul>"
+    assert repr(ops.leaky_relu(0.1)) == "<operation leaky_relu, slope=0.1>"
+    assert ops.leaky_relu(0.1) is ops.leaky_relu(0.1)
+
+
+# ── The checks above can fail ──────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def broken(op, **attributes):
+    """The row with other attributes, for a while."""
+    kept = {name: getattr(op, name) for name in attributes}
+    for name, value in attributes.items():
+        object.__setattr__(op, name, value)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            object.__setattr__(op, name, value)
+
+
+def scaled(rule, factor):
+    return lambda xp, y, *x: tuple(factor * g for g in rule(xp, y, *x))
+
+
+@pytest.mark.parametrize("row", CASES)
+@pytest.mark.parametrize("factor", [-1.0, 2.0, 1.001, 1 + 1e-12], ids=["sign", "factor", "0.1 %", "1e-12"])
+def test_a_wrong_local_derivative_is_rejected(row, factor):
+    with broken(row.op, local_grads=scaled(row.op.local_grads, factor)):
+        with pytest.raises(AssertionError):
+            check_rule(row)
+        with pytest.raises(AssertionError):
+            check_text(row)
+
+
+@pytest.mark.parametrize("row", [case for case in CASES if case.values[0].op.operands == ("a", "b")])
+def test_swapped_operands_are_rejected(row):
+    op, rule = row.op, row.op.local_grads
+    if op is ops.ADD:
+        return  # its two derivatives are the same
+    with broken(op, local_grads=lambda xp, y, *x: rule(xp, y, *x)[::-1]), pytest.raises(AssertionError):
+        check_rule(row)
+    with broken(op, formulas=op.formulas[::-1]), pytest.raises(AssertionError):
+        check_text(row)
+
+
+@pytest.mark.parametrize("row", CASES)
+def test_a_formula_that_lies_is_rejected(row):
+    formulas = row.op.formulas
+    lies = (
+        (lambda n: tuple(f"1.001 * ({text})" for text in formulas(n)))
+        if callable(formulas)
+        else tuple(f"1.001 * ({text})" for text in formulas)
+    )
+    with broken(row.op, formulas=lies), pytest.raises(AssertionError):
+        check_text(row)
+    with broken(row.op, text=f"1.001 * ({row.op.text})"), pytest.raises(AssertionError):
+        check_text(row)
