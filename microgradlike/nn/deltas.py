@@ -1,0 +1,253 @@
+"""Backpropagation in matrix form: the five steps and the four equations BP1–BP4 of the textbook, in NumPy.
+
+    BP1   δᴸ = Jᵀ ∇ₐC, where J = ∂aᴸ/∂zᴸ;  = ∇ₐC ⊙ σ'(zᴸ) where σ acts on each neuron by itself
+    BP2   δˡ = ((wˡ⁺¹)ᵀ δˡ⁺¹) ⊙ σ'(zˡ)
+    BP3   ∂C/∂bˡⱼ = δˡⱼ
+    BP4   ∂C/∂wˡⱼₖ = aˡ⁻¹ₖ δˡⱼ
+
+It shares with the scalar graph the rules of `ops`, and nothing else: the chain rule is here in the
+equations. A minibatch stands row below row, so wa is written a wᵀ, and wᵀδ is written δ w.
+A maxout layer of n neurons has two weight sets, (2, n, n_in), and weighted inputs (2, n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from microgradlike import ops
+from microgradlike.nn.modules import ACTIVATIONS, MLP
+
+Array = NDArray[np.float64]
+xp = ops.namespace(np)
+
+
+@dataclass(frozen=True, eq=False)
+class Backpropagation:
+    """What `backpropagate` computes: lists with one array for each layer, the first being layer 1.
+
+    `z`, `a` and `delta` have the shape (n_l,), or (m, n_l) for a minibatch of m samples; for maxout
+    z and delta have (2, n_l) and (m, 2, n_l). `delta` is each sample's own ∂C/∂z. `grad_w` and
+    `grad_b` have the shapes of the weights and biases. For a minibatch they, and `loss`, are the
+    means over its samples.
+    """
+
+    z: list[Array]
+    a: list[Array]
+    delta: list[Array]
+    grad_w: list[Array]
+    grad_b: list[Array]
+    loss: float
+
+
+def backpropagate(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    activations: Sequence[str],
+    x: ArrayLike,
+    y: ArrayLike,
+    loss: str = "quadratic",
+) -> Backpropagation:
+    """The gradient of C with respect to all weights and biases, by the five-step algorithm.
+
+    `weights[i]` (n_l, n_{l−1}), `biases[i]` (n_l,) and `activations[i]` are those of layer l = i + 1;
+    `arrays(model)` gives them. `x` is one sample, (n_0,), or a minibatch, (m, n_0); `y` is its
+    target, (n_L,) or (m, n_L), or for cross-entropy the class, () or (m,).
+    `loss` is "quadratic", "mean_squared_error", "cross_entropy" (of the outputs as logits; after
+    a softmax layer, of its z) or "hinge".
+
+    Raises ValueError where shapes or names do not fit.
+    """
+    w, b = _checked(weights, biases, activations, loss)
+    one_sample = np.ndim(x) == 1
+    with np.errstate(all="ignore"):  # inf and nan come and go as IEEE 754 has it, as in the scalar graph
+        # 1. Input: a⁰ = x.
+        a = [_rows(x, w[0].shape[-1])]
+        m = len(a[0])
+        y = _targets(y, m, w[-1].shape[-2], loss)
+
+        # 2. Feedforward: zˡ = wˡ aˡ⁻¹ + bˡ, aˡ = σ(zˡ), for l = 1, …, L.
+        z = []
+        for wl, bl, activation in zip(w, b, activations, strict=True):
+            z.append((a[-1] @ _matrix(wl).T + bl.ravel()).reshape(m, *bl.shape))
+            a.append(_sigma(activation, z[-1]))
+
+        # 3. Output error (BP1): δᴸ = Jᵀ ∇ₐC. After softmax, ∇ₐ of the cross-entropy is −y/a, and all
+        #    of Jᵀ∇ₐC collapses to a − y, which is what the loss's gradient at the logits z is.
+        if loss == "cross_entropy" and activations[-1] == "softmax":
+            C, delta_L = LOSSES[loss](z[-1], y)
+        else:
+            C, gradient = LOSSES[loss](a[-1], y)
+            delta_L = _transposed_jacobian(activations[-1], z[-1], a[-1], gradient)
+
+        # 4. Backpropagate the error (BP2): δˡ = Jᵀ ((wˡ⁺¹)ᵀ δˡ⁺¹), for l = L−1, …, 1.
+        delta = [delta_L]
+        for i in reversed(range(len(w) - 1)):
+            upstream = delta[0].reshape(m, -1) @ _matrix(w[i + 1])
+            delta.insert(0, _transposed_jacobian(activations[i], z[i], a[i + 1], upstream))
+
+        # 5. Output (BP3, BP4): ∂C/∂bˡ = δˡ and ∂C/∂wˡ = δˡ (aˡ⁻¹)ᵀ, averaged over the minibatch.
+        grad_b = [d.mean(axis=0) for d in delta]
+        grad_w = [
+            (d.reshape(m, -1).T @ a_in / m).reshape(wl.shape) for d, a_in, wl in zip(delta, a[:-1], w, strict=True)
+        ]
+    if one_sample:
+        z, a, delta = ([each[0] for each in arrays] for arrays in (z, a, delta))
+    return Backpropagation(z, a[1:], delta, grad_w, grad_b, float(C.mean()))
+
+
+def arrays(model: MLP) -> tuple[list[Array], list[Array], list[str]]:
+    """The (weights, biases, activations) of a network, as `backpropagate` takes them."""
+    weights, biases = [], []
+    for layer in model.layers:
+        pieces = [neuron.pieces() for neuron in layer.neurons]
+        w = np.array([[[p.data for p in w] for w, _ in each] for each in pieces]).swapaxes(0, 1)
+        b = np.array([[b.data for _, b in each] for each in pieces]).swapaxes(0, 1)
+        several = ACTIVATIONS[layer.activation].pieces > 1
+        weights.append(w if several else w[0])
+        biases.append(b if several else b[0])
+    return weights, biases, [layer.activation for layer in model.layers]
+
+
+# ── σ and its Jacobian, from the rows of `ops`; arrays hold one sample in each row ──────────────
+
+
+def _sigma(activation: str, z: Array) -> Array:
+    """a = σ(z)."""
+    op, pieces, whole_layer = ACTIVATIONS[activation]
+    a: Array = z
+    if whole_layer:
+        a = xp.exp(z - _logsumexp(z))
+    elif op is not None:
+        a = op.value(xp, *np.moveaxis(z, 1, 0)) if pieces > 1 else op.value(xp, z)
+    return a
+
+
+def _transposed_jacobian(activation: str, z: Array, a: Array, upstream: Array) -> Array:
+    """Jᵀ·upstream, J = ∂a/∂z. Where σ acts on each neuron by itself, that is upstream ⊙ σ'(z)."""
+    op, pieces, whole_layer = ACTIVATIONS[activation]
+    if whole_layer:  # softmax: ∂aᵢ/∂zⱼ = aᵢ (1 − aⱼ) for i = j, else −aᵢ aⱼ
+        jacobian = a[:, :, None] * (np.eye(a.shape[1]) - a[:, None, :])
+        upstream = np.einsum("sij,si->sj", jacobian, upstream)
+    elif pieces > 1:  # a neuron of several weighted inputs has a δ for each of them
+        assert op is not None
+        derivatives = op.local_grads(xp, a, *np.moveaxis(z, 1, 0))
+        upstream = np.stack([upstream * derivative for derivative in derivatives], axis=1)
+    elif op is not None:
+        (derivative,) = op.local_grads(xp, a, z)
+        upstream = upstream * derivative
+    return upstream
+
+
+# ── C and ∇ₐC, one row for each sample ─────────────────────────────────────────────────────────
+
+
+def _quadratic(a: Array, y: Array) -> tuple[Array, Array]:
+    return 0.5 * ((a - y) ** 2).sum(axis=1), a - y
+
+
+def _mean_squared_error(a: Array, y: Array) -> tuple[Array, Array]:
+    return ((a - y) ** 2).mean(axis=1), 2.0 * (a - y) / a.shape[1]
+
+
+def _cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
+    if z.shape[1] == 1:  # the binary case
+        return (ops.SOFTPLUS.value(xp, z) - y * z)[:, 0], xp.sigmoid(z) - y
+    total = _logsumexp(z)
+    return total[:, 0] - (y * z).sum(axis=1), xp.exp(z - total) - y
+
+
+def _hinge(score: Array, y: Array) -> tuple[Array, Array]:
+    margin = 1.0 - y * score
+    C = ops.RELU.value(xp, margin)
+    (within,) = ops.RELU.local_grads(xp, C, margin)
+    return C[:, 0], -y * within
+
+
+LOSSES = {
+    "quadratic": _quadratic,
+    "mean_squared_error": _mean_squared_error,
+    "cross_entropy": _cross_entropy,
+    "hinge": _hinge,
+}
+
+
+def _logsumexp(z: Array) -> Array:
+    column: Array = ops.LOGSUMEXP.value(xp, *z.T)[:, None]
+    return column
+
+
+# ── Shapes ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _matrix(w: Array) -> Array:
+    """The weights as one matrix: a maxout layer's two sets, one under the other."""
+    return w.reshape(-1, w.shape[-1])
+
+
+def _checked(
+    weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], activations: Sequence[str], loss: str
+) -> tuple[list[Array], list[Array]]:
+    """The weights and biases as arrays, if they make a network."""
+    if not len(weights) == len(biases) == len(activations) > 0:
+        raise ValueError(
+            "expected weights, biases and an activation for each layer, "
+            f"got {len(weights)} weights, {len(biases)} biases and {len(activations)} activations"
+        )
+    if loss not in LOSSES:
+        raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
+    ws, bs = [np.asarray(w, float) for w in weights], [np.asarray(b, float) for b in biases]
+    nin: int | str = "n_in"
+    for number, (w, b, activation) in enumerate(zip(ws, bs, activations, strict=True), start=1):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"layer {number}: unknown activation {activation!r}; known are {', '.join(ACTIVATIONS)}")
+        pieces = ACTIVATIONS[activation].pieces
+        sets = (pieces,) if pieces > 1 else ()
+        if (
+            w.ndim != 2 + len(sets)
+            or w.shape[:-2] != sets
+            or w.shape[-1] == 0
+            or w.shape[-1] != (nin if number > 1 else w.shape[-1])
+        ):
+            expected = ", ".join(map(str, (*sets, "n", nin)))
+            raise ValueError(
+                f"layer {number} ({activation}): expected weights of the shape ({expected}), got {w.shape}"
+            )
+        if b.shape != w.shape[:-1]:
+            raise ValueError(
+                f"layer {number} ({activation}): expected biases of the shape {w.shape[:-1]}, got {b.shape}"
+            )
+        nin = w.shape[-2]
+    return ws, bs
+
+
+def _rows(x: ArrayLike, n: int) -> Array:
+    """x with the shape (m, n_0)."""
+    rows = np.asarray(x, float)
+    if rows.ndim not in (1, 2) or rows.shape[-1] != n or not rows.size:
+        raise ValueError(f"expected x of the shape ({n},) or (m, {n}), got {rows.shape}")
+    return rows.reshape(-1, n)
+
+
+def _targets(y: ArrayLike, m: int, n: int, loss: str) -> Array:
+    """y with the shape (m, n_L); a class becomes a one-hot row."""
+    given = np.asarray(y)
+    if loss == "cross_entropy" and n > 1 and given.dtype.kind in "iu" and given.shape in [(m,), ()][: 1 + (m == 1)]:
+        if not ((given >= 0) & (given < n)).all():
+            raise ValueError(f"expected classes y from 0 to {n - 1}, got {given}")
+        one_hot: Array = np.eye(n)[given.reshape(m)]
+        return one_hot
+    shapes = [(m, n)] + [(n,)] * (m == 1) + [(m,)] * (n == 1) + [()] * (m == n == 1)
+    if given.shape not in shapes:
+        raise ValueError(f"expected y of the shape {' or '.join(map(str, dict.fromkeys(shapes)))}, got {given.shape}")
+    rows: Array = given.astype(float).reshape(m, n)
+    if loss == "hinge" and not (n == 1 and (abs(rows) == 1).all()):
+        raise ValueError(f"hinge expects one output, and each y +1 or −1, got {n} outputs and y = {given}")
+    if loss == "cross_entropy" and not (
+        ((rows >= 0) & (rows <= 1)).all() and (n == 1 or (abs(rows.sum(axis=1) - 1) < 1e-6).all())
+    ):
+        raise ValueError(f"cross-entropy expects classes, or probabilities that sum to 1, got y = {given}")
+    return rows

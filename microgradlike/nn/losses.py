@@ -1,0 +1,83 @@
+"""Losses C(a, y), each in a few nodes: quadratic, mean squared error, cross-entropy, hinge.
+
+`a` is what the network puts out, `y` the target: lists of Values or numbers, or a single one
+alone. Numbers in `y` become constants labelled y₁, y₂, …; the loss is labelled C.
+All raise ValueError where a and y do not fit together.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+from microgradlike.functions import dot, logsumexp
+from microgradlike.nn.modules import values
+from microgradlike.value import Value
+
+
+def quadratic(a: Any, y: Any) -> Value:
+    """C = ½ ‖a − y‖², the textbook's quadratic cost; ∂C/∂a = a − y."""
+    difference = [aj - yj for aj, yj in _pairs(a, y)]
+    return _labelled(0.5 * dot(difference, difference))
+
+
+def mean_squared_error(a: Any, y: Any) -> Value:
+    """C = ‖a − y‖² / n, the mean over the n outputs; ∂C/∂a = 2 (a − y) / n."""
+    difference = [aj - yj for aj, yj in _pairs(a, y)]
+    return _labelled(dot(difference, difference) / len(difference))
+
+
+def cross_entropy(z: Any, y: Any) -> Value:
+    """C = −Σⱼ yⱼ log softmax(z)ⱼ = logsumexp(z) − y·z from the logits z; ∂C/∂z = softmax(z) − y.
+
+    `y` is the index of the class (from 0), or the classes' probabilities, which sum to 1; a one-hot
+    list is such. A single logit is the binary case, with the probability σ(z) of class 1 and a
+    y from 0 to 1: C = softplus(z) − y z; ∂C/∂z = σ(z) − y.
+
+    The logits are weighted inputs, hence the outputs of a "linear" last layer. A "softmax" layer
+    puts out probabilities already: give its `layer.z`.
+    """
+    z = values(z, "z")
+    if len(z) > 1 and isinstance(y, Integral) and not isinstance(y, bool):
+        if not 0 <= int(y) < len(z):
+            raise ValueError(f"the class index y must be from 0 to {len(z) - 1} for {len(z)} logits, got {y}")
+        return _labelled(logsumexp(z) - z[int(y)])
+    p = [yj for _, yj in _pairs(z, y, "; y is a class index (an int), or one probability for each logit")]
+    total = sum(pj.data for pj in p)
+    if not (all(0 <= pj <= 1 for pj in p) and (len(p) == 1 or abs(total - 1) < 1e-6)):
+        expected = "a number from 0 to 1 for a single logit" if len(p) == 1 else "probabilities that sum to 1"
+        raise ValueError(f"y must be {expected}, got {[pj.data for pj in p]}")
+    if len(z) == 1:
+        return _labelled(z[0].softplus() - p[0] * z[0])
+    return _labelled(logsumexp(z) - dot(p, z))
+
+
+def hinge(score: Any, y: Any) -> Value:
+    """C = max(0, 1 − y·score) for a class y = +1 or −1; ∂C/∂score = −y within the margin, else 0."""
+    pairs = _pairs(score, y)
+    if len(pairs) != 1 or abs(pairs[0][1].data) != 1:
+        raise ValueError(f"hinge expects one score and one y, +1 or −1, got y = {[yj.data for _, yj in pairs]}")
+    s, target = pairs[0]
+    return _labelled((1.0 - target * s).relu())
+
+
+LOSSES = {
+    "quadratic": quadratic,
+    "mean_squared_error": mean_squared_error,
+    "cross_entropy": cross_entropy,
+    "hinge": hinge,
+}
+
+
+def _pairs(a: Any, y: Any, advice: str = "") -> list[tuple[Value, Value]]:
+    a, y = values(a, "a"), values(y, "y")
+    if not a or len(a) != len(y):
+        raise ValueError(
+            f"the loss needs as many targets as outputs, got {len(a)} outputs and {len(y)} targets{advice}"
+        )
+    return list(zip(a, y, strict=True))
+
+
+def _labelled(loss: Value) -> Value:
+    loss.label = "C"
+    return loss

@@ -1,0 +1,319 @@
+"""Neurons, layers and networks, recorded as scalar graphs.
+
+    zˡⱼ = Σₖ wˡⱼₖ aˡ⁻¹ₖ + bˡⱼ        the weighted input of neuron j of layer l: one `affine` node
+    aˡⱼ = σ(zˡⱼ)                    its activation
+
+Layers are counted l = 1, …, L, and a⁰ = x. After a call each neuron keeps its z and a, so that
+after `loss.backward()` the neuron error δˡⱼ = ∂C/∂zˡⱼ is simply `z.grad`.
+"""
+
+from __future__ import annotations
+
+import operator
+import random
+from collections.abc import Callable, Iterable, Sequence
+from math import sqrt
+from typing import Any, NamedTuple
+
+from microgradlike import ops
+from microgradlike.functions import softmax
+from microgradlike.ops import AFFINE, Operation
+from microgradlike.value import Value, apply, constant
+
+
+class Activation(NamedTuple):
+    """How a comes from z: by an operation (None: a is z), on one or several z, or on the whole layer."""
+
+    op: Operation | None
+    pieces: int = 1
+    whole_layer: bool = False
+
+
+ACTIVATIONS = {
+    "linear": Activation(None),
+    "sigmoid": Activation(ops.SIGMOID),
+    "tanh": Activation(ops.TANH),
+    "relu": Activation(ops.RELU),
+    "leaky_relu": Activation(ops.leaky_relu(0.1)),
+    "elu": Activation(ops.elu(1.0)),
+    "maxout": Activation(ops.MAX, pieces=2),
+    "softmax": Activation(None, whole_layer=True),
+}
+
+# What draws a weight of a layer with nin inputs and nout neurons.
+INITS: dict[str, Callable[[Any, int, int], float]] = {
+    "uniform": lambda rng, nin, nout: rng.uniform(-1, 1),
+    "xavier": lambda rng, nin, nout: rng.uniform(-1, 1) * sqrt(6 / (nin + nout)),
+    "he": lambda rng, nin, nout: rng.gauss(0, sqrt(2 / nin)),
+}
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+class Module:
+    """Something with parameters."""
+
+    def parameters(self) -> list[Value]:
+        """All weights and biases, in a fixed order."""
+        return []
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to 0, as is due before each `backward()`."""
+        for p in self.parameters():
+            p.grad = 0.0
+
+
+class Neuron(Module):
+    """a = σ(z) of the weighted input z = w·x + b.
+
+    `w` is the list of the nin weights and `b` the bias; maxout has two of each, and a = max(z₁, z₂).
+    After a call, `z` is the weighted input (for maxout the pair of them) and `a` the activation.
+
+    `activation` is a name in ACTIVATIONS. `init` says how the weights are drawn; biases are 0:
+
+    - "uniform": from U(−1, 1), as in micrograd;
+    - "xavier": from U(−r, r), r = √(6 / (nin + nout)) (Glorot and Bengio 2010, eq. 16);
+    - "he": from N(0, 2 / nin) (He et al. 2015, eq. 10).
+
+    `seed` is an int, a `random.Random`, or None for the generator that `random.seed()` sets.
+    `nout` is the number of neurons in the layer, which only "xavier" asks for.
+
+    Raises ValueError for unknown names and sizes below 1, and for a call with a wrong number of inputs.
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        activation: str = "relu",
+        seed: int | random.Random | None = None,
+        init: str = "uniform",
+        nout: int = 1,
+    ) -> None:
+        if _known(activation, ACTIVATIONS, "activation").whole_layer:
+            raise ValueError(f"{activation} acts on a whole layer: use Layer(nin, nout, {activation!r})")
+        draw, rng = _known(init, INITS, "init"), _generator(seed) or random
+        nin, nout = _size(nin, "nin"), _size(nout, "nout")
+        self.activation = activation
+        self.w: list[Any]
+        self.b: Any
+        w = [[Value(draw(rng, nin, nout)) for _ in range(nin)] for _ in range(ACTIVATIONS[activation].pieces)]
+        b = [Value(0.0) for _ in w]
+        self.w, self.b = (w, b) if len(w) > 1 else (w[0], b[0])
+        self.z: Any = None
+        self.a: Any = None
+        self._name()
+
+    def __call__(self, x: Iterable[Any]) -> Value:
+        return self._activate(self._weigh(_inputs(x, self)))
+
+    @property
+    def nin(self) -> int:
+        """The number of inputs."""
+        return len(self.pieces()[0][0])
+
+    def parameters(self) -> list[Value]:
+        """The weights, then the bias (for maxout: of the first piece, then of the second)."""
+        return [p for w, b in self.pieces() for p in (*w, b)]
+
+    def pieces(self) -> list[tuple[list[Value], Value]]:
+        """The (weights, bias) of each weighted input: one pair, or two for maxout."""
+        return list(zip(self.w, self.b, strict=True)) if type(self.b) is list else [(self.w, self.b)]
+
+    def _weigh(self, x: Sequence[Value]) -> Any:
+        if type(self.b) is not list:
+            z: Any = apply(AFFINE, *self.w, *x, self.b)
+            z.label = self._z_label
+        else:
+            z = tuple([apply(AFFINE, *w, *x, b) for w, b in self.pieces()])
+            for piece, label in zip(z, self._z_label, strict=True):
+                piece.label = label
+        self.z = z
+        return z
+
+    def _activate(self, z: Any) -> Value:
+        op = ACTIVATIONS[self.activation].op
+        if op is None:
+            self.a = z
+        else:
+            self.a = apply(op, *z) if type(z) is tuple else apply(op, z)
+            self.a.label = self._a_label
+        a: Value = self.a
+        return a
+
+    def _name(self, layer: int | str = "", j: int | str = "") -> None:
+        """Label w, b, z and a as those of neuron j in a layer: w²₁₃, b²₁, z²₁, a²₁."""
+        place = str(layer).translate(_SUPERSCRIPTS) + str(j).translate(_SUBSCRIPTS)
+        marks = ["′", "″"] if type(self.b) is list else [""]
+        for mark, (w, b) in zip(marks, self.pieces(), strict=True):
+            b.label = f"b{mark}{place}"
+            for k, weight in enumerate(w, start=1):
+                comma = "," if j and max(int(j), len(w)) > 9 else ""
+                weight.label = f"w{mark}{place}{comma}{subscript(k)}"
+        z = [f"z{mark}{place}" for mark in marks]
+        self._z_label: Any = z if len(z) > 1 else z[0]
+        self._a_label = f"a{place}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the parameters, without the graph of the last call."""
+        return {**self.__dict__, "z": None, "a": None}
+
+    def __repr__(self) -> str:
+        return f"Neuron({self.nin}, {self.activation!r})"
+
+
+class Layer(Module):
+    """nout neurons on the same nin inputs. The arguments are those of `Neuron`, besides "softmax".
+
+    A call returns the list of activations, or for a single neuron its activation alone. After it,
+    `z` and `a` are the lists of the neurons' weighted inputs (for maxout, pairs) and activations.
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        nout: int,
+        activation: str = "relu",
+        seed: int | random.Random | None = None,
+        init: str = "uniform",
+    ) -> None:
+        self.activation = activation
+        own = "linear" if _known(activation, ACTIVATIONS, "activation").whole_layer else activation
+        rng = _generator(seed)
+        self.neurons = [Neuron(nin, own, rng, init, nout) for _ in range(_size(nout, "nout"))]
+        self._name()
+
+    def __call__(self, x: Iterable[Any]) -> Any:
+        return _alone(self.feedforward(_inputs(x, self)))
+
+    def feedforward(self, x: Sequence[Value]) -> list[Value]:
+        """The activations as a list, of inputs that are nin Values already."""
+        z = [neuron._weigh(x) for neuron in self.neurons]
+        if not ACTIVATIONS[self.activation].whole_layer:
+            return [neuron._activate(z_j) for neuron, z_j in zip(self.neurons, z, strict=True)]
+        a = softmax(z)
+        for neuron, a_j in zip(self.neurons, a, strict=True):
+            a_j.label = neuron._a_label
+            neuron.a = a_j
+        return a
+
+    @property
+    def nin(self) -> int:
+        """The number of inputs."""
+        return self.neurons[0].nin
+
+    @property
+    def z(self) -> list[Any]:
+        """The weighted inputs of the last call; their `grad` is the neuron error δ."""
+        return [neuron.z for neuron in self.neurons]
+
+    @property
+    def a(self) -> list[Any]:
+        """The activations of the last call."""
+        return [neuron.a for neuron in self.neurons]
+
+    def parameters(self) -> list[Value]:
+        """Those of each neuron in turn."""
+        return [p for neuron in self.neurons for p in neuron.parameters()]
+
+    def _name(self, number: int | str = "") -> None:
+        for j, neuron in enumerate(self.neurons, start=1):
+            neuron._name(number, j)
+
+    def __repr__(self) -> str:
+        return f"Layer({self.nin}, {len(self.neurons)}, {self.activation!r})"
+
+
+class MLP(Module):
+    """A multilayer perceptron: layers of the sizes `nouts`, on nin inputs.
+
+    `activation` is that of the hidden layers and `output` that of the last; `seed` and `init` are
+    those of `Neuron`. A call returns the list of outputs aᴸ, or for a single one that Value alone.
+    With the defaults, `MLP(nin, nouts)` after `random.seed(s)` is the same network as micrograd's.
+    """
+
+    def __init__(
+        self,
+        nin: int,
+        nouts: Sequence[int],
+        activation: str = "relu",
+        output: str = "linear",
+        seed: int | random.Random | None = None,
+        init: str = "uniform",
+    ) -> None:
+        try:
+            sizes = [nin, *nouts]
+        except TypeError:
+            raise TypeError(f"nouts must be the list of layer sizes, as in MLP(2, [3, 1]), got {nouts!r}") from None
+        if len(sizes) < 2:
+            raise ValueError("a network needs at least one layer: nouts is empty")
+        rng = _generator(seed)
+        activations = [activation] * (len(sizes) - 2) + [output]
+        self.layers = [
+            Layer(n, m, sigma, rng, init) for n, m, sigma in zip(sizes[:-1], sizes[1:], activations, strict=True)
+        ]
+        for number, layer in enumerate(self.layers, start=1):
+            layer._name(number)
+
+    def __call__(self, x: Iterable[Any]) -> Any:
+        a: Sequence[Value] = _inputs(x, self.layers[0])
+        for layer in self.layers:
+            a = layer.feedforward(a)
+        return _alone(a)
+
+    def parameters(self) -> list[Value]:
+        """Those of each layer in turn."""
+        return [p for layer in self.layers for p in layer.parameters()]
+
+    def __repr__(self) -> str:
+        return f"MLP of [{', '.join(map(repr, self.layers))}]"
+
+
+def subscript(i: int) -> str:
+    """₁₂ for 12."""
+    return str(i).translate(_SUBSCRIPTS)
+
+
+def values(numbers: Iterable[Any], letter: str) -> list[Value]:
+    """A list of Values: plain numbers become constants, labelled x₁, x₂, …; one alone counts as a list of one."""
+    try:
+        items = list(numbers)
+    except TypeError:
+        items = [numbers]
+    for i, item in enumerate(items):
+        if not isinstance(item, Value):
+            items[i] = constant(item)
+            items[i].label = letter + subscript(i + 1)
+    return items
+
+
+def _inputs(x: Iterable[Any], module: Neuron | Layer) -> list[Value]:
+    inputs = values(x, "x")
+    if len(inputs) != module.nin:
+        raise ValueError(f"{module!r} expects {module.nin} inputs, got {len(inputs)}")
+    return inputs
+
+
+def _alone(a: Sequence[Value]) -> Any:
+    return a[0] if len(a) == 1 else a
+
+
+def _generator(seed: int | random.Random | None) -> random.Random | None:
+    """One generator for all that a constructor makes; None stands for the module `random` itself."""
+    return seed if seed is None or isinstance(seed, random.Random) else random.Random(seed)
+
+
+def _known(name: str, table: dict[str, Any], kind: str) -> Any:
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}; known are {', '.join(table)}")
+    return table[name]
+
+
+def _size(n: Any, name: str) -> int:
+    try:
+        size = operator.index(n)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {n!r}") from None
+    if size < 1:
+        raise ValueError(f"{name} must be at least 1, got {size}")
+    return size

@@ -1,0 +1,81 @@
+"""Optimisers: they change the parameters' data, against the gradients that `backward()` left in `grad`.
+
+A parameter whose `grad` is None (nothing has reached it yet) stays as it is, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+
+from microgradlike.value import Value
+
+
+class Optimizer:
+    """What the optimisers share: the `parameters`, and the learning rate `lr`, which may be reassigned."""
+
+    def __init__(self, parameters: Iterable[Value], lr: float) -> None:
+        self.parameters = list(parameters)
+        if not self.parameters or not all(isinstance(p, Value) for p in self.parameters):
+            raise TypeError("an optimiser needs the list of Values to change, as model.parameters() gives it")
+        if not lr >= 0:
+            raise ValueError(f"the learning rate must not be negative, got {lr}")
+        self.lr = lr
+
+    def zero_grad(self) -> None:
+        """Set every gradient to 0, as is due before each `backward()`."""
+        for p in self.parameters:
+            p.grad = 0.0
+
+    def step(self) -> None:
+        """Change every parameter by one step."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, w → w − η ∂C/∂w with the learning rate η = `lr`."""
+
+    def step(self) -> None:
+        """Change every parameter by one step."""
+        for p in self.parameters:
+            if p.grad is not None:
+                p.data -= self.lr * p.grad
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, algorithm 1). With g = ∂C/∂w in step t, and m₀ = v₀ = 0:
+
+        mₜ = β₁ mₜ₋₁ + (1 − β₁) g,    m̂ = mₜ / (1 − β₁ᵗ)
+        vₜ = β₂ vₜ₋₁ + (1 − β₂) g²,   v̂ = vₜ / (1 − β₂ᵗ)
+        w → w − lr m̂ / (√v̂ + ε)
+
+    Each parameter counts its own steps: those in which it had a gradient.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Value],
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(parameters, lr)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must lie from 0 to below 1, got {betas}")
+        if not eps >= 0:
+            raise ValueError(f"eps must not be negative, got {eps}")
+        self.betas = betas
+        self.eps = eps
+        self._state = [(0, 0.0, 0.0)] * len(self.parameters)  # t, m and v of each parameter
+
+    def step(self) -> None:
+        """Change every parameter by one step."""
+        beta1, beta2 = self.betas
+        for i, p in enumerate(self.parameters):
+            if p.grad is not None:
+                t, m, v = self._state[i]
+                t += 1
+                m = beta1 * m + (1 - beta1) * p.grad
+                v = beta2 * v + (1 - beta2) * p.grad**2
+                self._state[i] = t, m, v
+                p.data -= self.lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + self.eps)
