@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_published import FUNCTIONS, evaluate
 
-from microgradlike import Value, constant, logsumexp, maximum, maxout, minimum, softmax
+from microgradlike import Value, constant, logsumexp, maxout, minimum, softmax
 
 CASES = json.loads((Path(__file__).parent / "data" / "edge_cases.json").read_text())["cases"]
 
