@@ -156,7 +156,7 @@ DIV = Operation("div", "÷", TWO,
 POW = Operation("pow", "^", TWO,
     "a**b",                 lambda xp, a, b: xp.power(a, b),
     ("b * a**(b - 1)", "a**b * log(a)"),
-                            lambda xp, y, a, b: (xp.where(b == 0, 0.0, b * xp.power(a, b - 1.0)),
+                            lambda xp, y, a, b: (_slope_in_base(xp, a, b),
                                                  xp.where((a == 0) & (b >= 0), 0.0, y * xp.log(a))))
 MAXIMUM = Operation("maximum", "max", TWO,
     "max(a, b)",            lambda xp, a, b: xp.maximum(a, b),
@@ -166,6 +166,11 @@ MINIMUM = Operation("minimum", "min", TWO,
     "min(a, b)",            lambda xp, a, b: xp.minimum(a, b),
     ("1 if a < b else 1 / 2 if a == b else 0", "1 if b < a else 1 / 2 if a == b else 0"),
                             lambda xp, y, a, b: (_wins(xp, b, a), _wins(xp, a, b)))
+
+def _slope_in_base(xp: Any, a: Any, b: Any) -> Any:
+    """b·a^(b−1); where b = 0 meets an infinite power, 0: a⁰ is 1 for every a."""
+    slope = b * xp.power(a, b - 1.0)
+    return xp.where((b == 0) & (slope != 0), 0.0, slope)
 
 def _wins(xp: Any, a: Any, b: Any) -> Any:
     """1 where a > b, ½ where they tie, 0 where a < b; and 1 beside a nan, so that nan spreads."""
