@@ -76,7 +76,7 @@ def backpropagate(
             a.append(_sigma(activation, z[-1]))
 
         # 3. Output error (BP1): δᴸ = Jᵀ ∇ₐC. After softmax, ∇ₐ of the cross-entropy is −y/a, and all
-        #    of Jᵀ∇ₐC collapses to a − y, which is what the loss's gradient at the logits z is.
+        #    of Jᵀ∇ₐC collapses to a − y, the gradient with respect to the logits z.
         if loss == "cross_entropy" and activations[-1] == "softmax":
             C, delta_L = LOSSES[loss](z[-1], y)
         else:
@@ -95,7 +95,7 @@ def backpropagate(
             (d.reshape(m, -1).T @ a_in / m).reshape(wl.shape) for d, a_in, wl in zip(delta, a[:-1], w, strict=True)
         ]
     if one_sample:
-        z, a, delta = ([each[0] for each in arrays] for arrays in (z, a, delta))
+        z, a, delta = ([rows[0] for rows in layers] for layers in (z, a, delta))
     return Backpropagation(z, a[1:], delta, grad_w, grad_b, float(C.mean()))
 
 
@@ -103,12 +103,11 @@ def arrays(model: MLP) -> tuple[list[Array], list[Array], list[str]]:
     """The (weights, biases, activations) of a network, as `backpropagate` takes them."""
     weights, biases = [], []
     for layer in model.layers:
-        pieces = [neuron.pieces() for neuron in layer.neurons]
-        w = np.array([[[p.data for p in w] for w, _ in each] for each in pieces]).swapaxes(0, 1)
-        b = np.array([[b.data for _, b in each] for each in pieces]).swapaxes(0, 1)
-        several = ACTIVATIONS[layer.activation].pieces > 1
-        weights.append(w if several else w[0])
-        biases.append(b if several else b[0])
+        sets = list(zip(*(neuron.pieces() for neuron in layer.neurons), strict=True))
+        w = np.array([[[p.data for p in w] for w, _ in each] for each in sets])
+        b = np.array([[b.data for _, b in each] for each in sets])
+        weights.append(w if len(sets) > 1 else w[0])
+        biases.append(b if len(sets) > 1 else b[0])
     return weights, biases, [layer.activation for layer in model.layers]
 
 
@@ -120,26 +119,38 @@ def _sigma(activation: str, z: Array) -> Array:
     op, pieces, whole_layer = ACTIVATIONS[activation]
     a: Array = z
     if whole_layer:
-        a = xp.exp(z - _logsumexp(z))
+        a = _softmax(z)
     elif op is not None:
-        a = op.value(xp, *np.moveaxis(z, 1, 0)) if pieces > 1 else op.value(xp, z)
+        a = op.value(xp, *_operands(z, pieces))
     return a
 
 
 def _transposed_jacobian(activation: str, z: Array, a: Array, upstream: Array) -> Array:
     """Jᵀ·upstream, J = ∂a/∂z. Where σ acts on each neuron by itself, that is upstream ⊙ σ'(z)."""
     op, pieces, whole_layer = ACTIVATIONS[activation]
+    delta: Array = upstream
     if whole_layer:  # softmax: ∂aᵢ/∂zⱼ = aᵢ (1 − aⱼ) for i = j, else −aᵢ aⱼ
         jacobian = a[:, :, None] * (np.eye(a.shape[1]) - a[:, None, :])
-        upstream = np.einsum("sij,si->sj", jacobian, upstream)
-    elif pieces > 1:  # a neuron of several weighted inputs has a δ for each of them
-        assert op is not None
-        derivatives = op.local_grads(xp, a, *np.moveaxis(z, 1, 0))
-        upstream = np.stack([upstream * derivative for derivative in derivatives], axis=1)
-    elif op is not None:
-        (derivative,) = op.local_grads(xp, a, z)
-        upstream = upstream * derivative
-    return upstream
+        delta = np.einsum("sij,si->sj", jacobian, upstream)
+    elif op is not None:  # one derivative for each weighted input of a neuron
+        derivatives = op.local_grads(xp, a, *_operands(z, pieces))
+        delta = np.stack([upstream * derivative for derivative in derivatives], axis=1).reshape(z.shape)
+    return delta
+
+
+def _operands(z: Array, pieces: int) -> Array:
+    """z of each piece: (pieces, m, n)."""
+    return z.reshape(len(z), pieces, -1).swapaxes(0, 1)
+
+
+def _softmax(z: Array) -> Array:
+    a: Array = xp.exp(z - _logsumexp(z))
+    return a
+
+
+def _logsumexp(z: Array) -> Array:
+    column: Array = ops.LOGSUMEXP.value(xp, *z.T)[:, None]
+    return column
 
 
 # ── C and ∇ₐC, one row for each sample ─────────────────────────────────────────────────────────
@@ -156,8 +167,7 @@ def _mean_squared_error(a: Array, y: Array) -> tuple[Array, Array]:
 def _cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
     if z.shape[1] == 1:  # the binary case
         return (ops.SOFTPLUS.value(xp, z) - y * z)[:, 0], xp.sigmoid(z) - y
-    total = _logsumexp(z)
-    return total[:, 0] - (y * z).sum(axis=1), xp.exp(z - total) - y
+    return _logsumexp(z)[:, 0] - (y * z).sum(axis=1), _softmax(z) - y
 
 
 def _hinge(score: Array, y: Array) -> tuple[Array, Array]:
@@ -173,11 +183,6 @@ LOSSES = {
     "cross_entropy": _cross_entropy,
     "hinge": _hinge,
 }
-
-
-def _logsumexp(z: Array) -> Array:
-    column: Array = ops.LOGSUMEXP.value(xp, *z.T)[:, None]
-    return column
 
 
 # ── Shapes ─────────────────────────────────────────────────────────────────────────────────────
@@ -200,27 +205,21 @@ def _checked(
     if loss not in LOSSES:
         raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
     ws, bs = [np.asarray(w, float) for w in weights], [np.asarray(b, float) for b in biases]
-    nin: int | str = "n_in"
+    nin = 0
     for number, (w, b, activation) in enumerate(zip(ws, bs, activations, strict=True), start=1):
         if activation not in ACTIVATIONS:
             raise ValueError(f"layer {number}: unknown activation {activation!r}; known are {', '.join(ACTIVATIONS)}")
         pieces = ACTIVATIONS[activation].pieces
         sets = (pieces,) if pieces > 1 else ()
-        if (
-            w.ndim != 2 + len(sets)
-            or w.shape[:-2] != sets
-            or w.shape[-1] == 0
-            or w.shape[-1] != (nin if number > 1 else w.shape[-1])
-        ):
-            expected = ", ".join(map(str, (*sets, "n", nin)))
+        n, n_in = w.shape[-2:] if w.ndim > 1 else (0, 0)
+        nin = nin or n_in
+        if not n * nin or w.shape != (*sets, n, nin) or b.shape != (*sets, n):
+            of_w, of_b = (f"{pieces}, n, ", f"{pieces}, n") if pieces > 1 else ("n, ", "n,")
             raise ValueError(
-                f"layer {number} ({activation}): expected weights of the shape ({expected}), got {w.shape}"
+                f"layer {number} ({activation}): expected weights of the shape ({of_w}{nin or 'n_in'}) "
+                f"and biases of the shape ({of_b}), got {w.shape} and {b.shape}"
             )
-        if b.shape != w.shape[:-1]:
-            raise ValueError(
-                f"layer {number} ({activation}): expected biases of the shape {w.shape[:-1]}, got {b.shape}"
-            )
-        nin = w.shape[-2]
+        nin = n
     return ws, bs
 
 

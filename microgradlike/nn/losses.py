@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import Any
 
 from microgradlike.functions import dot, logsumexp
-from microgradlike.nn.modules import values
+from microgradlike.nn.modules import as_values
 from microgradlike.value import Value
 
 
@@ -37,7 +37,7 @@ def cross_entropy(z: Any, y: Any) -> Value:
     The logits are weighted inputs, hence the outputs of a "linear" last layer. A "softmax" layer
     puts out probabilities already: give its `layer.z`.
     """
-    z = values(z, "z")
+    z = as_values(z, "z")
     if len(z) > 1 and isinstance(y, Integral) and not isinstance(y, bool):
         if not 0 <= int(y) < len(z):
             raise ValueError(f"the class index y must be from 0 to {len(z) - 1} for {len(z)} logits, got {y}")
@@ -70,7 +70,7 @@ LOSSES = {
 
 
 def _pairs(a: Any, y: Any, advice: str = "") -> list[tuple[Value, Value]]:
-    a, y = values(a, "a"), values(y, "y")
+    a, y = as_values(a, "a"), as_values(y, "y")
     if not a or len(a) != len(y):
         raise ValueError(
             f"the loss needs as many targets as outputs, got {len(a)} outputs and {len(y)} targets{advice}"

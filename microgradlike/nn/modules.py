@@ -95,11 +95,10 @@ class Neuron(Module):
         draw, rng = _known(init, INITS, "init"), _generator(seed) or random
         nin, nout = _size(nin, "nin"), _size(nout, "nout")
         self.activation = activation
-        self.w: list[Any]
-        self.b: Any
         w = [[Value(draw(rng, nin, nout)) for _ in range(nin)] for _ in range(ACTIVATIONS[activation].pieces)]
         b = [Value(0.0) for _ in w]
-        self.w, self.b = (w, b) if len(w) > 1 else (w[0], b[0])
+        self.w: Any = w if len(w) > 1 else w[0]
+        self.b: Any = b if len(b) > 1 else b[0]
         self.z: Any = None
         self.a: Any = None
         self._name()
@@ -121,24 +120,25 @@ class Neuron(Module):
         return list(zip(self.w, self.b, strict=True)) if type(self.b) is list else [(self.w, self.b)]
 
     def _weigh(self, x: Sequence[Value]) -> Any:
-        if type(self.b) is not list:
-            z: Any = apply(AFFINE, *self.w, *x, self.b)
-            z.label = self._z_label
+        """Record z = w·x + b, or the pair of them."""
+        if type(self.b) is list:
+            self.z = tuple(apply(AFFINE, *w, *x, b) for w, b in self.pieces())
+            for z, label in zip(self.z, self._z_labels, strict=True):
+                z.label = label
         else:
-            z = tuple([apply(AFFINE, *w, *x, b) for w, b in self.pieces()])
-            for piece, label in zip(z, self._z_label, strict=True):
-                piece.label = label
-        self.z = z
-        return z
+            self.z = apply(AFFINE, *self.w, *x, self.b)
+            (self.z.label,) = self._z_labels
+        return self.z
 
     def _activate(self, z: Any) -> Value:
+        """Record a = σ(z)."""
         op = ACTIVATIONS[self.activation].op
         if op is None:
-            self.a = z
+            a: Value = z
         else:
-            self.a = apply(op, *z) if type(z) is tuple else apply(op, z)
-            self.a.label = self._a_label
-        a: Value = self.a
+            a = apply(op, *z) if type(z) is tuple else apply(op, z)
+            a.label = self._a_label
+        self.a = a
         return a
 
     def _name(self, layer: int | str = "", j: int | str = "") -> None:
@@ -150,8 +150,7 @@ class Neuron(Module):
             for k, weight in enumerate(w, start=1):
                 comma = "," if j and max(int(j), len(w)) > 9 else ""
                 weight.label = f"w{mark}{place}{comma}{subscript(k)}"
-        z = [f"z{mark}{place}" for mark in marks]
-        self._z_label: Any = z if len(z) > 1 else z[0]
+        self._z_labels = [f"z{mark}{place}" for mark in marks]
         self._a_label = f"a{place}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -274,7 +273,7 @@ def subscript(i: int) -> str:
     return str(i).translate(_SUBSCRIPTS)
 
 
-def values(numbers: Iterable[Any], letter: str) -> list[Value]:
+def as_values(numbers: Iterable[Any], letter: str) -> list[Value]:
     """A list of Values: plain numbers become constants, labelled x₁, x₂, …; one alone counts as a list of one."""
     try:
         items = list(numbers)
@@ -288,7 +287,7 @@ def values(numbers: Iterable[Any], letter: str) -> list[Value]:
 
 
 def _inputs(x: Iterable[Any], module: Neuron | Layer) -> list[Value]:
-    inputs = values(x, "x")
+    inputs = as_values(x, "x")
     if len(inputs) != module.nin:
         raise ValueError(f"{module!r} expects {module.nin} inputs, got {len(inputs)}")
     return inputs
@@ -300,7 +299,7 @@ def _alone(a: Sequence[Value]) -> Any:
 
 def _generator(seed: int | random.Random | None) -> random.Random | None:
     """One generator for all that a constructor makes; None stands for the module `random` itself."""
-    return seed if seed is None or isinstance(seed, random.Random) else random.Random(seed)
+    return seed if seed is None or isinstance(seed, random.Random) else random.Random(operator.index(seed))
 
 
 def _known(name: str, table: dict[str, Any], kind: str) -> Any:

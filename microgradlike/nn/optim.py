@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import sqrt
 
+from microgradlike.ieee import ieee
 from microgradlike.value import Value
 
 
@@ -76,6 +77,6 @@ class Adam(Optimizer):
                 t, m, v = self._state[i]
                 t += 1
                 m = beta1 * m + (1 - beta1) * p.grad
-                v = beta2 * v + (1 - beta2) * p.grad**2
+                v = beta2 * v + (1 - beta2) * p.grad * p.grad
                 self._state[i] = t, m, v
-                p.data -= self.lr * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + self.eps)
+                p.data -= self.lr * ieee.divide(m / (1 - beta1**t), sqrt(v / (1 - beta2**t)) + self.eps)
