@@ -168,12 +168,13 @@ def error_in_ulps(got, exact):
 
 
 def slope(function, operands, i):
-    """∂function/∂operand i, numerically, with DIGITS digits."""
+    """∂function/∂operand i, numerically, with steps that are small beside the operand."""
+    unit = abs(operands[i]) or 1
 
-    def along(x):
-        return function(*operands[:i], x, *operands[i + 1 :])
+    def along(t):
+        return function(*operands[:i], operands[i] + t * unit, *operands[i + 1 :])
 
-    return mp.diff(along, operands[i], relative=operands[i] != 0)
+    return mp.diff(along, 0) / unit
 
 
 ENVIRONMENT = {
