@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from microgradlike.custom import operation
+from microgradlike.explain import explain  # at once: loaded later, the module would take the function's name
 from microgradlike.functions import (
     affine,
     dot,
@@ -21,7 +22,6 @@ from microgradlike.value import Value, constant, topological_order
 if TYPE_CHECKING:
     from microgradlike.agreement import agreement
     from microgradlike.check import check_gradients, finite_differences
-    from microgradlike.explain import explain
     from microgradlike.view.dot import draw
 
 __version__ = "0.1.0"
@@ -52,7 +52,6 @@ _loaded_when_used = {
     "agreement": "microgradlike.agreement",
     "check_gradients": "microgradlike.check",
     "draw": "microgradlike.view.dot",
-    "explain": "microgradlike.explain",
     "finite_differences": "microgradlike.check",
     "nn": "microgradlike.nn",
     "testing": "microgradlike.testing",

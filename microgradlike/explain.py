@@ -1,0 +1,276 @@
+"""The backward pass as data: what every node hands to its inputs, and how it adds up there.
+
+`explain(loss)` repeats what `loss.backward()` does and writes it down: a Step for each node, with a
+Term ∂L/∂input += ∂L/∂node · ∂node/∂input for each of its inputs. Every table, picture and page is
+drawn from this one list. It only reads the recorded graph: no `.grad` is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from microgradlike import formula, graph, ops
+from microgradlike.table import Piece, Row, Table
+from microgradlike.value import Value, topological_order
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """One product of the chain rule: ∂L/∂input += ∂L/∂node · ∂node/∂input.
+
+    `position` tells which of node's inputs this is; `before` and `after` are the sum of what has
+    arrived at the input so far, without this product (None: it is the first) and with it.
+    """
+
+    node: Value
+    input: Value
+    position: int
+    upstream: float
+    local_grad: float
+    product: float
+    before: float | None
+    after: float
+    names: Mapping[Value, str] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The input's name."""
+        return self.names[self.input]
+
+    @property
+    def formula(self) -> str:
+        """The local derivative ∂node/∂input in the names of the nodes: "1 − tanh(z)²"."""
+        return formula.derivative(self.node, self.position, self.names)
+
+    @property
+    def constant(self) -> bool:
+        """Whether the input is a constant, whose gradient nobody asks for."""
+        return self.input.op is ops.CONSTANT
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What the backward pass does at one node: it multiplies `upstream`, the node's gradient with
+    every contribution in, by the local derivative for each input. A leaf has no terms.
+    """
+
+    node: Value
+    data: float
+    upstream: float
+    terms: tuple[Term, ...]
+    names: Mapping[Value, str] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.names[self.node]
+
+    @property
+    def definition(self) -> str:
+        """How the node was computed from its inputs: "w·x + b"; "" for a leaf."""
+        return formula.expression(self.node, self.names, depth=1) if self.terms else ""
+
+    @property
+    def constant(self) -> bool:
+        """Whether the node is a constant."""
+        return self.node.op is ops.CONSTANT
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """The backward pass from `root`. Printed, it is a table; in a notebook, a formatted one.
+
+    `steps` has every node once, in the order of the backward pass: root first, each node after all
+    that were computed from it. `names` has a name for each. A table of a long pass leaves out the
+    steps in the middle, unless `full`.
+    """
+
+    root: Value
+    steps: tuple[Step, ...]
+    names: Mapping[Value, str]
+    full: bool = False
+
+    @property
+    def forward(self) -> tuple[Step, ...]:
+        """The steps in the order of the forward pass: inputs before what is computed from them."""
+        return self.steps[::-1]
+
+    @property
+    def leaves(self) -> list[Step]:
+        """The steps of the leaves, constants left out: their `upstream` is what `backward()` yields."""
+        return [step for step in self.forward if not step.terms and not step.constant]
+
+    @cached_property
+    def ledger(self) -> dict[Value, list[Term]]:
+        """For each node the contributions to its gradient, in order of arrival."""
+        arrivals: dict[Value, list[Term]] = {step.node: [] for step in self.steps}
+        for step in self.steps:
+            for term in step.terms:
+                arrivals[term.input].append(term)
+        return arrivals
+
+    def chain_rule(self, term: Term) -> list[Piece]:
+        """∂L/∂w += ∂L/∂z · ∂z/∂w = 0.5 × 2 = 1, in pieces with their roles."""
+        of, node = self.names[self.root], self.names[term.node]
+        return [
+            (formula.partial(of, term.name), "product"), (" += ", ""),
+            (formula.partial(of, node), "upstream"), (" · ", ""), (formula.partial(node, term.name), "local"), (" = ", ""),
+            (formula.number(term.upstream), "upstream"), (" × ", ""), (formula.number(term.local_grad), "local"), (" = ", ""),
+            (formula.number(term.product), "product"),
+        ]  # fmt: skip
+
+    def running_sum(self, term: Term) -> list[Piece]:
+        """∂L/∂w  = 3 + 1 = 4, where 3 had arrived before; nothing for the first contribution."""
+        if term.before is None:
+            return []
+        return [
+            (formula.partial(self.names[self.root], term.name), "product"), ("  = ", ""),
+            (formula.number(term.before), ""), (" + ", ""), (formula.number(term.product), ""), (" = ", ""),
+            (formula.number(term.after), "product"),
+        ]  # fmt: skip
+
+    def table(self) -> Table:
+        """The table that `print` and notebooks show."""
+        return Table(_table(self))
+
+    def rows(self, step: Step, number: str = "") -> list[Row]:
+        """The rows of the table for one step, its constants left out: make a `Table` of them."""
+        return list(_step_rows(self, step, number))
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    __repr__ = __str__
+
+    def __rich__(self) -> Table:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def explain(root: Value, *, full: bool = False) -> Explanation:
+    """The backward pass from `root`, with seed 1, as data and as a table.
+
+    Raises TypeError for anything but a Value.
+    """
+    if not isinstance(root, Value):
+        raise TypeError(f"explain takes the Value to start from, the loss, and got {type(root).__name__}: {root!r:.60}")
+    order = topological_order(root)
+    names = name_nodes(order)
+    grads = {root: 1.0}
+    steps = []
+    for node in reversed(order):
+        upstream = grads[node]
+        terms = []
+        for position, (input, local_grad) in enumerate(zip(node.inputs, node.local_grads, strict=True)):
+            product = upstream * local_grad
+            before = grads.get(input)
+            grads[input] = after = (0.0 if before is None else before) + product
+            terms.append(Term(node, input, position, upstream, local_grad, product, before, after, names))
+        steps.append(Step(node, node.data, upstream, tuple(terms), names))
+    return Explanation(root, tuple(steps), names, full)
+
+
+def name_nodes(order: list[Value]) -> dict[Value, str]:
+    """`graph.names`, long ones cut in the middle; a root without a label is L, if no other node is."""
+    names = {node: _shorten(name) for node, name in graph.names(order).items()}
+    root = order[-1]
+    if not root.label and "L" not in names.values():
+        names[root] = "L"
+    return names
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 2]}…{name[1 - LONGEST_NAME // 2 :]}"
+
+
+# ── The table ──────────────────────────────────────────────────────────────────────────────────
+
+LONGEST_NAME = 20
+MOST_STEPS, MOST_TERMS, MOST_LEAVES = 16, 8, 12  # beyond these, only the first and the last are shown
+ENDS = 5, 3  # so many of them
+
+
+def _table(it: Explanation) -> Iterator[Row]:
+    steps = [(f"{i:,}", step) for i, step in enumerate((s for s in it.steps if s.terms), start=1)]
+    margin = _margin(it)
+    definition = formula.expression(it.root, it.names) if steps else ""
+    yield [_equation(it.names[it.root], definition, it.steps[0].data, "strong")]
+    if steps:
+        yield []
+        yield [[(f"{margin}gradient, and what it hands on", "dim")], [("function, local derivative", "dim")]]
+    for item in _abbreviated(steps, MOST_STEPS, it.full):
+        if isinstance(item, range):
+            left_out = f"{margin}… steps {item[0] + 1:,} to {item[-1] + 1:,} of {len(steps):,} left out"
+            yield [[(left_out, "dim"), (" (explain(…, full=True) shows them all)", "dim")]]
+        else:
+            yield from _step_rows(it, item[1], item[0])
+    yield []
+    leaves = it.leaves
+    yield [[("Leaves" if leaves else "No leaf but constants: nothing to compute a gradient for", "dim")]]
+    for leaf in _abbreviated(leaves, MOST_LEAVES, it.full):
+        if isinstance(leaf, range):
+            yield [[(f"{margin}… {len(leaf):,} more leaves", "dim")]]
+        else:
+            yield [[(margin, ""), *_gradient(it, leaf, "product")], _equation(leaf.name, "", leaf.data)]
+
+
+def _margin(it: Explanation) -> str:
+    """The room that the longest number of a step takes."""
+    return " " * (len(f"{len(it.steps):,}") + 2)
+
+
+def _step_rows(it: Explanation, step: Step, number: str) -> Iterator[Row]:
+    margin = _margin(it)
+    yield [
+        [(f"{number:>{len(margin) - 1}} ", "dim"), *_gradient(it, step, "upstream")],
+        _equation(step.name, step.definition, step.data),
+    ]
+    terms = [term for term in step.terms if not term.constant]
+    for term in _abbreviated(terms, MOST_TERMS, it.full):
+        if isinstance(term, range):
+            yield [[(f"{margin}… {len(term):,} more inputs", "dim")]]
+        else:
+            yield from _term_rows(it, step, term)
+
+
+def _term_rows(it: Explanation, step: Step, term: Term) -> Iterator[Row]:
+    margin = (_margin(it), "")
+    twice = sum(other.input is term.input for other in step.terms) > 1
+    yield [
+        [margin, *it.chain_rule(term)],
+        [
+            (formula.partial(step.name, term.name), "local"),
+            (f" = {term.formula}" if term.formula else "", ""),
+            (f"  (input {term.position + 1})" if twice else "", "dim"),
+        ],
+    ]
+    if term.before is not None:
+        yield [[margin, *it.running_sum(term)], [("running sum", "dim")]]
+
+
+def _gradient(it: Explanation, step: Step, role: str) -> list[Piece]:
+    return [
+        (formula.partial(it.names[it.root], step.name), role),
+        (" = ", ""),
+        (formula.number(step.upstream), role),
+    ]
+
+
+def _equation(name: str, definition: str, data: float, role: str = "") -> list[Piece]:
+    return [(name, role), (f" = {definition}" if definition else "", role), (f" = {formula.number(data)}", role)]
+
+
+def _abbreviated(items: list[Any], most: int, full: bool) -> Iterator[Any]:
+    """The items; where they are too many, the first and the last, and the range of those left out."""
+    if full or len(items) <= most:
+        yield from items
+        return
+    first, last = ENDS
+    yield from items[:first]
+    yield range(first, len(items) - last)
+    yield from items[-last:]

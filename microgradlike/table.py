@@ -1,0 +1,125 @@
+"""A table that shows itself: as plain text, in colour through rich, and as HTML in a notebook.
+
+It is written in pieces, each a text with the role it plays ("upstream", "local", …); how a role
+looks is said here, once. Nothing in a piece is ever taken for markup, whatever a label holds.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from html import escape
+from typing import Any
+
+Piece = tuple[str, str]  # a text and its role
+Row = Sequence[Sequence[Piece]]  # of no cell (a gap), one (a line of its own) or two (two columns)
+
+WIDTH = 80  # of plain text
+WIDEST = 100  # in a terminal that has room
+GAP = 3
+INDENT = 6  # of what a line continues
+
+# Vermilion and blue are told apart by every eye, and both can be read on white and on black.
+STYLES = {
+    "": ("", ""),
+    "strong": ("bold", "font-weight:bold"),
+    "dim": ("dim", "opacity:.6"),
+    "upstream": ("color(166)", "color:#c8541c"),
+    "local": ("color(32)", "color:#2b7fc4"),
+    "product": ("bold", "font-weight:bold"),
+}
+
+
+class Table:
+    """Rows of one or two cells, the second cells aligned in a column wherever they fit `width`."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = [[[(clean(text), role) for text, role in cell] for cell in row] for row in rows]
+
+    def lines(self, width: int = WIDTH) -> Iterator[list[Piece]]:
+        """The table laid out in lines of at most `width` cells, as far as its pieces can be parted."""
+        sizes = [[_width(cell) for cell in row] for row in self.rows]
+        column = _column(Counter((size[0] + GAP, size[1]) for size in sizes if len(size) == 2), width)
+        for row, size in zip(self.rows, sizes, strict=True):
+            if len(size) < 2:
+                yield from _fold(row[0], width) if row else [[]]
+            elif sum(size) + GAP <= width:
+                start = max(size[0] + GAP, min(column, width - size[1]))
+                yield [*row[0], (" " * (start - size[0]), ""), *row[1]]
+            else:
+                yield from _fold(row[0], width)
+                yield from _fold([(" " * max(INDENT, min(column, width - size[1])), ""), *row[1]], width)
+
+    def __str__(self) -> str:
+        return "\n".join("".join(text for text, _ in line).rstrip() for line in self.lines())
+
+    __repr__ = __str__
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from rich.text import Text
+
+        for line in self.lines(min(options.max_width, WIDEST)):
+            yield Text.assemble(*((text, STYLES[role][0]) for text, role in line))
+
+    def _repr_html_(self) -> str:
+        """A table without classes or ids, so that it neither takes on nor leaks any style."""
+        cell = "text-align:left;vertical-align:top;padding:1px 3em 1px 0;border:0;background:none;white-space:pre"
+        lines = []
+        for row in self.rows:
+            span = ' colspan="2"' if len(row) < 2 else ""
+            cells = "".join(f'<td{span} style="{cell}">{_html(pieces) or "&#160;"}</td>' for pieces in row or [[]])
+            lines.append(f'<tr style="background:none">{cells}</tr>')
+        return (
+            '<div style="overflow-x:auto"><table style="border-collapse:collapse;border:0;margin:0;color:inherit;'
+            'font-family:ui-monospace,Menlo,Consolas,monospace;font-size:13px;line-height:1.4">'
+            f"<tbody>{''.join(lines)}</tbody></table></div>"
+        )
+
+
+def _column(sizes: Counter[tuple[int, int]], width: int) -> int:
+    """Where the second cells start: the first place that suits as many rows as any other would."""
+    suits = Counter[int]()
+    for (least, size), rows in sizes.items():
+        suits.update(dict.fromkeys(range(least, width - size + 1), rows))
+    return max(sorted(suits), key=suits.__getitem__, default=0)
+
+
+def clean(text: str) -> str:
+    """The text without what would break a line or command a terminal: such characters show as �."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+@cache
+def _visible(character: str) -> str:
+    breaks = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    joins_emoji = character == "\u200d"
+    return "�" if breaks and not joins_emoji else character
+
+
+def _width(cell: Sequence[Piece]) -> int:
+    from rich.cells import cell_len
+
+    return sum(cell_len(text) for text, _ in cell)
+
+
+def _fold(cell: Sequence[Piece], width: int) -> Iterator[list[Piece]]:
+    """The cell in lines, parted before pieces that start with a space."""
+    line: list[Piece] = []
+    used = 0
+    for i, piece in enumerate(cell):
+        size = _width([piece])
+        unit = size if i + 1 == len(cell) or cell[i + 1][0][:1] == " " else size + _width([cell[i + 1]])
+        if line and piece[0][:1] == " " and used + unit > width:
+            yield line
+            line, used = [(" " * (INDENT - 1), "")], INDENT - 1
+        line.append(piece)
+        used += size
+    yield line
+
+
+def _html(pieces: Sequence[Piece]) -> str:
+    return "".join(
+        f'<span style="{STYLES[role][1]}">{escape(text)}</span>' if role else escape(text) for text, role in pieces
+    )

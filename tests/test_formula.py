@@ -1,0 +1,297 @@
+"""Formulas keep their meaning, in plain text and in LaTeX, and read as people write them."""
+
+import ast
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.mathtext import MathTextParser
+
+from microgradlike import Value, affine, dot, formula, logsumexp, maximum, maxout, operation, ops
+from microgradlike import sum as sum_of
+from microgradlike.ieee import ieee
+
+ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation)] + [ops.leaky_relu(0.1), ops.elu(0.7)]
+TEXTS = sorted(
+    {row.text for row in ROWS}
+    | {text for row in ROWS for text in row.local_grad_formulas(5 if callable(row.operands) else len(row.operands))}
+)
+
+
+@pytest.mark.parametrize(
+    ("python", "expected"),
+    [
+        ("sigmoid(x) * (1 - sigmoid(x))", "σ(x)·(1 − σ(x))"),
+        ("1 / (2 * sqrt(x))", "1/(2·√x)"),
+        ("-a / b**2", "−a/b²"),
+        ("1 if x > 0 else 0", "1 if x > 0 else 0"),
+        ("1 if x > 0 else -1 if x < 0 else 0", "1 if x > 0 else -1 if x < 0 else 0"),
+        ("1 if a > b else 1 / 2 if a == b else 0", "1 if a > b else 1/2 if a = b else 0"),
+        ("x1", "x₁"),
+        ("exp(x12 - y)", "exp(x₁₂ − y)"),
+        ("max(0, x)", "max(0, x)"),
+        ("1 - tanh(x)**2", "1 − tanh(x)²"),
+        ("b * a**(b - 1)", "b·a^(b − 1)"),
+        ("a**b * log(a)", "a^b·log(a)"),
+        ("alpha * exp(x)", "α·exp(x)"),
+        ("abs(x)", "|x|"),
+        ("abs(abs(x) - 1)", "abs(|x| − 1)"),
+        ("dot(w, x) + b", "w·x + b"),
+        ("-x", "−x"),
+        ("-1", "-1"),
+        ("a - (b - c)", "a − (b − c)"),
+        ("a - b - c", "a − b − c"),
+        ("a / b / c", "(a/b)/c"),
+        ("a / b * c", "(a/b)·c"),
+        ("a * b / c", "a·b/c"),
+        ("a * (b / c)", "a·(b/c)"),
+        ("a * -b", "a·(−b)"),
+        ("a - -b", "a − (−b)"),
+        ("-(-a)", "−(−a)"),
+        ("-(a + b)", "−(a + b)"),
+        ("(-a) ** 2", "(−a)²"),
+        ("-(a ** 2)", "−a²"),
+        ("(a ** b) ** c", "(a^b)^c"),
+        ("a ** b ** c", "a^(b^c)"),
+        ("x ** -2", "x⁻²"),
+        ("x ** 0.5", "x^0.5"),
+        ("sqrt(x) ** 2", "(√x)²"),
+        ("sqrt(x + 1)", "√(x + 1)"),
+        ("3.0 * x * x", "3·x·x"),
+        ("(x > 0 and x < 1) or x == 3", "x > 0 and x < 1 or x = 3"),
+        ("[1, 'two']", "[1, 'two']"),
+    ],
+)
+def test_plain(python, expected):
+    assert formula.plain(python) == expected
+
+
+@pytest.mark.parametrize(
+    ("python", "names", "expected"),
+    [
+        ("sigmoid(x)", {"x": "z"}, "σ(z)"),
+        ("-a / b**2", {"a": "w²₁₃", "b": "w²₁₄"}, "−w²₁₃/(w²₁₄)²"),
+        ("a * b", {"a": "-3", "b": "x"}, "-3·x"),
+        ("a * b", {"a": "x", "b": "-3"}, "x·(-3)"),
+        ("a - b", {"a": "x", "b": "-3"}, "x − (-3)"),
+        ("-x", {"x": "-3"}, "−(-3)"),
+        ("a**b", {"a": "-3", "b": "2"}, "(-3)²"),
+        ("a**b", {"a": "1e-05", "b": "2"}, "(1e-05)²"),
+        ("a * b", {"a": "p + q", "b": "learning rate"}, "(p + q)·(learning rate)"),
+        ("exp(x)", {"x": "p + q"}, "exp(p + q)"),
+        ("-x", {"x": "p + q"}, "−(p + q)"),
+        ("sqrt(x)", {"x": "p + q"}, "√(p + q)"),
+        ("b * a**(b - 1)", {"a": "x", "b": "2"}, "2·x"),
+        ("b * a**(b - 1)", {"a": "x", "b": "3"}, "3·x²"),
+        ("b * a**(b - 1)", {"a": "x", "b": "-1"}, "-1·x⁻²"),
+        ("b * a**(b - 1)", {"a": "x", "b": "0.5"}, "0.5·x^(-0.5)"),
+        ("a + b", {"a": "2", "b": "3"}, "2 + 3"),
+        ("x1 * x2", {"x1": "x1"}, "x1·x₂"),  # a label stays as its owner wrote it
+        ("exp(x)", {"x": "nan"}, "exp(nan)"),
+    ],
+)
+def test_plain_in_the_names_of_nodes(python, names, expected):
+    assert formula.plain(python, names) == expected
+
+
+# ── The plain text, read back, means the same ──────────────────────────────────────────────────
+
+BACK = {"−": "-", "·": "*", "^": "**", "=": "==", "≥": ">=", "≤": "<=", "≠": "!=", "σ": "sigmoid", "α": "alpha"}
+SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+
+
+def read_back(text):
+    text = re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda digits: f"**({digits[0].translate(SUPERSCRIPTS)})", text)
+    text = re.sub(r"\|([^|]*)\|", r"abs(\1)", text.translate(SUBSCRIPTS))
+    text = re.sub(r"√([\w.]+)", r"sqrt(\1)", text).replace("√", "sqrt")
+    return "".join(BACK.get(character, character) for character in text)
+
+
+class Divide(ast.NodeTransformer):
+    """Evaluate with IEEE division and powers, so that every input has a value."""
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        name = {ast.Div: "divide", ast.Pow: "power"}.get(type(node.op))
+        return ast.Call(ast.Name(name, ast.Load()), [node.left, node.right], []) if name else node
+
+
+def evaluate(text, **values):
+    tree = ast.fix_missing_locations(Divide().visit(ast.parse(text, mode="eval")))
+    functions = {**vars(ieee), "abs": abs, "max": max, "min": min}
+    return eval(compile(tree, text, "eval"), {"__builtins__": {}}, {**functions, **values})
+
+
+def operators():
+    unary = st.sampled_from(["-({})", "exp({})", "sqrt({})", "abs({})", "sigmoid({})", "({})**2", "({})**-3"])
+    binary = st.sampled_from(["({}) + ({})", "({}) - ({})", "({}) * ({})", "({}) / ({})", "({})**({})", "max({}, {})"])
+    choice = st.sampled_from(["({}) if ({}) > ({}) else ({})", "({}) if ({}) <= 0 or ({}) == 1 else ({})"])
+    leaves = st.sampled_from(["a", "b", "x1", "2", "0.5", "-3", "1"])
+    return st.recursive(
+        leaves,
+        lambda inner: st.one_of(
+            st.builds(str.format, unary, inner),
+            st.builds(str.format, binary, inner, inner),
+            st.builds(str.format, choice, inner, inner, inner, inner),
+        ),
+        max_leaves=8,
+    )
+
+
+@given(operators(), *[st.sampled_from([-2.5, -1.0, 0.3, 1.0, 2.0, 7.25])] * 3)
+def test_plain_text_keeps_its_meaning(text, a, b, x):
+    values = {"a": a, "b": b, "x1": x}
+    assert repr(evaluate(text, **values)) == repr(evaluate(read_back(formula.plain(text)), **values))
+
+
+@pytest.mark.parametrize("text", [text for text in TEXTS if not re.search(r"dot|sum|max\(x\)|^c$", text)])
+def test_every_row_keeps_its_meaning(text):
+    values = {
+        name: 0.3 + 0.45 * i for i, name in enumerate(["a", "b", "x", "y", "w1", "w2", "x1", "x2", "x3", "x4", "x5"])
+    }
+    values |= {"slope": 0.1, "alpha": 0.7, "ties": 2.0}
+    assert evaluate(text, **values) == evaluate(read_back(formula.plain(text)), **values)
+
+
+# ── LaTeX ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("python", "names", "expected"),
+    [
+        ("-a / b**2", {}, r"-\frac{a}{{b}^{2}}"),
+        ("sigmoid(x) * (1 - sigmoid(x))", {"x": "z¹₂"}, r"\sigma\left(z^{1}_{2}\right) \cdot \left(1 - \sigma\left(z^{1}_{2}\right)\right)"),
+        ("1 / (2 * sqrt(x))", {}, r"\frac{1}{2 \cdot \sqrt{x}}"),
+        ("a + b", {"a": "w²₁₃", "b": "w¹₁₂,₃"}, "w^{2}_{13} + w^{1}_{12,3}"),
+        ("a**b", {"a": "loss", "b": "-1"}, r"{\mathrm{loss}}^{-1}"),
+        ("a**b", {"a": "-2", "b": "x"}, r"{\left(-2\right)}^{x}"),
+        ("a * b", {"a": "a_b", "b": r"\href{x}"}, r"\mathrm{a\_b} \cdot \mathrm{\backslash href\{x\}}"),
+        ("x if x >= 0 else 0", {}, r"x\ \mathrm{if}\ x \geq 0\ \mathrm{else}\ 0"),
+    ],
+)  # fmt: skip
+def test_latex(python, names, expected):
+    assert formula.latex(python, names) == expected
+
+
+MATHTEXT = MathTextParser("path")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_latex_of_every_row_typesets(text):
+    names = {"x": "w²₁₃", "a": "{#_%&$~^\\} rate", "y": "loss", "b": "-3", "x1": "w¹₁₂,₃"}
+    MATHTEXT.parse(f"${formula.latex(text)}$")
+    MATHTEXT.parse(f"${formula.latex(text, names)}$")
+
+
+@given(operators())
+def test_latex_braces_match(text):
+    result = formula.latex(text)
+    count = Counter(re.findall(r"\\left|\\right|[{}]", result))
+    assert count["{"] == count["}"] and count[r"\left"] == count[r"\right"]
+    MATHTEXT.parse(f"${result}$")
+
+
+# ── What a node stands for ─────────────────────────────────────────────────────────────────────
+
+w, x, b = Value(2.0, "w"), Value(-1.0, "x"), Value(0.5, "b")
+odd = operation("x³ & more", lambda xp, a: a * a * a, lambda xp, y, a: 3.0 * a * a)
+silent = operation("silent", lambda xp, a, b: a + b, lambda xp, y, a, b: (1.0 if a > 0 else 0.5, 1.0))
+spread = operation("spread", lambda xp, *x: x[0] - x[1], lambda xp, y, *x: (1.0, -1.0) + (0.0,) * (len(x) - 2))
+
+
+def labelled(node, label):
+    node.label = label
+    return node
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (w, "w"),
+        (Value(3.0), "3"),
+        ((w * x + b).tanh(), "tanh(w·x + b)"),
+        (labelled((w * x).tanh(), "L"), "tanh(w·x)"),
+        (labelled(w * x + b, "z").sigmoid(), "σ(z)"),
+        ((w * x + b).relu() + w.leaky_relu() - x.elu(), "ReLU(w·x + b) + leaky_relu(w) − ELU(x)"),
+        ((2 * w) ** 2 / -x, "(2·w)²/(−x)"),
+        (w - (x - b), "w − (x − b)"),
+        (abs(x).sqrt().exp().log().softplus(), "softplus(log(exp(√|x|)))"),
+        (2.0**x + Value(3.0), "2^x + 3"),
+        (affine([w, x], [1.0, -2.0], b), "w·1 + x·(-2) + b"),
+        (affine([w] * 64, [x] * 64, b).sigmoid(), "σ(w·x + w·x + … + w·x + b)"),
+        (affine([], [], b), "0 + b"),
+        (dot([w], [x]), "w·x"),
+        (sum_of([w, x, b, w * b]), "w + x + b + w·b"),
+        (maxout([w, x, b]), "max(w, x, b)"),
+        (maxout([w] * 5), "max(w, w, …, w)"),
+        (maximum(w, x), "max(w, x)"),
+        (logsumexp([w, x + b]), "log(exp(w) + exp(x + b))"),
+        (odd(w + x), "x³ & more(w + x)"),
+        (silent(w, x), "silent(w, x)"),
+        (spread(w, x, b), "spread(w, x, b)"),
+        (spread(w, x, b, b, b), "spread(w, x, …, b)"),
+        (labelled(w + x, "a+b") * 2, "(a+b)·2"),
+    ],
+)
+def test_expression(node, expected):
+    assert formula.expression(node) == expected
+
+
+def test_expression_is_cut_by_depth_and_by_length():
+    node = ((w * x + b).tanh() * w).exp()
+    assert formula.expression(node, depth=1) == "exp(…)"
+    assert formula.expression(node, depth=2) == "exp(…·w)"
+    assert formula.expression(node, {node.inputs[0]: "v₃"}, depth=1) == "exp(v₃)"
+    assert formula.expression(node, length=15) == "exp(tanh(…)·w)"
+
+
+def test_expression_of_deep_and_of_shared_graphs():
+    deep = shared = w
+    for _ in range(100_000):
+        deep = deep.tanh()
+        shared = shared + shared
+    assert formula.expression(deep, depth=3) == "tanh(tanh(tanh(…)))"
+    assert len(formula.expression(deep)) <= 60
+    assert formula.expression(shared, length=20) == "… + … + (… + …)"
+
+
+# ── Local derivatives in the names of the nodes ────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (w * x, ["x", "w"]),
+        (w / x, ["1/x", "−w/x²"]),
+        (w**2, ["2·w", "w²·log(w)"]),
+        (labelled(w.exp(), "e^w").log(), ["1/(e^w)"]),
+        (w.leaky_relu(0.2), ["1 if w > 0 else 0.2"]),
+        (w.elu(0.5), ["1 if w > 0 else 0.5·exp(w)"]),
+        (affine([w], [x], b), ["x", "w", "1"]),
+        (labelled(logsumexp([w, x]), "s"), ["exp(w − s)", "exp(x − s)"]),
+        (odd(w), ["3·w·w"]),
+        (silent(w, x), ["", ""]),
+    ],
+)
+def test_derivative(node, expected):
+    names = {v: v.label or "2" for v in (node, *node.inputs)}
+    assert [formula.derivative(node, i, names) for i in range(len(node.inputs))] == expected
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        (0.19661193, "0.1966"), (-3.0, "-3"), (-0.0, "0"), (1e-5, "1e-05"), (123456.0, "1.235e+05"),
+        (float("nan"), "nan"), (float("-inf"), "-inf"),
+    ],
+)  # fmt: skip
+def test_number(x, expected):
+    assert formula.number(x) == expected
+
+
+def test_partial():
+    assert formula.partial("L", "w²₁₃") == "∂L/∂w²₁₃"
+    assert formula.partial("my loss", "a+b") == "∂(my loss)/∂(a+b)"

@@ -1,0 +1,93 @@
+"""A table lines up in the terminal, never takes a label for markup, and leaks no style."""
+
+import io
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+from wcwidth import wcswidth
+
+from microgradlike.table import GAP, Table, clean
+
+
+def row(*texts):
+    return [[(text, "")] for text in texts]
+
+
+def test_second_cells_stand_in_a_column():
+    assert str(Table([row("a title that is longer than the cells"), row("a", "1"), [], row("bbb", "2")])) == (
+        "a title that is longer than the cells\na     1\n\nbbb   2"
+    )
+
+
+@pytest.mark.parametrize("label", ["σ", "w²₁₃", "日本", "🙂", "é", "e\u0301", "👩‍🔬"])
+def test_columns_line_up_whatever_the_label(label):
+    lines = str(Table([row(label, "|"), row("abcdef", "|")])).splitlines()
+    assert [wcswidth(line) for line in lines] == [6 + GAP + 1] * 2
+
+
+def test_a_row_that_does_not_fit_the_column_moves_left_then_to_the_next_line():
+    table = Table([*[row("a" * 40, "b" * 10)] * 3, row("a" * 30, "b" * 45), row("a" * 50, "b" * 40)])
+    assert [line.rstrip() for line in str(table).splitlines()] == [
+        *["a" * 40 + "   " + "b" * 10] * 3,
+        "a" * 30 + "     " + "b" * 45,
+        "a" * 50,
+        " " * 40 + "b" * 40,
+    ]
+
+
+def test_the_column_suits_most_rows():
+    table = Table([*[row("a" * 20, "b" * 20)] * 5, row("a" * 60, "b")])
+    assert str(table).splitlines()[0].index("b") == 20 + GAP
+
+
+def test_long_cells_part_before_a_space():
+    cell = [("a" * 30, ""), (" = ", ""), ("b" * 30, ""), (" = ", ""), ("c" * 30, "")]
+    assert str(Table([[cell]])) == "a" * 30 + " = " + "b" * 30 + "\n      = " + "c" * 30
+
+
+@pytest.mark.parametrize("width", [30, 60, 80])
+def test_rich_keeps_to_the_width_and_shows_the_same_text(width):
+    screen = io.StringIO()
+    console = Console(file=screen, width=width, force_terminal=True, color_system="256", legacy_windows=False)
+    console.print(Table([[[("[red]x[/red] :smile:", "upstream")], [("y = 1", "local")]]]))
+    text = Console(file=io.StringIO())
+    plain = "".join(segment.text for segment in text.render(Table([row("[red]x[/red]", "y")])))
+    assert "[red]x[/red]" in plain
+    assert "\x1b[38;5;166m[red]x[/red] :smile:" in screen.getvalue()
+    assert all(wcswidth(line) <= width for line in plain.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\nb\tc", "a�b�c"),
+        ("\x1b[31mred", "�[31mred"),
+        ("left\u202eright", "left�right"),
+        ("👩\u200d🔬", "👩\u200d🔬"),
+        ("w²₁₃ σ′", "w²₁₃ σ′"),
+        ("a\u2028b\u00a0c", "a�b\u00a0c"),
+        ("\ud800", "�"),
+    ],
+)
+def test_what_would_command_a_terminal_is_shown_as_a_box(text, expected):
+    assert clean(text) == expected
+
+
+HOSTILE = "<script>alert(\"1\")</script>&<img src=x onerror='alert(1)'>"
+
+
+def test_html_shows_labels_as_text():
+    page = ElementTree.fromstring(Table([row(HOSTILE, "a  b"), [[(HOSTILE, "upstream")]]])._repr_html_())
+    assert {tag.tag for tag in page.iter()} == {"div", "table", "tbody", "tr", "td", "span"}
+    assert ["".join(cell.itertext()) for cell in page.iter("td")] == [HOSTILE, "a  b", HOSTILE]
+
+
+def test_html_neither_takes_on_nor_leaks_style():
+    page = ElementTree.fromstring(Table([row("a", "b"), [], row("c")])._repr_html_())
+    assert {attribute for tag in page.iter() for attribute in tag.attrib} == {"style", "colspan"}
+
+
+def test_it_prints_as_itself():
+    table = Table([row("a", "b")])
+    assert repr(table) == str(table) == "a   b"
