@@ -115,5 +115,7 @@ values = SimpleNamespace(
     where=lambda condition, a, b: a if condition else b,
     maximum=partial(apply, ops.MAXIMUM),
     minimum=partial(apply, ops.MINIMUM),
+    sum=lambda x: apply(ops.SUM, *x),
+    max=lambda x: apply(ops.MAX, *x),
 )
 """The namespace of Values: the rules of `ops`, run with it, record their local derivatives."""

@@ -56,8 +56,16 @@ class Operation:
 
 def namespace(library: Any) -> SimpleNamespace:
     """The names of `ieee`, from an array library: `namespace(numpy)`, `namespace(jax.numpy)`."""
-    xp = SimpleNamespace(**{name: getattr(library, name) for name in FUNCTIONS})
-    xp.sigmoid = partial(SIGMOID.value, xp)
+    return with_reductions(SimpleNamespace(**{name: getattr(library, name) for name in FUNCTIONS}))
+
+
+def with_reductions(xp: SimpleNamespace) -> SimpleNamespace:
+    """xp with what is made of its other functions: the sigmoid, and sum and max of a sequence.
+
+    The rules of n-ary operations take these two from `xp`, and otherwise treat one operand after
+    another. An array program can so pass all operands as one array, and reduce along an axis.
+    """
+    xp.sigmoid, xp.sum, xp.max = partial(_sigmoid, xp), _sum, partial(_max, xp)
     return xp
 
 
@@ -183,7 +191,7 @@ def _numbered(letter: str) -> Callable[[int], tuple[str, ...]]:
     return lambda n: tuple(f"{letter}{i}" for i in range(1, n + 1))
 
 SUM = Operation("sum", "Σ", _numbered("x"),
-    "sum(x)",               lambda xp, *x: _sum(x),
+    "sum(x)",               lambda xp, *x: xp.sum(x),
     lambda n: ("1",) * n,   lambda xp, y, *x: (1.0,) * len(x))
 DOT = Operation("dot", "·", lambda n: _numbered("w")(n // 2) + _numbered("x")(n // 2),
     "dot(w, x)",            lambda xp, *wx: _multiply_add(0.0, wx),
@@ -194,7 +202,7 @@ AFFINE = Operation("affine", "w·x + b", lambda n: (*DOT.operand_names(n - 1), "
     lambda n: (*DOT.local_grad_formulas(n - 1), "1"),
                             lambda xp, y, *wxb: wxb[len(wxb) // 2:-1] + wxb[:len(wxb) // 2] + (1.0,))
 MAX = Operation("max", "max", _numbered("x"),
-    "max(x)",               lambda xp, *x: _max(xp, x),
+    "max(x)",               lambda xp, *x: xp.max(x),
     lambda n: tuple(f"1 / ties if x{i} == y else 0" for i in range(1, n + 1)),
                             lambda xp, y, *x: _shares(xp, y, x))
 LOGSUMEXP = Operation("logsumexp", "logsumexp", _numbered("x"),
@@ -228,26 +236,24 @@ def _max(xp: Any, x: tuple[Any, ...]) -> Any:
 def _shares(xp: Any, y: Any, x: tuple[Any, ...]) -> tuple[Any, ...]:
     """∂max/∂xᵢ: 1, shared equally where several operands tie."""
     at_top = [xp.where(each == y, 1.0, 0.0) for each in x]
-    ties = _sum(at_top)
+    ties = xp.sum(at_top)
     return tuple(xp.divide(share, ties) for share in at_top)
 
 
 def _logsumexp(xp: Any, x: tuple[Any, ...]) -> Any:
-    """max xᵢ + log1p(Σ exp(xᵢ − max xᵢ) − 1), in one pass: exact also where one xᵢ dwarfs the rest."""
-    top, rest = x[0], 0.0
-    for other in x[1:]:
-        e = xp.where(other == top, 1.0, xp.exp(-abs(other - top)))  # equal infinities: 1
-        rest = xp.where(other > top, (1.0 + rest) * e, rest + e)
-        top = xp.maximum(top, other)
-    return top + xp.log1p(rest)
+    """max xᵢ + log1p(Σ exp(xᵢ − max xᵢ) − 1): exact also where one xᵢ dwarfs the rest."""
+    top = xp.max(x)
+    ties = xp.sum([xp.where(each == top, 1.0, 0.0) for each in x])
+    rest = xp.sum([xp.where(each == top, 0.0, xp.exp(each - top)) for each in x])
+    return top + xp.log1p(ties - 1.0 + rest)
 
 
 def _softmax(xp: Any, y: Any, x: tuple[Any, ...]) -> tuple[Any, ...]:
     """∂logsumexp/∂xᵢ = exp(xᵢ − y), normalised: dividing by the sum removes the rounding of y."""
     e = [xp.exp(each - y) for each in x]
-    total = _sum(e)
+    total = xp.sum(e)
     return tuple(xp.divide(each, total) for each in e)
 
 
 FUNCTIONS = tuple(vars(ieee))
-ieee.sigmoid = partial(_sigmoid, ieee)
+with_reductions(ieee)

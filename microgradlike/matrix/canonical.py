@@ -1,0 +1,110 @@
+"""Step 1, canonicalise: every chain of additions and multiplications becomes one sum of products.
+
+    z = w₁x₁ + w₂x₂ + b,   z = affine(w, x, b),   z = b + (x₂w₂ + x₁w₁),   z = sum(…)
+
+are all the same sum of the terms (w₁, x₁), (w₂, x₂), (b). A node dissolves into the sum that
+consumes it if nothing else consumes it; what is left are *live* nodes: leaves, sums of products,
+and all other operations. Whole arrays of node numbers are worked on at once: a graph has a
+million nodes, NumPy a few calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from microgradlike import ops
+from microgradlike.ops import Operation
+from microgradlike.value import Value
+
+Ints = npt.NDArray[np.int64]
+
+ADDITIVE = (ops.ADD, ops.SUB, ops.NEG, ops.SUM, ops.DOT, ops.AFFINE)
+
+
+@dataclass(slots=True)
+class Graph:
+    """A recorded graph as arrays. Nodes are numbered in topological order.
+
+    The inputs of node i are `edges[start[i]:start[i + 1]]`. The terms of the live sum i stand at
+    `term_start[i]:term_start[i + 1]` of `sign`, `left` and `right`: sign · left · right, and right
+    is −1 where the term is a single node.
+    """
+
+    nodes: list[Value]
+    number: dict[Value, int]
+    ops: list[Operation | None]
+    start: Ints
+    edges: Ints
+    live: npt.NDArray[np.bool_]
+    is_sum: npt.NDArray[np.bool_]
+    root: Ints
+    term_start: Ints
+    sign: Ints
+    left: Ints
+    right: Ints
+
+
+def canonicalise(nodes: Sequence[Value]) -> Graph:
+    """The graph of `nodes`, which stand in topological order, with its sums of products."""
+    nodes = list(nodes)
+    n = len(nodes)
+    number = dict(zip(nodes, range(n), strict=True))
+    inputs = [node.inputs for node in nodes]
+    counts = np.fromiter(map(len, inputs), np.int64, n)
+    start = np.concatenate([[0], np.cumsum(counts)])
+    edges = np.fromiter(map(number.__getitem__, chain.from_iterable(inputs)), np.int64, start[-1])
+    operations = [node.op for node in nodes]
+    kinds = {op: kind for kind, op in enumerate((*ADDITIVE, ops.MUL))}
+    kind = np.fromiter((kinds.get(op, -1) for op in operations), np.int64, n)  # type: ignore[arg-type]
+    ADD, SUB, NEG, SUM, DOT, AFFINE, MUL = range(7)
+
+    consumer = np.repeat(np.arange(n), counts)
+    slot = np.arange(len(edges)) - start[consumer]
+    half = counts[consumer] // 2
+    by = kind[consumer]
+    in_pair = (by == DOT) | ((by == AFFINE) & (slot < 2 * half))  # the w and x of a dot product
+    added = (by >= ADD) & (by <= AFFINE) & ~in_pair
+    sign = np.where(((by == SUB) & (slot == 1)) | (by == NEG), -1, 1)
+
+    # What dissolves: sums and products with one consumer, which adds them.
+    dissolves = np.zeros(n, bool)
+    dissolves[edges[added]] = True
+    dissolves &= (kind >= ADD) & (np.bincount(edges, minlength=n) == 1)
+    root, sign_to_root = np.arange(n), np.ones(n, np.int64)
+    up = dissolves[edges]
+    root[edges[up]], sign_to_root[edges[up]] = consumer[up], sign[up]
+    while True:  # each round doubles the distance looked ahead
+        above = root[root]
+        if np.array_equal(above, root):
+            break
+        sign_to_root *= sign_to_root[root]
+        root = above
+
+    # The terms: what is added and does not dissolve, and the pairs of every product.
+    single = added & ~dissolves[edges]
+    first = in_pair & (slot < half)
+    product = (kind == MUL).nonzero()[0]
+    pairs = first.nonzero()[0]
+    owner = np.concatenate([consumer[single], product, consumer[pairs]])
+    own_sign = np.concatenate([sign[single], np.ones(len(product) + len(pairs), np.int64)])
+    left = np.concatenate([edges[single], edges[start[product]], edges[pairs]])
+    right = np.concatenate([np.full(single.sum(), -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
+    order = np.lexsort((owner, root[owner]))
+    owner, own_sign, left, right = owner[order], own_sign[order], left[order], right[order]
+    live = ~dissolves
+    return Graph(
+        nodes, number, operations, start, edges, live, live & (kind >= 0), root,
+        np.concatenate([[0], np.cumsum(np.bincount(root[owner], minlength=n))]),
+        own_sign * sign_to_root[owner], left, right,
+    )  # fmt: skip
+
+
+def is_reduction(op: Any) -> bool:
+    """Whether the operation treats any number of operands alike, so that their order is no matter."""
+    return op is ops.MAX or op is ops.LOGSUMEXP
