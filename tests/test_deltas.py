@@ -41,11 +41,14 @@ def flat(layers):
     return np.concatenate([np.ravel(layer) for layer in layers])
 
 
-def assert_close(ours, expected, units=256):
-    """Equal within 256 eps of the largest entry."""
+def assert_close(ours, expected, smallest=0.0):
+    """Equal within 256 eps of the largest entry.
+
+    Where a − y or Jᵀ∇C cancel, what is left of the gradient keeps their rounding: then of `smallest`.
+    """
     ours, expected = flat(ours), flat(expected)
     assert ours.shape == expected.shape
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=units * EPS * np.abs(expected).max())
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=256 * EPS * max(np.abs(expected).max(), smallest))
 
 
 def target(rng, loss, n):
@@ -74,7 +77,7 @@ hidden_sizes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 seeds = st.integers(0, 2**32 - 1)
 
 
-# ── Smooth networks: the scalar graph, and complex steps ────────────────────────────────────────
+# ── Any network: the scalar graph, and complex steps ──────────────────────────────────────────
 
 
 @pytest.mark.parametrize("loss", nn.LOSSES)
@@ -91,8 +94,8 @@ def test_the_scalar_graph_and_the_delta_equations_agree(loss, activation, sizes,
     assert max(abs(flat(matrix.z))) <= 3
     assert_close(flat([[p.data for p in layer.a] for layer in model.layers]), flat(matrix.a))
     assert matrix.loss == pytest.approx(cost, abs=16 * EPS * max(1, abs(cost)))
-    assert_close(matrix.delta, delta)
-    assert_close(matrix.grad_w + matrix.grad_b, grad_w + grad_b)
+    assert_close(matrix.delta, delta, smallest=1 / 16)
+    assert_close(matrix.grad_w + matrix.grad_b, grad_w + grad_b, smallest=1 / 16)
 
 
 def complex_cost(w, b, activations, x, y, loss):
