@@ -18,6 +18,8 @@ def to_float(x: object) -> float:
 
     Raises TypeError for everything else, and says what to do instead.
     """
+    if type(x) is float:
+        return x
     if isinstance(x, Real) and not isinstance(x, bool):
         try:
             return float(x)
