@@ -246,7 +246,8 @@ class _Plain:
         return f"{self.at(PRODUCT, a)}/{self.at(SIGN, b, unsigned=True)}", QUOTIENT
 
     def power(self, a: Written, b: Written) -> Written:
-        base = a[0] if a[1] == ATOM and not re.search("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]|e[+-]", a[0]) else f"({a[0]})"
+        unclear = re.search(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹][^)]*$|e[+-]", a[0])  # (w²₁₃)², but tanh(z²)²
+        base = a[0] if a[1] == ATOM and not unclear else f"({a[0]})"
         if re.fullmatch(r"-?\d+", b[0]):
             return base + b[0].translate(_SUPERSCRIPTS), POWER
         return f"{base}^{self.at(ATOM, b)}", POWER

@@ -44,7 +44,7 @@ class Table:
         column = _column(Counter((size[0] + GAP, size[1]) for size in sizes if len(size) == 2), width)
         for row, size in zip(self.rows, sizes, strict=True):
             if len(size) < 2:
-                yield from _fold(row[0], width) if row else [[]]
+                yield from _fold(row[0], width) if row and size[0] > width else row or [[]]
             elif sum(size) + GAP <= width:
                 start = max(size[0] + GAP, min(column, width - size[1]))
                 yield [*row[0], (" " * (start - size[0]), ""), *row[1]]
@@ -101,7 +101,7 @@ def _visible(character: str) -> str:
 def _width(cell: Sequence[Piece]) -> int:
     from rich.cells import cell_len
 
-    return sum(cell_len(text) for text, _ in cell)
+    return sum(len(text) if text.isascii() else cell_len(text) for text, _ in cell)
 
 
 def _fold(cell: Sequence[Piece], width: int) -> Iterator[list[Piece]]:

@@ -73,6 +73,7 @@ def test_plain(python, expected):
     [
         ("sigmoid(x)", {"x": "z"}, "σ(z)"),
         ("-a / b**2", {"a": "w²₁₃", "b": "w²₁₄"}, "−w²₁₃/(w²₁₄)²"),
+        ("1 - tanh(x)**2", {"x": "z¹₂"}, "1 − tanh(z¹₂)²"),
         ("a * b", {"a": "-3", "b": "x"}, "-3·x"),
         ("a * b", {"a": "x", "b": "-3"}, "x·(-3)"),
         ("a - b", {"a": "x", "b": "-3"}, "x − (-3)"),
@@ -279,6 +280,11 @@ def test_expression_of_deep_and_of_shared_graphs():
 def test_derivative(node, expected):
     names = {v: v.label or "2" for v in (node, *node.inputs)}
     assert [formula.derivative(node, i, names) for i in range(len(node.inputs))] == expected
+
+
+def test_derivative_in_latex():
+    node = w / x
+    assert formula.derivative(node, 1, {node: "q", w: "w¹₂", x: "x"}, formula.latex) == r"-\frac{w^{1}_{2}}{{x}^{2}}"
 
 
 @pytest.mark.parametrize(
