@@ -1,0 +1,148 @@
+"""What a drawn graph looks like: colours, and the HTML-like labels that Graphviz sets.
+
+Every text stands on a light fill of its own and lines are of a middle grey, so that a picture can be
+read on white and on black. Kinds of nodes differ in their outline as well as in their colour.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+INK, MUTED, LINE, GRADIENT, LOCAL = "#1f2328", "#656d76", "#808a96", "#b42318", "#0b57a8"
+LEAF = {"class": "leaf", "style": "filled", "fillcolor": "#e3eefb", "color": "#4a7fb5"}
+CONSTANT = {"class": "constant", "style": "rounded,filled,dashed", "fillcolor": "#f3f4f6", "color": LINE}
+OPERATION = {"class": "operation", "style": "rounded,filled", "fillcolor": "#ffffff", "color": LINE}
+MORE = {"class": "more", "shape": "plain"}
+ROOT = {"fillcolor": "#fff4cc", "color": "#8a6a00", "peripheries": "2"}
+
+# The hues of Okabe and Ito, which colour-blind readers can tell apart: an outline and a tint of each.
+PALETTE = [
+    {"color": "#0072b2", "fillcolor": "#d6e9f5"}, {"color": "#d55e00", "fillcolor": "#fbe3d3"},
+    {"color": "#009e73", "fillcolor": "#d3f0e6"}, {"color": "#b8518f", "fillcolor": "#f8e3ef"},
+    {"color": "#9a7200", "fillcolor": "#fbeec4"}, {"color": "#3a9bd9", "fillcolor": "#e2f3fd"},
+    {"color": "#6f6f00", "fillcolor": "#f6f5bd"}, {"color": "#4d4d4d", "fillcolor": "#e3e3e3"},
+]  # fmt: skip
+
+FONT = "Helvetica,Arial,sans-serif"
+GRAPH = {"id": "graph", "bgcolor": "transparent", "fontname": FONT, "fontsize": "10", "fontcolor": INK,
+         "nodesep": "0.15", "ranksep": "0.3", "pad": "0.1", "ordering": "in"}  # fmt: skip
+NODE = {"shape": "box", "margin": "0.08,0.03", "width": "0", "height": "0",
+        "fontname": FONT, "fontsize": "11", "fontcolor": INK}  # fmt: skip
+EDGE = {"color": LINE, "arrowsize": "0.6", "fontname": FONT, "fontsize": "9", "fontcolor": LOCAL}
+
+
+class Row(NamedTuple):
+    """A weight or bias in the box of the w·x + b that alone uses it."""
+
+    id: str
+    edge_id: str
+    name: str
+    data: str
+    gradient: str
+    local_grad: str
+    look: Mapping[str, str]
+
+
+def box(
+    name: str, symbol: str, data: str, gradient: str, rows: Sequence[Row] = (), more: tuple[str, str] | None = None
+) -> str:
+    """The text in a node: name and operation above data and gradient, then the rows."""
+    head = _table(_line(name, _font(MUTED, text(symbol))) + _line(data, _font(GRADIENT, gradient)))
+    if not rows:
+        return f"<{head}>"
+    widths = [_width(column) for column in zip(*((r.name, r.data, r.gradient) for r in rows), strict=True)]
+    lines = "".join(f"<tr>{_row(row, widths)}</tr>" for row in rows)
+    if more:
+        lines += f'<tr><td id="{more[0]}" title="{more[0]}" align="left" colspan="2">{_font(MUTED, more[1])}</td></tr>'
+    return f"<{_table(f'<tr><td>{head}</td></tr><tr><td>{_table(lines, cellspacing=2)}</td></tr>')}>"
+
+
+def constant(name: str, data: str) -> str:
+    """The text in a constant: its number, and its name if it has one."""
+    return f"<{_table(_line(title(name, bold=True), data) if name else f'<tr><td>{data}</td></tr>')}>"
+
+
+def chip(words: str, color: str) -> str:
+    """A small text on a light ground of its own, as on the edges."""
+    cell = f'<td bgcolor="#ffffff" style="rounded" cellpadding="1">{_font(color, text(words))}</td>'
+    return f"<{_table(f'<tr>{cell}</tr>', cellspacing=2)}>"
+
+
+def legend(looks: Mapping[str, Mapping[str, str]]) -> str:
+    """What the colours stand for."""
+    cells = "".join(
+        f'<td border="1" style="rounded" color="{look["color"]}" bgcolor="{look["fillcolor"]}" cellpadding="3">'
+        f"{text(name)}</td>"
+        for name, look in looks.items()
+    )
+    return f"<{_table(f'<tr>{cells}</tr>', cellspacing=6)}>"
+
+
+def frame(id: str, name: str) -> dict[str, str]:
+    """The look of a cluster: a tint, which clusters within it deepen."""
+    return {
+        "id": id,
+        "label": f"<{_font(LINE, text(name))}>",
+        "labeljust": "l",
+        "margin": "7",
+        "style": "rounded,filled",
+        "color": "#808a961a",
+    }
+
+
+def title(name: str, bold: bool) -> str:
+    """A name, quieter where it is not bold."""
+    return f"<b>{text(name)}</b>" if bold else _font(MUTED, text(name))
+
+
+def text(words: str) -> str:
+    """Words as words: Graphviz takes <, & and quotes for markup, and a backslash for an escape."""
+    if len(words) > 40:
+        words = words[:39] + "…"
+    return html.escape(clean(words)).replace("\\", "\\\\").replace("\n", '<br align="left"/>')
+
+
+def clean(words: str) -> str:
+    """Words without the characters that no SVG may hold."""
+    return "".join("\ufffd" if c != "\n" and unicodedata.category(c) in ("Cc", "Cn", "Cs") else c for c in words)
+
+
+def _row(row: Row, widths: list[int]) -> str:
+    cells = "".join(
+        f'<td align="{side}" width="{width}">{cell}</td>'
+        for side, width, cell in zip(
+            ("left", "left", "right"),
+            widths,
+            (f"<b>{text(row.name)}</b>", row.data, _font(GRADIENT, row.gradient)),
+            strict=True,
+        )
+    )
+    look = f'border="1" color="{row.look["color"]}" bgcolor="{row.look["fillcolor"]}"'
+    leaf = (
+        f'<td id="{row.id}" title="{row.id}" port="{row.id}" {look}>{_table(f"<tr>{cells}</tr>", cellpadding=2)}</td>'
+    )
+    local_grad = _font(LOCAL, row.local_grad)
+    return (
+        leaf
+        + f'<td id="{row.edge_id}" title="{row.edge_id}" align="left"><font point-size="9">{local_grad}</font></td>'
+    )
+
+
+def _line(left: str, right: str) -> str:
+    space = '<td width="10"></td>' if right else ""
+    return f'<tr><td align="left">{left}</td>{space}<td align="right">{right}</td></tr>'
+
+
+def _table(rows: str, cellspacing: int = 0, cellpadding: int = 1) -> str:
+    return f'<table border="0" cellborder="0" cellspacing="{cellspacing}" cellpadding="{cellpadding}">{rows}</table>'
+
+
+def _font(color: str, words: str) -> str:
+    return f'<font color="{color}">{words}</font>' if words else ""
+
+
+def _width(column: Iterable[str]) -> int:
+    return max(int(6 * len(words)) for words in column) + 4

@@ -1,0 +1,154 @@
+"""A diagram: text in DOT, Graphviz's language, and the pictures that Graphviz makes of it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Diagram:
+    """What `draw` returns: a picture that can be saved, embedded in a page, or shown by a notebook.
+
+    `source` is its DOT. Node number i of `topological_order(v)` has the id `n{i}`, the edge to it
+    from its input number k `e{i}_{k}` (both count from 0), the sign beside it that stands for inputs
+    not drawn `m{i}`; clusters are `c0`, `c1`, … in order of appearance, and the whole is `graph`.
+    `titles` says in words what each id stands for: in the SVG these are the elements' titles, which
+    browsers show under the mouse and screen readers read out.
+    """
+
+    source: str
+    titles: dict[str, str]
+
+    def svg(self, prefix: str = "") -> str:
+        """The picture as an `<svg>` element, with `prefix` before every id in it.
+
+        Several pictures in one page need different prefixes, such as "loss-". Raises ValueError
+        for a prefix that no id can begin with, RuntimeError where there is no Graphviz.
+        """
+        if not re.fullmatch(r"([A-Za-z][\w-]*)?", prefix, re.ASCII):
+            raise ValueError(f"prefix={prefix!r}: expected a letter, then letters, digits, - or _")
+        svg = render(self.source, "svg").decode()
+        svg = re.sub(r"<!--.*?-->\n?", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+        # Graphviz makes links of the rows within a box: let them be nodes and edges like the others.
+        svg = re.sub(r'<g id="a_(\w+)"><a [^>]*>(.*?)</a>\s*</g>', _row, svg, flags=re.DOTALL)
+        svg = re.sub(r'(<g id="(\w+)"[^>]*>\s*)(?:<title>[^<]*</title>)?', self._titled, svg)
+        svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.titles["graph"])}" ', 1)
+        return svg.replace(' id="', f' id="{prefix}')
+
+    def _titled(self, group: re.Match[str]) -> str:
+        return f"{group[1]}<title>{html.escape(self.titles[group[2]])}</title>"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture in the format that the suffix names, and return its path.
+
+        The file is replaced as a whole, or left as it was. Raises ValueError for a suffix other than
+        .svg, .png, .pdf and .dot, RuntimeError where there is no Graphviz (.dot needs none).
+        """
+        path = Path(path)
+        format = path.suffix.lower()
+        if format == ".dot":
+            picture = self.source.encode()
+        elif format == ".svg":
+            picture = self.svg().encode()
+        elif format in (".png", ".pdf"):
+            picture = render(self.source, format[1:])
+        else:
+            raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .svg, .png, .pdf or .dot")
+        replace_file(path, picture)
+        return path
+
+    def __repr__(self) -> str:
+        lines = [title for id, title in self.titles.items() if id.startswith("n")]
+        if len(lines) > 12:
+            lines[5:-5] = [f"⋯ {len(lines) - 10} more"]
+        return "\n  ".join([self.titles["graph"], *lines])
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        try:
+            svg = self.svg()
+        except RuntimeError as no_picture:
+            return {"text/plain": f"{self}\n\n{no_picture}"}
+        # An <img> stays when a notebook is reopened without trust; a plain <svg> does not.
+        image, alt = base64.b64encode(svg.encode()).decode(), html.escape(self.titles["graph"])
+        return {
+            "text/html": f'<img alt="{alt}" src="data:image/svg+xml;base64,{image}">',
+            "image/svg+xml": svg,
+            "text/plain": str(self),
+        }
+
+
+def _row(link: re.Match[str]) -> str:
+    kind = {"n": "node leaf", "e": "edge", "m": "node more"}[link[1][0]]
+    return f'<g id="{link[1]}" class="{kind}">{link[2]}</g>'
+
+
+def render(dot_source: str, format: str) -> bytes:
+    """The picture of a DOT text, in a format of Graphviz such as "svg", "png" or "pdf".
+
+    Graphviz is the `dot` on PATH or, where there is none, the one inside the `pygraphviz` package.
+    It runs in a process of its own: threads may call this, and its warnings go nowhere.
+
+    Raises RuntimeError, saying what to install, where there is no Graphviz or it fails.
+    """
+    failures = []
+    for name, command in _graphvizes():
+        try:
+            done = subprocess.run(
+                [*command, f"-T{format}", *(["-Gdpi=192"] if format == "png" else [])],  # sharp on today's screens
+                input=dot_source.encode(),
+                capture_output=True,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open one
+            )
+        except OSError as error:
+            failures.append(f"{name}: {error}")
+            continue
+        if done.returncode == 0 and done.stdout:
+            return done.stdout
+        failures.append(f"{name}: {done.stderr.decode(errors='replace').strip() or f'exit code {done.returncode}'}")
+    raise RuntimeError(
+        "drawing needs Graphviz, and "
+        + ("it failed:\n  " + "\n  ".join(failures) + "\n" if failures else "there is none. ")
+        + "Install it by `pip install --upgrade pygraphviz`, which brings Graphviz along, or see "
+        "https://graphviz.org/download (the program `dot` must be on PATH). "
+        '`draw(v).save("graph.dot")` works without.'
+    )
+
+
+def _graphvizes() -> Iterator[tuple[str, list[str]]]:
+    """The ways to run Graphviz that there are, by name, with the command of each."""
+    if dot := shutil.which("dot"):
+        yield dot, [dot]
+    if importlib.util.find_spec("pygraphviz"):
+        yield "pygraphviz", [sys.executable, "-P", "-c", _RUN_PYGRAPHVIZ]
+
+
+_RUN_PYGRAPHVIZ = """
+import sys, pygraphviz
+format, *settings = sys.argv[1:]
+graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
+sys.stdout.buffer.write(graph.draw(format=format[2:], prog="dot", args=" ".join(settings)))
+"""
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole: whoever reads it meanwhile, or after a crash, finds the old or the new."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path.name!r}: no such folder: {str(path.parent)!r}")
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

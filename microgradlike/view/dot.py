@@ -1,0 +1,275 @@
+"""A picture of the graph: Values as boxes, the operations in them, local derivatives on the edges.
+
+Nothing but the graph, in the order in which its nodes were recorded, decides what is written: the
+same program draws the same picture, byte for byte. `boxes` has what a node looks like.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, cycle
+from typing import Any
+
+from microgradlike import formula, ops
+from microgradlike.graph import names
+from microgradlike.value import Value, topological_order
+from microgradlike.view import boxes
+from microgradlike.view.diagram import Diagram, render
+
+__all__ = ["Diagram", "by_layer", "draw", "render"]
+
+Path = tuple[str, ...]
+
+
+def draw(
+    v: Value,
+    *,
+    grad: bool = True,
+    local_grads: bool = True,
+    rankdir: str = "LR",
+    clusters: bool | Callable[[Value], str | Path | None] = True,
+    color_by: Callable[[Value], str | None] | None = None,
+    fold: bool = True,
+    depth: int | None = None,
+    max_terms: int = 10,
+    max_nodes: int = 200,
+) -> Diagram:
+    """The graph that v was computed from, as a diagram.
+
+    A box shows a node's name, its operation, its data and, after ∇, its gradient ∂L/∂node (– where
+    none is computed yet). Leaves have square corners, constants are dashed and show no gradient,
+    v itself has a double outline. On each edge stands the local derivative.
+
+    - grad, local_grads: whether to show these numbers.
+    - rankdir: the direction from the leaves to v: "LR" (left to right), "TB", "RL" or "BT".
+    - clusters: a function from a node to the name of its group, or to the names of nested groups,
+      outermost first, or to None. True stands for `by_layer`, False for no groups.
+    - color_by: a function from a node to a name or None. Nodes of one name get one colour, which a
+      legend explains.
+    - fold: whether the weights and the bias of w·x + b, where nothing else uses them, stand in its
+      box, each in a row that ends with its local derivative, rather than in boxes of their own.
+    - depth: draw only the nodes up to this many edges away from v.
+    - max_terms: of w·x + b, Σ and their like, draw only this many terms.
+    - max_nodes: raise ValueError where there are more nodes to draw than this.
+    """
+    if not isinstance(v, Value):
+        raise TypeError(f"draw takes one Value, got {type(v).__name__}; microgradlike.sum joins several into one")
+    if rankdir not in ("LR", "TB", "RL", "BT"):
+        raise ValueError(f"rankdir={rankdir!r}: expected 'LR', 'TB', 'RL' or 'BT'")
+    if max_nodes < 1 or max_terms < 1 or (depth is not None and depth < 0):
+        raise ValueError(f"{max_nodes=}, {max_terms=}, {depth=}: expected 1 or more, and a depth of 0 or more")
+    order = topological_order(v)
+    edges = _choose(v, depth, max_terms, max_nodes)
+    drawing = _Drawing(
+        root=v,
+        name=names(order),
+        number={node: i for i, node in enumerate(order) if node in edges},
+        edges=edges,
+        rows=_fold(edges) if fold else set(),
+        group={node: color_by(node) for node in order if node in edges} if color_by else {},
+        grad=grad,
+        local_grads=local_grads,
+    )
+    return drawing.write(rankdir, by_layer if clusters is True else clusters or (lambda node: None))
+
+
+def by_layer(node: Value) -> Path | None:
+    """The layer and neuron that a label of `nn` tells: of w²₁₃, b²₁, z²₁ and a²₁, layer 2 and neuron 1."""
+    label = re.fullmatch("([wbza])[′″]?([⁰¹²³⁴⁵⁶⁷⁸⁹]+)([₀₁₂₃₄₅₆₇₈₉]+)(,[₀₁₂₃₄₅₆₇₈₉]+)?", node.label)
+    if not label:
+        return None
+    letter, layer, neuron, comma = label.groups()
+    if letter == "w" and not comma:  # two indices of one digit each
+        neuron = neuron[0]
+    return f"layer {_digits(layer)}", f"neuron {_digits(neuron)}"
+
+
+def _choose(v: Value, depth: int | None, max_terms: int, max_nodes: int) -> dict[Value, list[int]]:
+    """The nodes to draw, and for each the positions among its inputs of those to draw an edge from."""
+    levels, edges = [[v]], {v: _terms(v, max_terms)}
+    while levels[-1] and (depth is None or len(levels) <= depth):
+        levels.append([])
+        for node in levels[-2]:
+            for input in [node.inputs[k] for k in edges[node]]:
+                if input not in edges:
+                    edges[input] = _terms(input, max_terms)
+                    levels[-1].append(input)
+    if len(edges) > max_nodes:
+        fits = [(d, n) for d, n in enumerate(accumulate(map(len, levels))) if n <= max_nodes]
+        raise ValueError(
+            f"{len(edges):,} nodes to draw, and max_nodes={max_nodes}: draw the {fits[-1][1]} nearest to the result, "
+            f"draw(v, depth={fits[-1][0]}); or draw a node within the graph; or all, draw(v, max_nodes={len(edges)})"
+        )
+    return {node: [k for k in positions if node.inputs[k] in edges] for node, positions in edges.items()}
+
+
+def _terms(node: Value, max_terms: int) -> list[int]:
+    """The positions of the inputs in the first max_terms terms; an operand's number tells its term."""
+    term = [int(digits[0]) if (digits := re.search(r"\d+$", operand)) else 0 for operand in _operands(node)]
+    last = max_terms if max(term, default=0) > max_terms + 1 else len(term)  # "1 more" would save no room
+    return [k for k, number in enumerate(term) if number <= last]
+
+
+def _fold(edges: dict[Value, list[int]]) -> set[Value]:
+    """The weights and biases that one w·x + b alone uses."""
+    uses = Counter(node.inputs[k] for node, positions in edges.items() for k in positions)
+    rows: set[Value] = set()
+    for node, positions in edges.items():
+        if node.op in (ops.DOT, ops.AFFINE):
+            leaves = [node.inputs[k] for k in positions if _operands(node)[k][0] in "wb"]
+            rows.update(leaf for leaf in leaves if leaf.op is None and uses[leaf] == 1)
+    return rows
+
+
+@dataclass
+class _Drawing:
+    """What to draw, and how each part of it is written."""
+
+    root: Value
+    name: dict[Value, str]
+    number: dict[Value, int]  # the nodes to draw, in topological order, with their position in the whole graph
+    edges: dict[Value, list[int]]  # the positions among a node's inputs of those to draw
+    rows: set[Value]  # leaves that stand in the box of the node that uses them
+    group: dict[Value, str | None]
+    grad: bool
+    local_grads: bool
+
+    def write(self, rankdir: str, cluster_of: Callable[[Value], str | Path | None]) -> Diagram:
+        import graphviz
+
+        picture = graphviz.Digraph(
+            graph_attr=boxes.GRAPH | {"rankdir": rankdir}, node_attr=boxes.NODE, edge_attr=boxes.EDGE
+        )
+        clusters: dict[Path, list[Value]] = {(): []}
+        for node in self.number:
+            if node not in self.rows:
+                group = cluster_of(node) or ()
+                path = (group,) if isinstance(group, str) else tuple(group)
+                for length in range(1, len(path)):
+                    clusters.setdefault(path[:length], [])
+                clusters.setdefault(path, []).append(node)
+        self._write_nodes(picture, (), clusters)
+        for node in self.number:
+            self._write_edges(picture, node)
+        if self._looks:
+            picture.attr(label=boxes.legend(self._looks))
+        return Diagram(picture.source, self._titles(clusters))
+
+    def _write_nodes(self, dot: Any, path: Path, clusters: dict[Path, list[Value]]) -> None:
+        """The nodes of a cluster, then the clusters within it."""
+        for node in clusters[path]:
+            dot.node(self._id(node), self._label(node), id=self._id(node), **self._look(node))
+        for i, inner in enumerate(clusters, start=-1):
+            if inner and inner[:-1] == path:
+                with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
+                    self._write_nodes(cluster, inner, clusters)
+
+    def _write_edges(self, dot: Any, node: Value) -> None:
+        """The edges into a node. That of xₖ ends at the row of wₖ, if there is one."""
+        ports = {}
+        for k in self.edges[node]:
+            input, operand = node.inputs[k], _operands(node)[k]
+            if input in self.rows:
+                ports["x" + operand[1:]] = f":{self._id(input)}:w"
+            else:
+                label = boxes.chip(formula.number(node.local_grads[k]), boxes.LOCAL) if self.local_grads else ""
+                dot.edge(self._id(input), self._id(node) + ports.get(operand, ""), label, id=self._edge_id(node, k))
+        more = self._more(node)
+        if more and self.rows.isdisjoint(node.inputs):
+            id, words = more
+            dot.node(id, boxes.chip(words, boxes.MUTED), **boxes.MORE, id=id)
+            dot.edge(id, self._id(node), style="dotted", id=f"e{id}")
+
+    def _id(self, node: Value) -> str:
+        return f"n{self.number[node]}"
+
+    def _edge_id(self, node: Value, k: int) -> str:
+        return f"e{self.number[node]}_{k}"
+
+    def _more(self, node: Value) -> tuple[str, str] | None:
+        """The sign that some inputs are not drawn: its id and text."""
+        hidden = len(node.inputs) - len(self.edges[node])
+        return (f"m{self.number[node]}", f"⋯ {_count(hidden, 'input')} not drawn") if hidden else None
+
+    @cached_property
+    def _looks(self) -> dict[str, dict[str, str]]:
+        """The colour of each group, in the order of their first nodes."""
+        groups = dict.fromkeys(group for group in self.group.values() if group is not None)
+        return dict(zip(groups, cycle(boxes.PALETTE), strict=False))
+
+    def _look(self, node: Value) -> dict[str, str]:
+        look = boxes.LEAF if node.op is None else boxes.CONSTANT if node.op is ops.CONSTANT else boxes.OPERATION
+        if node is self.root:
+            look = look | boxes.ROOT | {"class": f"{look['class']} root"}
+        return look | self._looks.get(self.group.get(node) or "", {})
+
+    def _label(self, node: Value) -> str:
+        data = formula.number(node.data)
+        if node.op is ops.CONSTANT:
+            return boxes.constant(node.label, data)
+        rows = [
+            boxes.Row(
+                self._id(leaf),
+                self._edge_id(node, k),
+                self.name[leaf],
+                formula.number(leaf.data),
+                self._gradient(leaf),
+                f"↑ {formula.number(node.local_grads[k])}" if self.local_grads else "",
+                self._look(leaf),
+            )
+            for k in self.edges[node]
+            if (leaf := node.inputs[k]) in self.rows
+        ]
+        title = boxes.title(self.name[node], bold=bool(node.label))
+        return boxes.box(title, _symbol(node), data, self._gradient(node), rows, self._more(node))
+
+    def _gradient(self, node: Value) -> str:
+        return "" if not self.grad else "∇ –" if node.grad is None else f"∇ {formula.number(node.grad)}"
+
+    def _titles(self, clusters: Iterable[Path]) -> dict[str, str]:
+        """What each id stands for, in words and in full precision."""
+        titles = {"graph": f"Computation graph of {self.name[self.root]}: {_count(len(self.name), 'node')}"}
+        titles |= {f"c{i}": ", ".join(path) for i, path in enumerate(clusters, start=-1) if path}
+        for node in self.number:
+            group = self.group.get(node)
+            titles[self._id(node)] = self._sentence(node) + (f", in {group}" if group else "")
+            for k in self.edges[node]:
+                quotient = formula.partial(self.name[node], self.name[node.inputs[k]])
+                rule, number = formula.derivative(node, k, self.name), repr(node.local_grads[k])
+                plain = rule in ("", formula.number(node.local_grads[k]))
+                titles[self._edge_id(node, k)] = (
+                    f"{quotient} = {number}" if plain else f"{quotient} = {rule} = {number}"
+                )
+            if more := self._more(node):
+                titles[more[0]] = titles[f"e{more[0]}"] = more[1]
+        return {id: boxes.clean(title).replace("\n", " ") for id, title in titles.items()}
+
+    def _sentence(self, node: Value) -> str:
+        """A node in words: e = a·b = -6.0, ∇ 0.5."""
+        parts = [] if node.op is ops.CONSTANT and not node.label else [self.name[node]]
+        if node.inputs:
+            parts.append(formula.expression(node, self.name, depth=1))
+        sentence = " = ".join([*parts, repr(node.data)])
+        return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {'–' if node.grad is None else node.grad}"
+
+
+def _symbol(node: Value) -> str:
+    return node.op.symbol if node.op else ""
+
+
+def _operands(node: Value) -> tuple[str, ...]:
+    return node.op.operand_names(len(node.inputs)) if node.op else ()
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" + ("s" if n != 1 else "")
+
+
+def _digits(text: str) -> str:
+    """Superscripts and subscripts as plain digits."""
+    return unicodedata.normalize("NFKC", text)

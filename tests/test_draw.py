@@ -1,0 +1,612 @@
+"""Drawings: what the DOT says, what the SVG holds, and the three ways to run Graphviz."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+import microgradlike
+from microgradlike import Value, affine, constant, dot, formula, operation
+from microgradlike.view import diagram
+from microgradlike.view.dot import by_layer, draw, render
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parse(drawn, prefix=""):
+    return ET.fromstring(drawn.svg(prefix))
+
+
+def groups(svg):
+    """The node, edge and cluster groups of an SVG by id."""
+    found = {g.get("id"): g for g in svg.iter(f"{SVG}g")}
+    assert len(found) == len(list(svg.iter(f"{SVG}g"))), "an id stands twice"
+    return found
+
+
+def texts(element):
+    return ["".join(t.itertext()) for t in element.iter(f"{SVG}text")]
+
+
+def titles(svg):
+    return {id: g.findtext(f"{SVG}title") for id, g in groups(svg).items()}
+
+
+def neuron():
+    """The neuron of the micrograd lecture."""
+    x1, x2, w1, w2 = Value(2.0, "x1"), Value(0.0, "x2"), Value(-3.0, "w1"), Value(1.0, "w2")
+    b = Value(6.8813735870195432, "b")
+    n = x1 * w1 + x2 * w2 + b
+    n.label = "n"
+    o = n.tanh()
+    o.label = "o"
+    return o
+
+
+def layer(sizes=(3, 2)):
+    """A network written out with affine and tanh, labelled as `nn` does."""
+    up, down = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"), str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+    a = [Value(0.25 * (k + 1), f"x{k + 1}".translate(down)) for k in range(sizes[0])]
+    for l, (nin, nout) in enumerate(pairwise(sizes), start=1):  # noqa: E741
+        outputs = []
+        for j in range(1, nout + 1):
+            tag = str(l).translate(up) + str(j).translate(down)
+            w = [Value(0.5 / (j + k), f"w{tag}" + str(k).translate(down)) for k in range(1, nin + 1)]
+            z = affine(w, a, Value(0.125, f"b{tag}"))
+            z.label = f"z{tag}"
+            outputs.append(z.tanh())
+            outputs[-1].label = f"a{tag}"
+        a = outputs
+    return microgradlike.sum(a)
+
+
+# ── What is drawn ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_node_and_edge_has_its_number_and_its_numbers():
+    o = neuron()
+    o.backward()
+    order = microgradlike.topological_order(o)
+    svg = parse(draw(o))
+    found = groups(svg)
+    for i, node in enumerate(order):
+        words = texts(found[f"n{i}"])
+        assert f"{node.data:.4g}" in words
+        assert f"∇ {node.grad:.4g}" in words
+        if node.label:
+            assert node.label in words
+        if node.op:
+            assert node.op.symbol in words
+        for k, local_grad in enumerate(node.local_grads):
+            assert texts(found[f"e{i}_{k}"]) == [f"{local_grad:.4g}"]
+    edges = {id for id in found if id.startswith("e")}
+    assert edges == {f"e{i}_{k}" for i, node in enumerate(order) for k in range(len(node.inputs))}
+    assert {id for id in found if id.startswith("n")} == {f"n{i}" for i in range(len(order))}
+
+
+def test_titles_say_it_in_words_and_in_full():
+    o = neuron()
+    o.backward()
+    found = titles(parse(draw(o)))
+    assert found["graph"] == "Computation graph of o: 10 nodes"
+    assert found["n0"].startswith("x1 = 2.0, ∇ -1.4999999999")
+    assert found["n9"] == "o = tanh(n) = 0.7071067811865477, ∇ 1.0"
+    rule = formula.derivative(o, 0, {o: "o", o.inputs[0]: "n"})
+    assert found["e9_0"] == f"∂o/∂n = {rule} = {o.local_grads[0]!r}"
+
+
+def test_gradients_are_a_dash_before_backward_and_numbers_after():
+    o = neuron()
+    words = texts(parse(draw(o)))
+    assert words.count("∇ –") == 10 and not any(re.match("∇ [-0-9]", word) for word in words)
+    o.backward()
+    assert "∇ –" not in texts(parse(draw(o)))
+
+
+def test_the_gradient_of_a_later_root_is_not_invented():
+    a = Value(2.0, "a")
+    b = a * 3
+    b.backward()
+    assert texts(groups(parse(draw(b + 1)))["n4"])[-1] == "∇ –"
+
+
+def test_a_single_leaf():
+    drawn = draw(Value(1.5, "x"))
+    found = groups(parse(drawn))
+    assert set(found) == {"graph", "n0"}
+    assert texts(found["n0"]) == ["x", "1.5", "∇ –"]
+    assert str(drawn) == "Computation graph of x: 1 node\n  x = 1.5, ∇ –"
+
+
+def test_both_edges_of_x_times_x():
+    x = Value(3.0, "x")
+    y = x * x
+    y.backward()
+    found = groups(parse(draw(y)))
+    assert texts(found["e1_0"]) == texts(found["e1_1"]) == ["3"]
+    assert texts(found["n0"]) == ["x", "3", "∇ 6"]
+
+
+def test_a_shared_node_is_drawn_once():
+    a = Value(2.0, "a")
+    b = a.exp()
+    source = draw(b * b + b).source
+    nodes = Counter(re.findall(r"^\s*(n\d+) \[", source, re.MULTILINE))
+    assert nodes == {"n0": 1, "n1": 1, "n2": 1, "n3": 1}
+    assert len(re.findall("->", source)) == 5
+
+
+def test_the_order_of_operands_can_be_read():
+    a, b = Value(1.0, "a"), Value(2.0, "b")
+    found = titles(parse(draw(a - b)))
+    assert found["n2"].startswith("v₁ = a − b = -1.0")
+    found = titles(parse(draw(b - a)))
+    assert found["n2"].startswith("v₁ = b − a = 1.0")
+
+
+def test_constants_show_their_number_only():
+    x = Value(3.0, "x")
+    y = 2 * x + constant(0.5)
+    y.backward()
+    found = groups(parse(draw(y)))
+    constants = [g for g in found.values() if g.get("class") == "node constant"]
+    assert sorted(texts(g) for g in constants) == [["0.5"], ["2"]]
+
+
+def test_kinds_differ_by_outline_not_by_colour_alone():
+    source = draw(2 * Value(1.0, "x")).source
+    node = dict(re.findall(r"^\s*(n\d) (\[.*\])$", source, re.MULTILINE))
+    assert 'style="rounded,filled,dashed"' in node["n0"] and "class=constant" in node["n0"]
+    assert "style=filled" in node["n1"] and "class=leaf" in node["n1"]
+    assert 'style="rounded,filled"' in node["n2"] and 'class="operation root"' in node["n2"]
+    assert "peripheries=2" in node["n2"] and "peripheries" not in node["n0"] + node["n1"]
+
+
+def test_extreme_numbers():
+    numbers = {float("nan"): "nan", float("inf"): "inf", -float("inf"): "-inf", 1e-300: "1e-300", 123456.0: "1.235e+05"}
+    total = microgradlike.sum([Value(x, "x") * Value(1.0) for x in numbers])
+    words = texts(parse(draw(total)))
+    for text in numbers.values():
+        assert words.count(text) >= 3  # the node, the product and a local derivative
+
+
+def test_what_to_show_can_be_chosen():
+    o = neuron()
+    o.backward()
+    words = texts(parse(draw(o, grad=False, local_grads=False)))
+    assert not any("∇" in word for word in words)
+    assert Counter(words)["1"] == 1  # the data of w2; no local derivative
+
+
+def test_direction():
+    def ends(rankdir):
+        found = groups(parse(draw(Value(1.0, "x").exp(), rankdir=rankdir)))
+        boxes = [found[id].find(f"{SVG}text") for id in ("n0", "n1")]
+        return [(float(b.get("x")), float(b.get("y"))) for b in boxes]
+
+    (x0, _), (x1, _) = ends("LR")
+    assert x0 < x1
+    (_, y0), (_, y1) = ends("TB")
+    assert y0 < y1
+    (x0, _), (x1, _) = ends("RL")
+    assert x0 > x1
+
+
+# ── Networks ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_weights_stand_in_the_box_of_their_neuron():
+    loss = layer()
+    loss.backward()
+    number = {node: i for i, node in enumerate(microgradlike.topological_order(loss))}
+    drawn = draw(loss)
+    found = groups(parse(drawn))
+    for node, i in number.items():
+        assert f"∇ {node.grad:.4g}" in texts(found[f"n{i}"])
+        for k, local_grad in enumerate(node.local_grads):
+            assert texts(found[f"e{i}_{k}"])[0].removeprefix("↑ ") == f"{local_grad:.4g}"
+        if node.label.startswith("z"):
+            inside = {g.get("id") for g in found[f"n{i}"].iter(f"{SVG}g")}
+            own = [number[w] for w in node.inputs if w.label[0] in "wb"]
+            assert inside == {f"n{i}", *(f"n{j}" for j in own)} | {
+                f"e{i}_{k}" for k, w in enumerate(node.inputs) if w.label[0] in "wb"
+            }
+    assert "a xlink" not in drawn.svg() and "<a " not in drawn.svg()
+
+
+def test_the_edge_of_each_input_ends_at_its_weight():
+    source = draw(layer((2, 1))).source
+    order = [node.label for node in microgradlike.topological_order(layer((2, 1)))]
+    z = order.index("z¹₁")
+    for x, w in (("x₁", "w¹₁₁"), ("x₂", "w¹₁₂")):
+        assert f"n{order.index(x)} -> n{z}:n{order.index(w)}:w [" in source
+
+
+def test_weights_can_stand_alone():
+    loss = layer()
+    folded, open_ = groups(parse(draw(loss))), groups(parse(draw(loss, fold=False)))
+    assert set(folded) == set(open_)
+    assert not [g for g in open_.values() if g.get("class") == "node leaf" and g.find(f"{SVG}path") is not None]
+    assert all(len(list(g.iter(f"{SVG}g"))) == 1 for id, g in open_.items() if id[0] == "n")
+
+
+def test_a_shared_weight_stands_alone():
+    w, x = Value(2.0, "w"), Value(3.0, "x")
+    y = affine([w], [x], 1.0)
+    assert "port" in draw(y).source
+    assert "port" not in draw(y + w * w).source  # weight decay uses w too
+
+
+def test_dot_of_a_vector_with_itself():
+    v = [Value(1.0, "p"), Value(2.0, "q")]
+    found = groups(parse(draw(dot(v, v))))
+    assert {id for id in found if id[0] == "e"} == {"e2_0", "e2_1", "e2_2", "e2_3"}
+
+
+@pytest.mark.parametrize(
+    "label, group",
+    [
+        ("w²₁₃", ("layer 2", "neuron 1")),
+        ("w¹₁₂,₃", ("layer 1", "neuron 12")),
+        ("w¹₁,₂₃", ("layer 1", "neuron 1")),
+        ("w′²₁₃", ("layer 2", "neuron 1")),
+        ("b¹₂", ("layer 1", "neuron 2")),
+        ("z¹²₁₀", ("layer 12", "neuron 10")),
+        ("a³₁", ("layer 3", "neuron 1")),
+        ("x₁", None),
+        ("x²₁", None),
+        ("a²", None),
+        ("w1", None),
+        ("", None),
+        ("C", None),
+    ],
+)
+def test_layers_are_read_from_labels(label, group):
+    assert by_layer(Value(1.0, label)) == group
+
+
+def test_clusters_nest():
+    found = parse(draw(layer((2, 2, 1))))
+    names = {id: t for id, t in titles(found).items() if id[0] == "c"}
+    assert list(names.values()) == [
+        "layer 1",
+        "layer 1, neuron 1",
+        "layer 1, neuron 2",
+        "layer 2",
+        "layer 2, neuron 1",
+    ]
+    assert sorted(names) == [f"c{i}" for i in range(5)]
+    source = draw(layer((2, 2, 1)), clusters=False).source
+    assert "cluster" not in source
+
+
+def test_clusters_of_ones_own():
+    a, b = Value(1.0, "a"), Value(2.0, "b")
+    c = a * b
+    drawn = draw(c, clusters=lambda node: "leaves" if not node.inputs else None)
+    assert drawn.titles["c0"] == "leaves"
+    assert drawn.source.count("subgraph") == 1
+
+
+def test_colours_and_legend():
+    a, b = Value(1.0, "a"), Value(2.0, "b")
+    c = a * b + a
+    drawn = draw(c, color_by=lambda node: {"a": "W¹ & co", "b": "x"}.get(node.label))
+    assert drawn.titles["n0"].endswith(", in W¹ & co")
+    words = texts(parse(drawn))
+    assert "W¹ & co" in words and "x" in words
+    fills = re.findall(r"^\s*n\d \[.*fillcolor=\"(#\w+)\"", drawn.source, re.MULTILINE)
+    assert len(fills) == 4 and len(set(fills)) == 4
+
+
+# ── Large graphs ───────────────────────────────────────────────────────────────────────────────
+
+
+def chain(n):
+    x = Value(1.0, "x")
+    for _ in range(n - 1):
+        x = x.sin()
+    return x
+
+
+def test_too_many_nodes_is_an_error_that_helps():
+    with pytest.raises(ValueError, match=r"^500 nodes to draw, and max_nodes=200.*depth=199.*max_nodes=500"):
+        draw(chain(500))
+    assert draw(chain(500), depth=199)  # what the error proposes works
+
+
+def test_500_nodes():
+    svg = parse(draw(chain(500), max_nodes=600))
+    assert len([id for id in groups(svg) if id[0] == "n"]) == 500
+
+
+def test_depth_cuts_and_says_so():
+    x = chain(10)
+    found = groups(parse(draw(x, depth=2)))
+    assert set(found) == {"graph", "n7", "n8", "n9", "e8_0", "e9_0", "m7", "em7"}
+    assert texts(found["m7"]) == ["⋯ 1 input not drawn"]
+    assert set(groups(parse(draw(x, depth=0)))) == {"graph", "n9", "m9", "em9"}
+
+
+def test_a_graph_of_any_size_can_be_cut():
+    drawn = draw(chain(100_000), depth=3)
+    assert drawn.titles["n99999"].startswith("v₉₉₉₉₉ = sin(v₉₉₉₉₈)")
+
+
+@pytest.mark.parametrize("n, drawn_terms", [(5, 5), (11, 11), (12, 10), (64, 10)])
+def test_many_operands_are_abbreviated(n, drawn_terms):
+    w = [Value(1.0, f"w{i}") for i in range(n)]
+    x = [Value(1.0, f"x{i}") for i in range(n)]
+    drawn = draw(affine(w, x, Value(0.0, "b")))
+    i = 2 * n + 1
+    edges = [id for id in drawn.titles if id.startswith(f"e{i}_")]
+    assert len(edges) == 2 * drawn_terms + 1
+    hidden = 2 * (n - drawn_terms)
+    assert drawn.titles.get(f"m{i}") == (f"⋯ {hidden} inputs not drawn" if hidden else None)
+    assert not hidden or f"⋯ {hidden} inputs not drawn" in texts(groups(parse(drawn))[f"m{i}"])
+
+
+def test_all_terms_on_demand():
+    x = [Value(1.0) for _ in range(129)]
+    found = groups(parse(draw(microgradlike.sum(x), max_terms=129)))
+    assert len([id for id in found if id.startswith("e129_")]) == 129
+
+
+# ── Same program, same picture ─────────────────────────────────────────────────────────────────
+
+GOLDEN = """\
+digraph {
+	graph [bgcolor=transparent fontcolor="#1f2328" fontname="Helvetica,Arial,sans-serif" fontsize=10 id="graph" nodesep=0.15 ordering=in pad=0.1 rankdir=LR ranksep=0.3]
+	node [fontcolor="#1f2328" fontname="Helvetica,Arial,sans-serif" fontsize=11 height=0 margin="0.08,0.03" shape=box width=0]
+	edge [arrowsize=0.6 color="#808a96" fontcolor="#0b57a8" fontname="Helvetica,Arial,sans-serif" fontsize=9]
+"""
+
+
+def test_the_source_is_the_same_in_every_process():
+    program = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from test_draw import layer, draw\n"
+        "loss = layer((3, 4, 2)); loss.backward()\n"
+        "print(draw(loss, color_by=lambda node: node.label[:1] or None).source)"
+    )
+    sources = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(sources) == 1
+
+
+def test_the_same_expression_gives_the_same_picture():
+    assert draw(neuron()).svg() == draw(neuron()).svg()
+    assert draw(neuron()).source == draw(neuron()).source
+
+
+def test_the_source_as_written():
+    x = Value(3.0, "x")
+    assert (
+        draw(x * x).source
+        == GOLDEN
+        + (
+            '\tn0 [label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
+            '<tr><td align="left"><b>x</b></td><td align="right"></td></tr>'
+            '<tr><td align="left">3</td><td width="10"></td>'
+            '<td align="right"><font color="#b42318">∇ –</font></td></tr></table>>'
+            ' class=leaf color="#4a7fb5" fillcolor="#e3eefb" id=n0 style=filled]\n'
+            '\tn1 [label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
+            '<tr><td align="left"><font color="#656d76">v₁</font></td><td width="10"></td>'
+            '<td align="right"><font color="#656d76">×</font></td></tr>'
+            '<tr><td align="left">9</td><td width="10"></td>'
+            '<td align="right"><font color="#b42318">∇ –</font></td></tr></table>>'
+            ' class="operation root" color="#8a6a00" fillcolor="#fff4cc" id=n1 peripheries=2 style="rounded,filled"]\n'
+        )
+        + "".join(
+            f'\tn0 -> n1 [label=<<table border="0" cellborder="0" cellspacing="2" cellpadding="1">'
+            '<tr><td bgcolor="#ffffff" style="rounded" cellpadding="1"><font color="#0b57a8">3</font></td></tr></table>>'
+            f" id=e1_{k}]\n"
+            for k in (0, 1)
+        )
+        + "}\n"
+    )
+
+
+# ── Labels are text ────────────────────────────────────────────────────────────────────────────
+
+LABELS = [
+    "<script>alert(1)</script>", "a & b", "\"q\" 's", "\\N \\G \\L \\", "\\", "\\\\", "{r|<p>x}", "🙂", "👩‍🔬", "%3",
+    "<b>", ">", "&lt;", "n0:p", "--", "->", "<", "]", "// no", "/* no */", "#1", "ünïcödé", "שלום", "</text>", "]]>",
+]  # fmt: skip
+
+
+def test_labels_are_shown_as_text():
+    def label(node):
+        return node.label or None
+
+    drawn = draw(microgradlike.sum([Value(1.0, l) for l in LABELS]), clusters=label, color_by=label, max_terms=99)  # noqa: E741
+    svg = parse(drawn)
+    found, said, shown = groups(svg), titles(svg), Counter(texts(svg))
+    for i, label in enumerate(LABELS):
+        assert texts(found[f"n{i}"])[0] == label
+        assert shown[label] == 3  # the node, the cluster and the legend
+        assert said[f"n{i}"] == f"{label} = 1.0, ∇ –, in {label}"
+    assert not list(svg.iter(f"{SVG}script"))
+
+
+def test_labels_in_rows_are_shown_as_text():
+    w = [Value(1.0, label) for label in LABELS]
+    found = groups(parse(draw(affine(w, [1.0] * len(w), Value(0.0, "<b>")), max_terms=99)))
+    rows = [texts(g)[0] for g in found.values() if g.get("class") == "node leaf"]
+    assert sorted(rows) == sorted([*LABELS, "<b>"])
+
+
+def test_labels_of_several_lines_and_unprintable_ones():
+    assert texts(parse(draw(Value(1.0, "two\nlines"))))[:2] == ["two", "lines"]
+    characters = ("\x00", "\x1b", "\ud800", "\ufffe", "\r", "\t")
+    drawn = draw(microgradlike.sum([Value(1.0, f"a{c}b") for c in characters]))
+    assert texts(parse(drawn)).count("a\ufffdb") == len(characters)
+    assert all(title.isprintable() for title in drawn.titles.values())
+    long = microgradlike.sum([Value(1.0, "x" * 500), Value(1.0, " ")])
+    assert "x" * 39 + "…" in texts(parse(draw(long)))
+
+
+def test_own_operations_are_drawn():
+    cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x, symbol="<x³>")
+    found = groups(parse(draw(cube(Value(2.0, "x")))))
+    assert texts(found["n1"]) == ["v₁", "<x³>", "8", "∇ –"]
+    assert texts(found["e1_0"]) == ["12"]
+
+
+# ── Bad input ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("what", [3.0, [Value(1.0)], None, "x"])
+def test_only_values_can_be_drawn(what):
+    with pytest.raises(TypeError, match="draw takes one Value, got"):
+        draw(what)
+
+
+@pytest.mark.parametrize("options", [{"rankdir": "UP"}, {"max_nodes": 0}, {"max_terms": 0}, {"depth": -1}])
+def test_options_are_checked(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        draw(Value(1.0), **options)
+
+
+# ── Saving and showing ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "name, start", [("x.svg", b"<svg "), ("x.PNG", b"\x89PNG"), ("x.pdf", b"%PDF"), ("x.dot", b"digraph")]
+)
+def test_save(tmp_path, name, start):
+    path = tmp_path / name
+    path.write_text("old")
+    assert draw(neuron()).save(path) == path
+    assert path.read_bytes().startswith(start)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert draw(neuron()).save(str(path)) == path
+
+
+@pytest.mark.parametrize("name", ["x.jpeg", "x", "svg", "x.svg.zip"])
+def test_save_knows_four_formats(tmp_path, name):
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.svg, \.png, \.pdf or \.dot"):
+        draw(neuron()).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "x.svg"
+    path.write_text("old")
+    monkeypatch.setattr(diagram, "_graphvizes", lambda: iter(()))
+    with pytest.raises(RuntimeError):
+        draw(neuron()).save(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        draw(neuron()).save(path)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_save_into_no_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        draw(neuron()).save(tmp_path / "none" / "x.dot")
+
+
+def test_ids_take_a_prefix():
+    drawn = draw(layer())
+    plain, prefixed = groups(parse(drawn)), groups(parse(drawn, "cell-3_"))
+    assert {f"cell-3_{id}" for id in plain} == set(prefixed)
+    for bad in ("3", "a b", '"><script>', "é"):
+        with pytest.raises(ValueError, match="prefix"):
+            drawn.svg(bad)
+
+
+def test_notebooks_get_an_image_svg_and_text():
+    import base64
+
+    drawn = draw(neuron())
+    bundle = drawn._repr_mimebundle_()
+    assert bundle["image/svg+xml"] == drawn.svg()
+    assert bundle["text/plain"] == str(drawn) == repr(drawn)
+    image = ET.fromstring(bundle["text/html"].replace(">", "/>"))
+    head, data = image.get("src").split(",")
+    assert head == "data:image/svg+xml;base64"
+    assert base64.b64decode(data).decode() == drawn.svg()
+    assert image.get("alt") == "Computation graph of o: 10 nodes"
+
+
+def test_notebooks_get_text_where_there_is_no_graphviz(monkeypatch):
+    monkeypatch.setattr(diagram, "_graphvizes", lambda: iter(()))
+    bundle = draw(neuron())._repr_mimebundle_()
+    assert set(bundle) == {"text/plain"}
+    assert "o = tanh(n)" in bundle["text/plain"] and "pip install" in bundle["text/plain"]
+
+
+def test_str_is_short():
+    lines = str(draw(chain(100))).splitlines()
+    assert len(lines) == 12 and lines[6] == "  ⋯ 90 more"
+
+
+# ── Running Graphviz ───────────────────────────────────────────────────────────────────────────
+
+
+def fake_dot(folder, code):
+    """A program `dot` on PATH that runs this Python code."""
+    script = folder / "fake.py"
+    script.write_text(code)
+    if os.name == "nt":
+        (folder / "dot.bat").write_text(f'@"{sys.executable}" "{script}" %*\n')
+    else:
+        (folder / "dot").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
+        (folder / "dot").chmod(0o755)
+
+
+def test_dot_on_path_is_used_first(tmp_path, monkeypatch):
+    fake_dot(tmp_path, "import sys; sys.stdout.write(' '.join(sys.argv[1:]) + '|' + sys.stdin.read())")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert render("digraph {}", "svg") == b"-Tsvg|digraph {}"
+
+
+def test_the_bundled_graphviz_is_used_where_there_is_no_dot(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert b"<svg" in render("digraph { a -> b }", "svg")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_bundled_graphviz_is_used_where_dot_is_broken(tmp_path, monkeypatch):
+    fake_dot(tmp_path, "import sys; sys.exit('no layout plugin')")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert b"<svg" in render("digraph { a -> b }", "svg")
+
+
+def test_no_graphviz_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(diagram.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"there is none.*pip install --upgrade pygraphviz.*graphviz\.org"):
+        draw(neuron()).svg()
+    draw(neuron()).save(tmp_path / "x.dot")
+
+
+def test_every_failure_is_told(tmp_path, monkeypatch):
+    fake_dot(tmp_path, "import sys; sys.exit('no layout plugin')")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"(?s)dot: no layout plugin.*pygraphviz: .*syntax error"):
+        render("digraph {", "svg")
+
+
+def test_threads_may_draw():
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        pictures = list(pool.map(lambda _: draw(neuron()).svg(), range(4)))
+    assert len(set(pictures)) == 1
