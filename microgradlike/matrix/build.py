@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from microgradlike.matrix.canonical import Ints
-from microgradlike.matrix.code import Code, Dims, Seed, Symbol, affine, common_dims, strides_of
+from microgradlike.matrix.code import Code, Dims, Samples, Seed, Symbol, affine, common_dims, strides_of
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum
 
 
@@ -38,13 +38,13 @@ class Builder:
         """Write the lines that compute an array."""
         match array.instruction:
             case Apply(op, operands):
-                dims = common_dims([ref.index for ref in operands if ref.constant is None])
+                dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
                 x = [self.load(ref, dims) for ref in operands]
                 y = op.value(self.code.namespace(), *x)
                 self.saved[array] = dims, x, y
             case Reduce(op, operand, starts):
                 owner = self._owner(operand, starts)
-                x = [self.load(operand)]
+                x = [self._symbol(operand)]
                 y = op.value(self.code.namespace(starts, owner, stacked=True), *x)
                 self.saved[array] = owner, x, y
                 if starts is not None:
@@ -76,10 +76,16 @@ class Builder:
         view = affine(index)
         return self.code.take(source, index) if view is None else source.view(index.shape, view[1], view[0])
 
+    def _symbol(self, ref: Ref, dims: Dims | None = None) -> Symbol:
+        """What a reference reads, as an array even where it is one number."""
+        x = self.load(ref, dims)
+        return x if isinstance(x, Symbol) else self.code.array(np.broadcast_to(x, dims or ref.index.shape))
+
     def _flat(self, y: Any, dims: Dims, varies: bool) -> Symbol:
         """y as an array of its own, flat."""
         if not (isinstance(y, Symbol) and y.varies == varies and prod(y.dims) == prod(dims) and y.contiguous):
-            whole = self.code.buffer(dims, varies)
+            same_size = isinstance(y, Symbol) and prod(y.dims) == prod(dims)
+            whole = self.code.buffer(y.dims if same_size else dims, varies)
             self.code.copy(y, whole)
             y = whole
         return y.reshape(prod(dims))
@@ -96,7 +102,7 @@ class Builder:
                 (G, R, _), (_, C, _) = group.left.index.shape, group.right.index.shape
                 return (G, C, R) if G > 1 else (C, R)
         refs = [ref for g in groups for ref in (g.left, g.right) if ref is not None and ref.constant is None]
-        return common_dims([ref.index[:, 0] for ref in refs if ref.index.ndim == 2])
+        return common_dims(array.size, [ref.index[:, 0] for ref in refs if ref.index.ndim == 2])
 
     def _term(self, group: Group, dims: Dims) -> Any:
         """Σₖ left · right, in dims."""
@@ -135,9 +141,10 @@ class Builder:
         sides = []
         for ref in (group.left, group.right):
             G, rows, K = ref.index.shape
-            side = self.load(ref, (G, rows, K) if G > 1 else (rows, K))
-            if not isinstance(side, Symbol):
-                side = self.code.array(ref.index.reshape((G, rows, K) if G > 1 else (rows, K)))
+            dims = (G, rows, K) if G > 1 else (rows, K)
+            side = self._symbol(ref, dims)
+            if any(d > 1 and s == 0 for d, s in zip(dims, side.strides, strict=True)):
+                side = self._whole(side, dims)  # BLAS knows no strides of 0
             sides.append(side)
         return sides[0], sides[1]
 
@@ -158,7 +165,7 @@ class Builder:
 
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
 
-    def backward(self, arrays: list[Array], loss: Array, differentiated: set[Array]) -> dict[Array, Symbol]:
+    def backward(self, arrays: list[Array], loss: Array, position: int, differentiated: set[Array]) -> dict[Array, Symbol]:
         """Write the lines that compute ∂(mean loss)/∂array, for the parameters among `arrays`."""
         self.needed = set(differentiated)
         for array in arrays:
@@ -166,7 +173,7 @@ class Builder:
                 self.needed.add(array)
         self.cotangents = {array: [] for array in self.needed}
         if loss in self.needed:
-            self.cotangents[loss].append((Seed(1.0), np.zeros(1, np.int64)))
+            self.cotangents[loss].append((Seed(1.0, not loss.varies), np.array([position])))
         result = {}
         for array in reversed([a for a in arrays if a in self.needed]):
             contributions = self.cotangents.pop(array)
@@ -196,7 +203,7 @@ class Builder:
                     upstream = upstream.reshape(*dims)
                 for ref, local in zip(operands, op.local_grads(code.namespace(), y, *x), strict=True):
                     if ref.array in self.needed:
-                        self._send(ref, ref.index.reshape(dims), upstream * local)
+                        self._send(array, ref, ref.index.reshape(dims), upstream * local)
             case Reduce(op, ref, starts):
                 owner, x, y = self.saved[array]
                 (local,) = op.local_grads(code.namespace(starts, owner, stacked=True), y, *x)
@@ -206,7 +213,7 @@ class Builder:
                     else:
                         assert owner is not None
                         upstream = code.take(upstream, owner)
-                self._send(ref, ref.index, upstream * local)
+                self._send(array, ref, ref.index, upstream * local)
             case Sum(groups):
                 for group in groups:
                     if group.left.array in self.needed or (group.right and group.right.array in self.needed):
@@ -248,7 +255,7 @@ class Builder:
                 if factor_symbol is None:
                     factor_symbol = self.load(Ref(other.array, other.index.reshape(shape)))
                 share = share * factor_symbol * factor if factor == 1.0 or isinstance(share, Symbol) else share * factor * factor_symbol
-            self._send(ref, index.reshape(shape), share)
+            self._send(array, ref, index.reshape(shape), share)
 
     def _send_back_product(self, array: Array, group: Group, upstream: Any) -> None:
         """∂C/∂left = δᵀ right and ∂C/∂right = δ left, with δ = upstream of dims (C, R)."""
@@ -266,17 +273,19 @@ class Builder:
                 share = code.matmul(delta.rows().T, right.rows(), code.buffer(left.dims, False))
             else:
                 share = code.matmul(delta.T, right, code.buffer(left.dims, delta.varies))
-            self._send(group.left, group.left.index.reshape(left.dims), share)
+            self.cotangents[group.left.array].append((share, group.left.index.reshape(left.dims)))
         if group.right.array in self.needed:
             out = code.buffer(right.dims, delta.varies)
             if not lead and delta.varies and not left.varies:
                 code.matmul(delta.rows(), left, out.rows())
             else:
                 code.matmul(delta, left, out)
-            self._send(group.right, group.right.index.reshape(right.dims), out)
+            self._send(array, group.right, group.right.index.reshape(right.dims), out)
 
-    def _send(self, ref: Ref, index: Ints, share: Any) -> None:
+    def _send(self, consumer: Array, ref: Ref, index: Ints, share: Any) -> None:
         assert ref.array is not None
+        if consumer.varies and not ref.array.varies and isinstance(share, Symbol) and not share.varies:
+            share = share * Samples()  # each sample sends the same
         self.cotangents[ref.array].append((share, index))
 
     # ── Adding up what the consumers send ──────────────────────────────────────────────────────

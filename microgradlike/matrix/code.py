@@ -40,6 +40,11 @@ class Seed:
         return Seed(self.factor * other, self.summed)
 
 
+@dataclass(frozen=True)
+class Samples:
+    """The number of samples."""
+
+
 @dataclass(eq=False, slots=True)
 class Symbol:
     """An array in the program: a view (offset, dims, strides) of the buffer of `base`."""
@@ -172,12 +177,12 @@ class Code:
                     name += ".T"
                 self.views[x.key] = known = name
             return known
-        return self.constant(x if isinstance(x, Seed | np.ndarray) else float(x))
+        return self.constant(x if isinstance(x, Seed | Samples | np.ndarray) else float(x))
 
     def constant(self, x: Any) -> str:
         """A name for a number or an index array."""
         for name, known in self.constants.items():
-            if known is x or (type(known) is type(x) and isinstance(x, Seed | float) and repr(known) == repr(x)):
+            if known is x or (type(known) is type(x) and isinstance(x, Seed | Samples | float) and repr(known) == repr(x)):
                 return name
         name = f"c{len(self.constants) + 1}"
         self.constants[name] = x
@@ -364,7 +369,11 @@ class Code:
         bases: dict[int, Any] = {}
         names: dict[str, Any] = {name: getattr(np, name) for name in _USED}
         for name, x in self.constants.items():
-            names[name] = np.asarray(x.factor * (seed * samples if x.summed else seed) if isinstance(x, Seed) else x, None if _is_index(x) else self.dtype)
+            if isinstance(x, Seed):
+                x = x.factor * (seed * samples if x.summed else seed)
+            elif isinstance(x, Samples):
+                x = samples
+            names[name] = x if isinstance(x, np.ndarray) else np.asarray(x, self.dtype)
         for key, name in self.views.items():
             number, dims, strides, offset, merged, transposed = key
             given = self.given.get(number)
@@ -394,10 +403,6 @@ _USED = (
     "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "exp", "expm1", "log", "log1p",
     "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "matmul", "take", "copyto",
 )  # fmt: skip
-
-
-def _is_index(x: Any) -> bool:
-    return isinstance(x, np.ndarray)
 
 
 def compiled(source: str) -> CodeType:
@@ -437,9 +442,8 @@ def affine(index: Ints) -> tuple[int, Dims] | None:
     return (offset, strides) if (index == expected).all() else None
 
 
-def common_dims(indices: list[Ints]) -> Dims:
-    """Dims in which as many of the flat index arrays as possible have equal steps."""
-    n = len(indices[0]) if indices else 1
+def common_dims(n: int, indices: list[Ints]) -> Dims:
+    """Dims of n entries in which as many of the flat index arrays as possible have equal steps."""
     blocks = {n}
     for index in indices:
         found = set(_blocks(index))

@@ -27,7 +27,7 @@ from microgradlike.ops import Operation
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Array:
     """The nodes of one colour. `entries[p]` is the number of the node at position p, or −1."""
 
@@ -44,7 +44,7 @@ class Array:
         return len(self.entries)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Ref:
     """What an instruction reads: positions in an array, or, where `array` is None, constants."""
 
@@ -61,7 +61,7 @@ class Ref:
         return None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Apply:
     """y = op(operands), entry by entry."""
 
@@ -69,7 +69,7 @@ class Apply:
     operands: list[Ref]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Reduce:
     """y = op over the last axis: max, logsumexp. With `starts`, segments of a flat index."""
 
@@ -78,7 +78,7 @@ class Reduce:
     starts: Ints | None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Group:
     """The terms of a sum that have the same colours: sign · Σₖ left · right.
 
@@ -93,7 +93,7 @@ class Group:
     is_product: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Sum:
     """y = Σ groups."""
 
@@ -247,8 +247,9 @@ class Matcher:
         grid = None
         for candidate in sorted(groups, key=lambda g: -int(g.count[0])):
             grid = self._grid(candidate)
-            if grid is not None:
+            if grid is not None and self._same(groups, candidate, grid[0]):
                 break
+            grid = None
         if grid is not None:
             chosen, positions, (G, C, R), left, right = candidate, *grid
             size = G * C * R
@@ -273,6 +274,23 @@ class Matcher:
             array.shape = tuple(d for d in (G, C, R) if d > 1) or (1,)
         refs = [ref for group in result for ref in (group.left, group.right)]
         self._finish(array, members, positions, size, Sum(result), refs)
+
+    def _same(self, groups: list[_Terms], product: _Terms, positions: Ints) -> bool:
+        """Whether the sums that share a place in the grid also agree in their other groups."""
+        _, first, number = np.unique(positions, return_index=True, return_inverse=True)
+        if len(first) == len(positions):
+            return True
+        member = first[number]
+        for group in groups:
+            if group is not product:
+                count, starts = group.count, np.cumsum(group.count) - group.count
+                if not np.array_equal(count, count[member]):
+                    return False
+                here, there = _ranges(starts, count), _ranges(starts[member], count)
+                for side in (group.left, group.right):
+                    if side is not None and not np.array_equal(self._identity(side[here]), self._identity(side[there])):
+                        return False
+        return True
 
     def _groups(self, owner: Ints, sign: Ints, left: Ints, right: Ints, n: int) -> list[_Terms]:
         """Split the terms by sign and colours; in each group, sort every sum's terms alike."""

@@ -94,7 +94,10 @@ class Program:
             if array.instruction is not None:
                 builder.forward(array)
         losses = builder.value[self._loss_array]
-        gradients = builder.backward(self.arrays, self._loss_array, set(self._parameters))
+        if losses.base in code.given or losses.base in code.shared:  # the loss is a leaf
+            leaf_value, losses = losses, code.buffer(losses.dims, losses.varies)
+            code.copy(leaf_value, losses)
+        gradients = builder.backward(self.arrays, self._loss_array, self._loss_position, set(self._parameters))
         self.parameters = []
         for i, array in enumerate(self._parameters, 1):
             base = gradients[array].base
