@@ -1,0 +1,5 @@
+"""`python -m microgradlike`: the command line."""
+
+from microgradlike.cli import main
+
+main(prog_name="microgradlike")

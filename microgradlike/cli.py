@@ -1,0 +1,250 @@
+"""The command `microgradlike`: what the library shows, without writing a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microgradlike import __version__
+
+if TYPE_CHECKING:
+    from microgradlike.training import Task
+
+ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "softmax"]
+LOSSES = ["quadratic", "mean_squared_error", "cross_entropy", "hinge"]
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """What the library says about its arguments here is about what the user typed."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise click.UsageError(str(error)) from error
+
+
+class Commands(click.Group):
+    """Answers bad input with one line and exit code 2, without the usage."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        error.ctx = None
+        raise
+
+
+def number(text: str) -> tuple[str, float]:
+    """name=number, as a pair."""
+    name, equals, value = text.partition("=")
+    try:
+        if name.strip().isidentifier() and equals:
+            return name.strip(), float(value)
+    except ValueError:
+        pass
+    raise click.BadParameter(f"expected name=number, as in w=2, got {text!r}")
+
+
+def picture(text: str) -> Path:
+    """A file that a picture can be written to, as far as its name tells: better now than after the work."""
+    path = Path(text)
+    if path.suffix.lower() not in (".svg", ".png", ".pdf"):
+        raise click.BadParameter(f"expected a name that ends in .svg, .png or .pdf, got {text!r}")
+    if not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(path.parent)!r}")
+    return path
+
+
+def layer_sizes(text: str) -> list[int]:
+    """4,3,2 as a list."""
+    sizes = [int(size) if size.strip().isdecimal() else 0 for size in text.split(",")]
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise click.BadParameter(f"expected the number of inputs and the size of each layer, as in 4,3,2, got {text!r}")
+    return sizes
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """What loss.backward() does, shown step by step.
+
+    An expression is recorded as a graph of scalar operations; the backward pass multiplies local
+    derivatives along its edges. Start with
+
+    \b
+      microgradlike explain "sigmoid(w*x + b)" w=2 x=-1 b=0.5
+      microgradlike demo
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@main.command()
+@click.option("--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option("--steps", default=600, show_default=True, type=click.IntRange(0), help="Training steps.")
+@click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the digits.")
+def demo(out: Path, steps: int, seed: int) -> None:
+    """The whole of it, on real handwritten digits, in under a minute.
+
+    Trains a [64, 16, 10] network with scalars alone, explains and draws the backward pass of one
+    digit's loss, and computes that gradient in four independent ways. Ctrl-C ends the training
+    early, and the rest follows.
+    """
+    from microgradlike.demo import run
+
+    with bad_input():
+        run(out, steps, seed)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})  # an expression may begin with a minus
+@click.argument("expression")
+@click.argument("numbers", nargs=-1, type=number, metavar="[NAME=NUMBER]...")
+@click.option("--svg", type=picture, metavar="FILE", help="Draw the graph as well: a .svg, .png or .pdf.")
+@click.option("--full", is_flag=True, help="Every step, however long the table gets.")
+def explain(expression: str, numbers: tuple[tuple[str, float], ...], svg: Path | None, full: bool) -> None:
+    """An expression's backward pass, product by product.
+
+    EXPRESSION has numbers, variables, + - * / ** and the functions abs, exp, log, sqrt, sin, cos,
+    tanh, sigmoid, softplus, relu, leaky_relu, elu, maximum, minimum; of lists maxout, sum, dot,
+    affine, logsumexp, softmax, log_softmax. Each variable needs a NAME=NUMBER.
+
+    \b
+    A neuron:
+      microgradlike explain "sigmoid(w*x + b)" w=2 x=-1 b=0.5
+    A value used twice, whose gradient adds up:
+      microgradlike explain "x*x + x" x=3
+    A picture of the graph:
+      microgradlike explain "tanh(dot([w1, w2], [x1, x2]))" w1=1 w2=-2 x1=3 x2=1 --svg graph.svg
+    """
+    from microgradlike import draw
+    from microgradlike import explain as explained
+    from microgradlike.expression import record
+
+    if twice := [name for i, (name, _) in enumerate(numbers) if name in dict(numbers[:i])]:
+        raise click.UsageError(f"two numbers for {', '.join(twice)}: give one")
+    with bad_input():
+        result = record(expression, dict(numbers))
+        result.backward()
+        if svg:
+            draw(result).save(svg)
+    _print(explained(result, full=full))
+    if svg:
+        click.echo(f"\nThe graph is in {svg}")
+
+
+@main.command()
+@click.option(
+    "--sizes",
+    default="4,3,2",
+    show_default=True,
+    type=layer_sizes,
+    metavar="N,N,…",
+    help="Inputs, then neurons in each layer.",
+)
+@click.option(
+    "--activation", default="tanh", show_default=True, type=click.Choice(ACTIVATIONS), help="Hidden layers' σ."
+)
+@click.option("--output", type=click.Choice(ACTIVATIONS), help="The last layer's σ.  [default: as fits the loss]")
+@click.option("--loss", default="quadratic", show_default=True, type=click.Choice(LOSSES), help="The cost C.")
+@click.option("--seed", default=0, show_default=True, help="Of the weights, the input and the target.")
+def check(sizes: list[int], activation: str, output: str | None, loss: str, seed: int) -> None:
+    """One gradient in four independent ways: they must agree.
+
+    Makes a network and a sample at random and compares, layer by layer, the scalar graph's
+    backward(), the δ equations BP1–BP4 in matrix form, forward mode and finite differences.
+    The exit code is 1 if they disagree.
+
+    \b
+      microgradlike check --sizes 4,3,2 --activation tanh
+      microgradlike check --sizes 8,5,3 --activation maxout --loss cross_entropy
+      microgradlike check --sizes 3,4,1 --activation relu --loss hinge
+    """
+    import random
+
+    from microgradlike import nn
+    from microgradlike.agreement import agreement
+
+    if loss == "hinge" and sizes[-1] != 1:
+        raise click.UsageError("the hinge loss is of one score: let the sizes end in 1, as in --sizes 4,3,1")
+    rng = random.Random(seed)
+    of_scores = loss in ("cross_entropy", "hinge")
+    with bad_input():
+        model = nn.MLP(sizes[0], sizes[1:], activation, output or ("linear" if of_scores else activation), seed=rng)
+        x = [rng.uniform(-1, 1) for _ in range(sizes[0])]
+        y: Any = [rng.uniform(0, 1) for _ in range(sizes[-1])]
+        if of_scores:
+            y = rng.choice((-1, 1)) if loss == "hinge" else rng.randrange(max(2, sizes[-1]))
+        table = agreement(loss, model, x, y)
+    _print(table)
+    if not table.ok:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("task", type=click.Choice(["moons", "digits"]))
+@click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Minibatches to learn from.")
+@click.option("--batch-size", default=10, show_default=True, type=click.IntRange(1), help="Samples in a minibatch.")
+@click.option("--sizes", type=layer_sizes, metavar="N,N,…", help="The network.  [default: 2,16,16,1 or 64,16,10]")
+@click.option(
+    "--activation", default="tanh", show_default=True, type=click.Choice(ACTIVATIONS), help="Hidden layers' σ."
+)
+@click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(["sgd", "adam"]), help="How to step.")
+@click.option("--lr", type=click.FloatRange(0), help="The learning rate η.  [default: 0.3 for sgd, 0.01 for adam]")
+@click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the samples.")
+@click.option("--plot", type=picture, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
+def train(
+    task: str, steps: int, batch_size: int, sizes: list[int] | None, activation: str, optimizer: str,
+    lr: float | None, seed: int, plot: Path | None,
+) -> None:  # fmt: skip
+    """Train a network with scalars alone, and test it.
+
+    Shows the loss as it falls, the accuracy on samples it has never seen, and saves the loss
+    curve. Ctrl-C stops early and keeps what was learnt until then.
+
+    \b
+      microgradlike train moons
+      microgradlike train digits --steps 1500 --optimizer adam
+      microgradlike train moons --sizes 2,8,1 --activation relu --lr 0.1
+    """
+    from microgradlike import nn, training
+    from microgradlike.view.plots import loss_curve, save
+
+    data: Task = training.TASKS[task]()
+    sizes = sizes or list(data.sizes)
+    if (sizes[0], sizes[-1]) != (data.sizes[0], data.sizes[-1]):
+        raise click.UsageError(f"{task} needs {data.sizes[0]} inputs and {data.sizes[-1]} outputs, got sizes {sizes}")
+    with bad_input():
+        model = nn.MLP(sizes[0], sizes[1:], activation, seed=seed, init="xavier")
+    make: Callable[..., Any] = {"sgd": nn.SGD, "adam": nn.Adam}[optimizer]
+    updates = make(model.parameters(), lr={"sgd": 0.3, "adam": 0.01}[optimizer] if lr is None else lr)
+    losses = training.watched(training.steps(model, data.train, updates, batch_size, seed), steps)
+    plot = plot or Path(f"{task}-loss.png")
+    if losses:
+        with bad_input():
+            save(loss_curve(losses, f"{task}, {'–'.join(map(str, sizes))} {activation} network"), plot)
+    right, of = training.correct(model, data.test), len(data.test)
+    click.echo(f"Test accuracy {right / of:.1%}: {right} of {of} samples it has not seen are right.")
+    click.echo(f"The loss curve is in {plot}")
+    if len(losses) < steps:
+        raise SystemExit(130)
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    Console(highlight=False).print(table)

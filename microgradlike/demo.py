@@ -1,0 +1,90 @@
+"""The main job: learn handwritten digits, then look at the backward pass of one of them from every side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from microgradlike import nn, training
+from microgradlike.agreement import agreement
+from microgradlike.explain import Explanation, explain
+from microgradlike.table import Row, Table
+from microgradlike.view.diagram import replace_file
+from microgradlike.view.dot import draw
+from microgradlike.view.plots import digit_sheet, save
+
+
+def run(out: Path, steps: int = 600, seed: int = 0) -> None:
+    """Print the demo, and write its pictures and tables to the folder `out`."""
+    console = Console(highlight=False)
+    task = training.digits()
+    model = nn.MLP(task.sizes[0], task.sizes[1:], activation="tanh", seed=seed, init="xavier")
+    parameters = model.parameters()
+    out.mkdir(parents=True, exist_ok=True)
+
+    _heading(console, "1. Train")
+    console.print(
+        f"{len(task.train)} handwritten digits; a [64, 16, 10] network of {len(parameters)} scalar parameters"
+    )
+    training.watched(training.steps(model, task.train, nn.SGD(parameters, lr=0.3), batch_size=10, seed=seed), steps)
+    predicted = [training.predict(model, x) for x, _ in task.test]
+    right = sum(p == y for p, (_, y) in zip(predicted, task.test, strict=True))
+    console.print(f"Of {len(task.test)} others it has not seen, {right} are recognised: {right / len(task.test):.1%}.")
+
+    _heading(console, "2. What loss.backward() does")
+    x, y = task.test[0]
+    loss = nn.cross_entropy(model(x), y)
+    explanation = explain(loss)
+    console.print(f"The loss C of one more digit, a {y}, is a graph of {len(explanation.steps)} scalar nodes.")
+    console.print("The backward pass begins at C, and ends at the weights that lead into layer 1:\n")
+    console.print(_ends(explanation))
+
+    _heading(console, "3. The same gradient in four ways")
+    console.print(agreement("cross_entropy", model, x, y))
+
+    model.zero_grad()
+    loss.backward()
+    full = explain(loss, full=True)
+    shown = task.test[:50]
+    draw(loss, depth=4, max_terms=3).save(out / "graph.svg")
+    replace_file(out / "explanation.txt", f"{full}\n".encode())
+    replace_file(out / "explanation.html", _page(full).encode())
+    save(digit_sheet([x for x, _ in shown], predicted[:50], [y for _, y in shown]), out / "digits.png")
+
+    _heading(console, "4. Look")
+    files = {
+        "graph.svg": "a part of the graph, with values, gradients and local derivatives",
+        "explanation.html": "every step of that backward pass, for a browser",
+        "explanation.txt": "the same as plain text",
+        "digits.png": f"{len(shown)} digits and what the network takes them for",
+    }
+    for name, content in files.items():
+        console.print(f"  {out / name}{' ' * (18 - len(name))}{content}", soft_wrap=True)
+    console.print(
+        '\nNext:\n  microgradlike explain "sigmoid(w*x + b)" w=2 x=-1 b=0.5\n'
+        "  microgradlike check --sizes 4,3,2 --activation relu\n"
+        "  microgradlike train moons\n"
+        "and microgradlike/value.py, the page that does it all."
+    )
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.rule(f"[bold]{text}", style="dim")
+    console.print()
+
+
+def _ends(it: Explanation, first: int = 3, last: int = 1) -> Table:
+    """The first steps and the last."""
+    steps = [step for step in it.steps if step.terms]
+    numbered = [it.rows(step, str(i)) for i, step in enumerate(steps, start=1)]
+    gap: list[Row] = [[], [[(f"  … {len(steps) - first - last} more steps, back to the first layer …", "dim")]], []]
+    return Table([row for rows in [*numbered[:first], gap, *numbered[-last:]] for row in rows])
+
+
+def _page(it: Explanation) -> str:
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>The backward pass</title>\n'
+        f'<meta name="color-scheme" content="light dark">\n<body>{it._repr_html_()}</body></html>\n'
+    )
