@@ -1,0 +1,349 @@
+"""The same gradient computed in independent ways, side by side: they must agree.
+
+    scalar graph    `backward()`, one product for each edge; δ is z.grad of a weighted input z
+    δ equations     the textbook's BP1–BP4 in matrix form (`nn.deltas`)
+    forward mode    the same local derivatives pushed the other way, one pass for each entry
+    differences     calculus by brute force, two passes or more for each entry
+
+`print(agreement("quadratic", model, x, y))` shows, layer by layer as the backward pass visits them,
+the largest entry of each gradient and the largest difference of any entry from the scalar graph's, relative to that largest one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from random import Random
+from textwrap import wrap
+from typing import Any
+
+from microgradlike.check import ForwardPass, backward_gradients, judge, rounding_error, value_slope
+from microgradlike.graph import jvps
+from microgradlike.ieee import ieee
+from microgradlike.nn import LOSSES, MLP
+from microgradlike.nn.deltas import arrays, backpropagate
+from microgradlike.table import WIDTH, Piece, Table
+from microgradlike.value import Value, topological_order
+
+EPS = 2.0**-52
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one way computed of one gradient: `numbers[i]` is entry number `entries[i]`.
+
+    `wrong` and `kinks` are the entries that differ from the scalar graph's by more than they may, and
+    those at a kink, where differences have no answer. `largest` is the largest difference of the rest.
+    """
+
+    entries: list[int]
+    numbers: list[float]
+    largest: float
+    wrong: list[int] = field(default_factory=list)
+    kinks: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One gradient: δˡ = ∂C/∂zˡ, ∂C/∂bˡ or ∂C/∂wˡ, with a column for each way but the scalar graph.
+
+    `nodes` and `gradient` are the scalar graph's, in the order of the array of this `shape`.
+    """
+
+    letter: str  # z, b or w
+    layer: int
+    shape: tuple[int, ...]
+    nodes: list[Value]
+    gradient: list[float]
+    columns: dict[str, Column]
+
+    @property
+    def name(self) -> str:
+        """Of the whole array: δ², ∂C/∂w²."""
+        layer = str(self.layer).translate(_SUPERSCRIPTS)
+        return f"δ{layer}" if self.letter == "z" else f"∂C/∂{self.letter}{layer}"
+
+    def entry_name(self, i: int) -> str:
+        """Of one entry: δ²₁, ∂C/∂w²₁₃."""
+        label = self.nodes[i].label
+        return f"δ{label[1:]}" if self.letter == "z" else f"∂C/∂{label}"
+
+    @property
+    def largest(self) -> int:
+        """The number of the entry of largest magnitude."""
+        return max(range(len(self.gradient)), key=lambda i: abs(self.gradient[i]))
+
+    def relative(self, way: str) -> float:
+        """The largest difference of this way from the scalar graph, relative to the largest entry."""
+        difference, scale = self.columns[way].largest, abs(self.gradient[self.largest])
+        return difference / scale if difference and scale else difference
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The table of `agreement`: `str()` for 80 columns, in colour through rich, as HTML in a notebook."""
+
+    title: str
+    loss: float
+    rows: list[Row]
+    tolerance: float
+    forward_passes: int
+
+    @property
+    def ok(self) -> bool:
+        """True if all ways agree in every entry they took, within what rounding explains."""
+        return isfinite(self.loss) and not any(column.wrong for row in self.rows for column in row.columns.values())
+
+    def table(self) -> Table:
+        """The table in pieces of text, each with its role."""
+        return Table([line] if line else [] for line in _lines(self))
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        return self.table().__rich_console__(console, options)
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def agreement(
+    loss: str | Callable[[Any, Any], Value], model: MLP, x: Iterable[Any], y: Any, max_entries: int = 32
+) -> Agreement:
+    """Compute the gradient of C = loss(model(x), y) in all the ways there are, and compare.
+
+    `loss` is one of `nn.LOSSES` or its name; x is one sample, y its target. Cross-entropy takes the
+    logits: after a softmax layer, that layer's z. The `grad` of no parameter is touched.
+
+    The δ equations and forward mode differ from the scalar graph in nothing but the order of their
+    roundings: they must agree to 256 eps of the gradient's largest entry, or a multiple of it that the
+    table states, where the gradient itself hangs on rounding: where weighted inputs are large, or
+    the output so close to its target that a − y cancels. Finite differences must agree within 10⁻⁶
+    and their own error estimate; at a kink they have no answer, which is marked, and not failed.
+
+    Forward mode and differences need passes for each entry. They take at most `max_entries` of an
+    array, evenly spaced, and the largest.
+
+    Raises ValueError for a loss that is none of `nn.LOSSES`, and where shapes do not fit.
+    """
+    name = _loss_name(loss)
+    output = model(x)
+    softmax_logits = name == "cross_entropy" and model.layers[-1].activation == "softmax"
+    C = LOSSES[name](model.layers[-1].z if softmax_logits else output, y)
+    gradients = backward_gradients(C)
+    tolerance = 256 * EPS * _conditioning(model, gradients)
+    equations = backpropagate(*arrays(model), _numbers(x), _numbers(y), name)
+    noise = rounding_error(gradients)
+    passes = 0
+    rows = []
+    for i in reversed(range(len(model.layers))):
+        for letter, array in (("z", equations.delta[i]), ("b", equations.grad_b[i]), ("w", equations.grad_w[i])):
+            nodes = _pieces(model.layers[i], letter)
+            row = Row(letter, i + 1, array.shape, nodes, [gradients.get(v, 0.0) for v in nodes], {})
+            rows.append(row)
+            every, some = range(len(nodes)), _evenly(len(nodes), max_entries, row.largest)
+            row.columns["δ equations"] = _exact(row, every, array.ravel().tolist(), tolerance)
+            row.columns["forward mode"] = _exact(row, some, jvps(C, [{nodes[i]: 1.0} for i in some]), tolerance)
+            forward_pass = ForwardPass(_recompute(C, nodes))
+            row.columns["differences"] = _by_differences(row, some, forward_pass, noise)
+            passes += forward_pass.count
+    sizes = "-".join(map(str, [model.layers[0].nin, *(len(layer.neurons) for layer in model.layers)]))
+    activations = ", ".join(layer.activation for layer in model.layers)
+    title = f"The {name.replace('_', ' ')} loss of a {sizes} network ({activations}): C = {C.data:.9g}"
+    return Agreement(title, C.data, rows, tolerance, passes)
+
+
+def agreement_of_random_network(
+    sizes: Sequence[int], activation: str = "tanh", loss: str = "quadratic", seed: int = 0
+) -> Agreement:
+    """`agreement` for a network of these sizes, n₀ to n_L, at a random point: weights, biases, x and y from `seed`.
+
+    The last layer is softmax for cross-entropy of several classes, the same as the others for a
+    quadratic loss of sigmoid or tanh, and else linear. Raises ValueError for sizes that make no network.
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"a network has at least the sizes of its input and of one layer: got {list(sizes)}")
+    if loss == "hinge" and sizes[-1] != 1:
+        raise ValueError(f"the hinge loss is of a single output: let the sizes end with 1, not {sizes[-1]}")
+    if loss == "cross_entropy":
+        output = "softmax" if sizes[-1] > 1 else "linear"
+    else:
+        output = activation if activation in ("sigmoid", "tanh", "softmax") and loss != "hinge" else "linear"
+    rng = Random(seed)
+    model = MLP(sizes[0], sizes[1:], activation, output, rng, init="xavier")
+    for neuron in (neuron for layer in model.layers for neuron in layer.neurons):
+        for _, b in neuron.pieces():
+            b.data = rng.uniform(-1, 1)
+    x = [rng.uniform(-1, 1) for _ in range(sizes[0])]
+    y: Any = [rng.uniform(0, 1) for _ in range(sizes[-1])]
+    if loss == "cross_entropy":
+        y = rng.randrange(max(2, sizes[-1]))
+    elif loss == "hinge":
+        y = rng.choice([-1, 1])
+    return agreement(loss, model, x, y)
+
+
+# ── The columns ────────────────────────────────────────────────────────────────────────────────
+
+
+def _exact(row: Row, entries: Iterable[int], numbers: list[float], tolerance: float) -> Column:
+    """A way that differs from the scalar graph by rounding only."""
+    entries = list(entries)
+    allowed = tolerance * abs(row.gradient[row.largest])
+    off = [_difference(number, row.gradient[i]) for i, number in zip(entries, numbers, strict=True)]
+    wrong = [i for i, d in zip(entries, off, strict=True) if not d <= allowed]
+    return Column(entries, numbers, max(off), wrong)
+
+
+def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noise: float) -> Column:
+    slopes = [value_slope(forward_pass, row.nodes[i], noise) for i in entries]
+    numbers = [found.estimate for found in slopes]
+    verdicts = [judge(row.gradient[i], found, 1e-6) for i, found in zip(entries, slopes, strict=True)]
+    kinks = [i for i, found in zip(entries, slopes, strict=True) if found.kink]
+    off = [_difference(number, row.gradient[i]) for i, number in zip(entries, numbers, strict=True) if i not in kinks]
+    wrong = [
+        i for i, verdict in zip(entries, verdicts, strict=True) if verdict in ("wrong", "undefined") and i not in kinks
+    ]
+    return Column(entries, numbers, max(off, default=0.0), wrong, kinks)
+
+
+def _recompute(C: Value, given: Iterable[Value]) -> Callable[[], float]:
+    """The forward pass of a recorded graph again, from whatever data its leaves and `given` have by then."""
+    fixed = set(given)
+    steps = [node for node in topological_order(C) if node.inputs and node not in fixed]
+
+    def forward() -> float:
+        data: dict[Value, float] = {}
+        for node in steps:
+            assert node.op is not None
+            data[node] = node.op.value(ieee, *[data.get(v, v.data) for v in node.inputs])
+        return data[C]
+
+    return forward
+
+
+def _difference(a: float, b: float) -> float:
+    return 0.0 if a == b else abs(a - b)
+
+
+def _conditioning(model: MLP, gradients: dict[Value, float]) -> float:
+    """How much more than usual rounding matters: 1, unless some |z| > 3, or |a| > 8 |∂C/∂a| at the output."""
+    z = max(abs(z.data) for layer in model.layers for z in _pieces(layer, "z"))
+    outputs = model.layers[-1].a
+    slope = max(abs(gradients.get(a, 0.0)) for a in outputs)
+    cancels = max(abs(a.data) for a in outputs) / slope if slope else 0.0
+    factor = max(1.0, z / 3, cancels / 8)
+    return factor if isfinite(factor) else 1.0
+
+
+def _evenly(n: int, most: int, and_this: int) -> list[int]:
+    """Entry numbers: all n, or `most` of them, evenly spaced, and one in particular."""
+    return list(range(n)) if n <= most else sorted({*(i * n // most for i in range(most)), and_this})
+
+
+def _pieces(layer: Any, letter: str) -> list[Value]:
+    """All z, b or w of a layer in the order of the arrays in `nn.deltas`: maxout's two sets one after the other."""
+    neurons = [
+        [{"z": [z], "b": [b], "w": w}[letter] for (w, b), z in zip(neuron.pieces(), _as_tuple(neuron.z), strict=True)]
+        for neuron in layer.neurons
+    ]
+    return [v for piece in zip(*neurons, strict=True) for vs in piece for v in vs]
+
+
+def _as_tuple(z: Any) -> Any:
+    return z if isinstance(z, tuple) else (z,)
+
+
+def _loss_name(loss: Any) -> str:
+    for name, function in LOSSES.items():
+        if loss in (name, function):
+            return name
+    raise ValueError(f"the δ equations know the losses {', '.join(LOSSES)}: got {loss!r}")
+
+
+def _numbers(x: Any) -> Any:
+    if isinstance(x, Value):
+        return x.data
+    return [_numbers(each) for each in x] if hasattr(x, "__iter__") else x
+
+
+# ── The table ──────────────────────────────────────────────────────────────────────────────────
+
+_LABEL = 12
+_UNDER = {
+    "scalar graph": "backward()",
+    "δ equations": "BP1 – BP4",
+    "forward mode": "tangents",
+    "differences": "C(v ± ε)",
+}
+
+
+def _lines(a: Agreement) -> Iterator[list[Piece]]:
+    ways = ["scalar graph", *a.rows[0].columns]
+    width = (WIDTH - _LABEL) // len(ways)
+    digits = width - 8  # beside them stand a sign, "0.000" or an exponent, and a gap
+    yield from ([(line, "strong")] for line in wrap(a.title, WIDTH))
+    yield []
+    yield [(" " * _LABEL + "".join(f"{way:>{width}}" for way in ways), "strong")]
+    yield [(" " * _LABEL + "".join(f"{_UNDER.get(way, ''):>{width}}" for way in ways), "dim")]
+    for i, row in enumerate(a.rows):
+        if i % 3 == 0:
+            yield []
+            yield [(f"layer {row.layer}", "strong")]
+        top = row.largest
+        numbers: list[Piece] = [(f"{row.entry_name(top):<{_LABEL}}", "")]
+        numbers.append((f"{_number(row.gradient[top], digits):>{width}}", ""))
+        entries = f"{len(row.nodes)} entries" if len(row.nodes) > 1 else "1 entry"
+        differences: list[Piece] = [(f"{f'  of {entries}, within':<{_LABEL + width}}", "dim")]
+        for way, column in row.columns.items():
+            role = "upstream" if column.wrong else ""
+            x = "kink" if top in column.kinks else _number(column.numbers[column.entries.index(top)], digits)
+            numbers.append((f"{x:>{width}}", role))
+            differences.append((f"{_off(row.relative(way)):>{width}}", role or "dim"))
+        yield numbers
+        yield differences
+    for text, role in _verdict(a):
+        yield []
+        yield from ([(line, role)] for line in wrap(text, WIDTH))
+
+
+def _number(x: float, digits: int) -> str:
+    return f"{x:z.{digits}g}" if not isfinite(x) or x.is_integer() else f"{x:#.{digits}g}"
+
+
+def _off(difference: float) -> str:
+    return f"{difference:.1e}" if difference else "0"
+
+
+def _verdict(a: Agreement) -> Iterator[Piece]:
+    """What the numbers say, in words: agreement or not, kinks, and which entries were left out."""
+    if not isfinite(a.loss):
+        yield f"C is {a.loss}: there is nothing to compare.", "upstream"
+    elif a.ok:
+        eps = "256 eps" if a.tolerance == 256 * EPS else f"{a.tolerance / EPS:.0f} eps"
+        yield (
+            f"All agree: each within {a.tolerance:.1e} ({eps}) of the largest entry, "
+            f"differences within 1e-06 and their own error, with {a.forward_passes} forward passes.",
+            "strong",
+        )
+    else:
+        wrong = [
+            f"{way} in {row.name} ({len(column.wrong)} of {len(column.entries)} entries, off by {_off(row.relative(way))})"
+            for row in a.rows
+            for way, column in row.columns.items()
+            if column.wrong
+        ]
+        yield f"They disagree: {', '.join(wrong)}.", "upstream"
+    kinks = [row.entry_name(i) for row in a.rows for column in row.columns.values() for i in column.kinks]
+    if kinks:
+        more = f" and {len(kinks) - 6} more" if len(kinks) > 6 else ""
+        yield f"At a kink, where differences have no answer: {', '.join(kinks[:6])}{more}.", ""
+    some = {row.name: min(len(c.entries) for c in row.columns.values()) for row in a.rows}
+    left_out = [
+        f"{some[row.name]} of the {len(row.nodes)} of {row.name}" for row in a.rows if some[row.name] < len(row.nodes)
+    ]
+    if left_out:
+        yield f"Forward mode and differences took, evenly spaced, {', '.join(left_out)}.", "dim"

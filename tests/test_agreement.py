@@ -1,0 +1,280 @@
+"""The table of agreement: exact where arithmetic is exact, within rounding where it is smooth, and able to fail."""
+
+import io
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from random import Random
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import microgradlike.agreement as module
+from microgradlike import Value
+from microgradlike.agreement import agreement, agreement_of_random_network
+from microgradlike.nn import LOSSES, MLP, cross_entropy, modules, quadratic
+
+EPS = 2.0**-52
+SMOOTH = ["linear", "sigmoid", "tanh", "elu", "softmax"]
+ALL = [*SMOOTH, "relu", "leaky_relu", "maxout"]
+
+
+# ── Bit for bit against exact rational arithmetic ──────────────────────────────────────────────
+
+
+class Dual:
+    """An exact number and its derivative along one direction: forward mode on fractions."""
+
+    def __init__(self, value, slope=0):
+        self.value, self.slope = Fraction(value), Fraction(slope)
+
+    def __add__(self, other):
+        return Dual(self.value + other.value, self.slope + other.slope)
+
+    def __sub__(self, other):
+        return Dual(self.value - other.value, self.slope - other.slope)
+
+    def __mul__(self, other):
+        return Dual(self.value * other.value, self.value * other.slope + self.slope * other.value)
+
+
+def highest(duals):
+    top = max(d.value for d in duals)
+    tied = [d.slope for d in duals if d.value == top]
+    return Dual(top, Fraction(sum(tied), len(tied)))
+
+
+def positive(d):
+    return d if d.value > 0 else Dual(0)
+
+
+def exact_gradient(model, x, y, loss, direction):
+    """∂C/∂(the node `direction`: a weight, a bias or a weighted input), of the network written out once more."""
+
+    def dual(v):
+        return Dual(v.data, v is direction)
+
+    a = [Dual(number) for number in x]
+    for layer in model.layers:
+        outputs = []
+        for neuron in layer.neurons:
+            zs = neuron.z if isinstance(neuron.z, tuple) else [neuron.z]
+            sums = []
+            for (w, b), z in zip(neuron.pieces(), zs, strict=True):
+                total = dual(b) + Dual(0, z is direction)
+                for wk, ak in zip(w, a, strict=True):
+                    total = total + dual(wk) * ak
+                sums.append(total)
+            outputs.append(
+                {"relu": positive, "linear": lambda z: z}[layer.activation](sums[0])
+                if len(sums) == 1
+                else highest(sums)
+            )
+        a = outputs
+    if loss == "hinge":
+        return positive(Dual(1) - Dual(y) * a[0]).slope
+    squares = [(aj - Dual(yj)) * (aj - Dual(yj)) for aj, yj in zip(a, y, strict=True)]
+    return sum(square.slope for square in squares) * (Fraction(1, 2) if loss == "quadratic" else Fraction(1, len(a)))
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("loss", ["quadratic", "mean_squared_error", "hinge"])
+@pytest.mark.parametrize("activation", ["relu", "maxout", "linear"])
+def test_half_integer_networks_agree_bit_for_bit(activation, loss, seed):
+    rng = Random(seed)
+    outputs = 1 if loss == "hinge" else 2
+    model = MLP(3, [4, 3, outputs], activation, seed=0)
+    for p in model.parameters():
+        p.data = rng.randint(-4, 4) / 2
+    x = [rng.randint(-4, 4) / 2 for _ in range(3)]
+    y = rng.choice([-1, 1]) if loss == "hinge" else [rng.randint(-2, 2) / 2 for _ in range(outputs)]
+    table = agreement(loss, model, x, y, max_entries=10)
+    assert table.ok, str(table)
+    for row in table.rows:
+        exact = [exact_gradient(model, x, y, loss, node) for node in row.nodes]
+        assert row.gradient == exact, row.name
+        for way in ("δ equations", "forward mode"):
+            column = row.columns[way]
+            assert column.numbers == [exact[i] for i in column.entries], (row.name, way)
+
+
+def test_the_exact_networks_reach_ties_and_kinks():
+    """Half-integers make for ties often; a test that never met one would prove little."""
+    rng, kinks = Random(1), 0
+    for _ in range(10):
+        model = MLP(3, [4, 2], "maxout", seed=0)
+        for p in model.parameters():
+            p.data = rng.randint(-2, 2) / 2
+        table = agreement("quadratic", model, [1.0, -0.5, 0.5], [1.0, 0.0])
+        kinks += sum(len(row.columns["differences"].kinks) for row in table.rows)
+    assert kinks > 10
+
+
+# ── Smooth networks: within 256 eps ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ALL)
+def test_all_ways_agree_within_256_eps(activation, loss):
+    for seed, sizes in enumerate(([4, 3, 2], [1, 1], [2, 5, 4, 3])):
+        table = agreement_of_random_network([*sizes[:-1], 1] if loss == "hinge" else sizes, activation, loss, seed)
+        assert table.ok, str(table)
+        for row in table.rows:
+            assert row.relative("δ equations") <= 256 * EPS, str(table)
+            assert row.relative("forward mode") <= 256 * EPS, str(table)
+            assert row.relative("differences") <= 1e-6, str(table)
+
+
+def test_softmax_with_the_quadratic_loss_takes_the_whole_jacobian():
+    model = MLP(3, [4, 3], "tanh", "softmax", seed=1)
+    x, y = [0.5, -1.0, 2.0], [0.0, 1.0, 0.0]
+    table = agreement(quadratic, model, x, y)
+    assert table.ok, str(table)
+    a = np.array([v.data for v in model.layers[-1].a])
+    slope = a - np.array(y)
+    delta = a * slope - a * (a @ slope)
+    diagonal = a * (1 - a) * slope
+    got = next(row.gradient for row in table.rows if row.name == "δ²")
+    assert np.abs(got - delta).max() <= 4 * EPS
+    assert np.abs(diagonal - delta).max() > 0.01
+
+
+def test_cross_entropy_after_softmax_collapses_to_a_minus_y():
+    model = MLP(3, [4, 3], "sigmoid", "softmax", seed=1)
+    table = agreement(cross_entropy, model, [0.5, -1.0, 2.0], 2)
+    assert table.ok, str(table)
+    a = [v.data for v in model.layers[-1].a]
+    assert table.rows[0].gradient == pytest.approx([a[0], a[1], a[2] - 1], rel=1e-14)
+
+
+# ── It is able to fail ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("array", ["delta", "grad_b", "grad_w"])
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_one_entry_of_the_equations_wrong_by_a_thousandth_is_found(monkeypatch, layer, array):
+    right = module.backpropagate
+
+    def wrong(*args):
+        result = right(*args)
+        numbers = getattr(result, array)[layer - 1]
+        numbers.flat[np.abs(numbers).argmax()] *= 1.001
+        return result
+
+    monkeypatch.setattr(module, "backpropagate", wrong)
+    table = agreement_of_random_network([3, 4, 3, 2])
+    assert not table.ok
+    found = [(row.layer, row.letter) for row in table.rows for column in row.columns.values() if column.wrong]
+    assert found == [(layer, {"delta": "z", "grad_b": "b", "grad_w": "w"}[array])]
+    assert "They disagree: δ equations in" in str(table)
+    assert "off by 1.0e-03" in " ".join(str(table).split())
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout"])
+def test_a_wrong_rule_misleads_three_ways_and_is_found_by_differences(monkeypatch, activation):
+    row = modules.ACTIVATIONS[activation]
+    wrong = replace(row.op, local_grads=lambda xp, y, *z: tuple(1.001 * g for g in row.op.local_grads(xp, y, *z)))
+    monkeypatch.setitem(modules.ACTIVATIONS, activation, row._replace(op=wrong))
+    table = agreement_of_random_network([3, 4, 2], activation, seed=1)
+    assert not table.ok
+    ways = {way for row in table.rows for way, column in row.columns.items() if column.wrong}
+    assert ways == {"differences"}
+
+
+def test_a_wrong_forward_mode_is_found(monkeypatch):
+    right = module.jvps
+    monkeypatch.setattr(module, "jvps", lambda *args: [1.001 * d for d in right(*args)])
+    table = agreement_of_random_network([3, 4, 2])
+    assert not table.ok
+    assert all(row.columns["forward mode"].wrong for row in table.rows)
+
+
+# ── What it shows, and what it leaves alone ────────────────────────────────────────────────────
+
+
+def test_the_table():
+    text = str(agreement_of_random_network([4, 3, 2], "tanh", "quadratic", 0))
+    lines = text.splitlines()
+    assert lines[0] == "The quadratic loss of a 4-3-2 network (tanh, tanh): C = 0.57867873"
+    assert lines[2].split() == ["scalar", "graph", "δ", "equations", "forward", "mode", "differences"]
+    assert [line for line in lines if line.startswith("layer")] == ["layer 2", "layer 1"]
+    first = lines[lines.index("layer 2") + 1]
+    assert first.split() == ["δ²₂", *["-0.960882568"] * 4]
+    assert "All agree: each within 5.7e-14 (256 eps)" in text
+    assert max(map(len, lines)) <= 80
+    assert text == str(agreement_of_random_network([4, 3, 2], "tanh", "quadratic", 0))
+
+
+def test_rich_and_html_show_the_same_table():
+    table = agreement_of_random_network([3, 2, 1], "relu", "hinge")
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table)
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == str(table).splitlines()
+    assert "δ equations" in table._repr_html_()
+
+
+def test_large_networks_take_a_sample_and_say_so():
+    table = agreement_of_random_network([20, 12, 10], "sigmoid", "cross_entropy", 1)
+    assert table.ok
+    rows = {row.name: row for row in table.rows}
+    w1 = rows["∂C/∂w¹"]
+    assert len(w1.columns["δ equations"].entries) == 240
+    for way in ("forward mode", "differences"):
+        entries = w1.columns[way].entries
+        assert 32 <= len(entries) <= 33
+        assert w1.largest in entries
+        assert max(b - a for a, b in pairwise(entries)) <= 8
+    text = " ".join(str(table).split())
+    assert "Forward mode and differences took, evenly spaced, 32 of the 120 of ∂C/∂w²" in text.replace("33", "32")
+    assert "of the 240 of ∂C/∂w¹" in text
+
+
+def test_kinks_are_marked_and_named():
+    model = MLP(2, [2, 1], "relu", seed=0)
+    table = agreement("quadratic", model, [0.0, 0.0], [1.0])  # every z¹ is 0
+    assert table.ok
+    assert "kink" in str(table)
+    assert "At a kink, where differences have no answer: δ¹₁, δ¹₂, ∂C/∂b¹₁, ∂C/∂b¹₂." in str(table)
+
+
+def test_what_is_not_finite_is_reported():
+    model = MLP(2, [2, 1], "tanh", seed=0)
+    model.layers[0].neurons[0].b.data = float("nan")
+    table = agreement("quadratic", model, [0.5, 0.5], [1.0])
+    assert not table.ok
+    assert "C is nan: there is nothing to compare." in str(table)
+
+
+def test_saturated_and_nearly_fitted_networks_still_agree():
+    model = MLP(2, [3, 2], "sigmoid", "sigmoid", seed=2)
+    for p in model.parameters():
+        p.data *= 20.0
+    assert agreement("quadratic", model, [1.0, -0.7], [1.0, 0.0]).ok
+    model = MLP(2, [3, 2], "tanh", seed=2)
+    y = [a.data * (1 + 1e-9) for a in model([1.0, -0.7])]
+    table = agreement("quadratic", model, [1.0, -0.7], y)  # a − y cancels nine digits
+    assert table.ok, str(table)
+    assert "256 eps" not in str(table)
+
+
+def test_nothing_of_the_model_is_changed():
+    model = MLP(3, [2, 2], "maxout", seed=4)
+    for p in model.parameters():
+        p.grad = 1.25
+    before = [p.data for p in model.parameters()]
+    agreement("mean_squared_error", model, [Value(1.0), 2.0, np.float32(0.5)], [Value(0.0), 1.0])
+    assert [p.grad for p in model.parameters()] == [1.25] * len(before)
+    assert [p.data for p in model.parameters()] == before
+
+
+def test_bad_arguments_say_what_to_do():
+    model = MLP(2, [2], seed=0)
+    with pytest.raises(ValueError, match="quadratic, mean_squared_error, cross_entropy, hinge: got 'l2'"):
+        agreement("l2", model, [1, 2], [1, 2])
+    with pytest.raises(ValueError, match="expects 2 inputs, got 3"):
+        agreement("quadratic", model, [1, 2, 3], [1, 2])
+    with pytest.raises(ValueError, match="at least the sizes of its input and of one layer"):
+        agreement_of_random_network([3])
+    with pytest.raises(ValueError, match="let the sizes end with 1"):
+        agreement_of_random_network([3, 2], "relu", "hinge")

@@ -1,0 +1,102 @@
+"""The assertions pass where they should, and where they fail they say what was expected, got, and of which edge."""
+
+import subprocess
+import sys
+
+import pytest
+
+from microgradlike import Value, affine, operation
+from microgradlike.testing import assert_gradients, assert_grads, assert_local_grads, assert_same_gradients
+
+
+@pytest.fixture
+def a():
+    return Value(2.0, "a")
+
+
+@pytest.fixture
+def b():
+    return Value(3.0, "b")
+
+
+def message(assertion, *args, **kwargs):
+    with pytest.raises(AssertionError) as failure:
+        assertion(*args, **kwargs)
+    return str(failure.value)
+
+
+def test_the_example_in_the_docstring(a, b):
+    y = a * b
+    assert_local_grads(y, [3.0, 2.0])
+    y.backward()
+    assert_grads({a: 3.0, b: 2.0})
+    assert_gradients(lambda: a * b, [a, b])
+
+
+def test_assert_local_grads_names_the_edge(a, b):
+    assert message(assert_local_grads, a * b, [3.0, 2.1]).splitlines() == [
+        "the local derivatives of v₁ = a·b are not as expected",
+        "             got  expected",
+        "  ∂v₁/∂a  b    3         3",
+        "  ∂v₁/∂b  a    2       2.1  ← off by -0.1 (-4.76 %)",
+    ]
+    assert_local_grads(a * b, [3.0, 2.1], rel=0.1)
+    assert_local_grads(a * b, [3.0, 2.1], abs=0.2)
+    assert "∂v₁/∂(-1)" in message(assert_local_grads, affine([a, 2], [b, -1], 1.5), [3, 2, 1, 0, 1])
+    assert "3 local derivatives were expected of a node with 2 inputs" in message(assert_local_grads, a * b, [1, 2, 3])
+    assert_local_grads(a, [])
+
+
+def test_assert_local_grads_knows_nan_and_inf(a):
+    assert_local_grads(Value(0.0).log(), [float("inf")])
+    assert_local_grads(Value(-8.0) ** 0.5, [float("nan"), float("nan")])
+    assert "not a finite number" in message(assert_local_grads, Value(0.0).log(), [1.0])
+
+
+def test_assert_grads_says_what_is_not_computed(a, b):
+    y = a * b
+    text = message(assert_grads, {a: 3.0, b: 2.0})
+    assert text.count("← not computed: call backward() first") == 2
+    y.backward()
+    assert_grads({a: 3.0, b: 2.0, y: 1.0})
+    text = message(assert_grads, {a: 3.0, b: -2.0})
+    assert "b.grad    2        -2  ← off by its sign" in text
+    assert "a.grad    3         3\n" in text
+
+
+def test_assert_gradients_shows_the_report(a):
+    cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.003 * x * x)
+    text = message(assert_gradients, lambda: cube(a), [a])
+    for part in ("the gradients are wrong", "cube: the local derivative ∂v₁/∂a is wrong", "test_testing.py:", "+0.1 %"):
+        assert part in text
+
+
+def test_assert_same_gradients(a, b):
+    a.grad = 5.0
+    assert_same_gradients(lambda: (a + b) ** 2, lambda: a * a + 2 * a * b + b * b, [a, b])
+    assert (a.grad, b.grad) == (5.0, None)
+    assert message(assert_same_gradients, lambda: (a - b) ** 2, lambda: a * a + b * b, [a, b]).splitlines() == [
+        "f() and g() are not the same",
+        "         f()  g()",
+        "  value    1   13  ← off by -12 (-92.3 %)",
+        "  ∂/∂a    -2    4  ← off by -6 (-150 %)",
+        "  ∂/∂b     2    6  ← off by -4 (-66.7 %)",
+    ]
+
+
+def test_under_pytest_the_failure_shows_the_users_line_and_not_ours(tmp_path):
+    (tmp_path / "test_mine.py").write_text(
+        "from microgradlike import Value\n"
+        "from microgradlike.testing import assert_grads, assert_gradients, assert_local_grads\n"
+        "def test_product():\n"
+        "    a = Value(2.0, 'a')\n"
+        "    assert_local_grads(a * a, [2.0, 2.5])\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True, text=True, encoding="utf-8", check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert ">       assert_local_grads(a * a, [2.0, 2.5])" in run.stdout
+    assert "∂v₁/∂a  a    2       2.5  ← off by -0.5 (-20 %)" in run.stdout
+    assert "_assert_close" not in run.stdout
