@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 INK, MUTED, LINE, GRADIENT, LOCAL = "#1f2328", "#656d76", "#808a96", "#b42318", "#0b57a8"
@@ -16,6 +16,7 @@ LEAF = {"class": "leaf", "style": "filled", "fillcolor": "#e3eefb", "color": "#4
 CONSTANT = {"class": "constant", "style": "rounded,filled,dashed", "fillcolor": "#f3f4f6", "color": LINE}
 OPERATION = {"class": "operation", "style": "rounded,filled", "fillcolor": "#ffffff", "color": LINE}
 MORE = {"class": "more", "shape": "plain"}
+GROUP = {"class": "group", "style": "rounded,filled", "fillcolor": "#e9ecef", "color": "#656d76", "penwidth": "1.5"}
 ROOT = {"fillcolor": "#fff4cc", "color": "#8a6a00", "peripheries": "2"}
 
 # The hues of Okabe and Ito, which colour-blind readers can tell apart: an outline and a tint of each.
@@ -56,7 +57,7 @@ def box(
     widths = [_width(column) for column in zip(*((r.name, r.data, r.gradient) for r in rows), strict=True)]
     lines = "".join(f"<tr>{_row(row, widths)}</tr>" for row in rows)
     if more:
-        lines += f'<tr><td id="{more[0]}" title="{more[0]}" align="left" colspan="2">{_font(MUTED, more[1])}</td></tr>'
+        lines += f'<tr><td id="{more[0]}" href="#{more[0]}" align="left" colspan="2">{_font(MUTED, more[1])}</td></tr>'
     return f"<{_table(f'<tr><td>{head}</td></tr><tr><td>{_table(lines, cellspacing=2)}</td></tr>')}>"
 
 
@@ -110,24 +111,20 @@ def clean(words: str) -> str:
     return "".join("\ufffd" if c != "\n" and unicodedata.category(c) in ("Cc", "Cn", "Cs") else c for c in words)
 
 
-def _row(row: Row, widths: list[int]) -> str:
+def _row(row: Row, widths: Sequence[int]) -> str:
+    """A box for the leaf, and after it the local derivative. The links are what `Diagram.svg` finds them by."""
+    texts = (f"<b>{text(row.name)}</b>", row.data, _font(GRADIENT, row.gradient))
+    sides = ("left", "left", "right")
     cells = "".join(
         f'<td align="{side}" width="{width}">{cell}</td>'
-        for side, width, cell in zip(
-            ("left", "left", "right"),
-            widths,
-            (f"<b>{text(row.name)}</b>", row.data, _font(GRADIENT, row.gradient)),
-            strict=True,
-        )
+        for side, width, cell in zip(sides, widths, texts, strict=True)
     )
     look = f'border="1" color="{row.look["color"]}" bgcolor="{row.look["fillcolor"]}"'
-    leaf = (
-        f'<td id="{row.id}" title="{row.id}" port="{row.id}" {look}>{_table(f"<tr>{cells}</tr>", cellpadding=2)}</td>'
-    )
-    local_grad = _font(LOCAL, row.local_grad)
+    inside = _table(f"<tr>{cells}</tr>", cellpadding=2)
+    local_grad = f'<font point-size="9" color="{LOCAL}">{row.local_grad}</font>'
     return (
-        leaf
-        + f'<td id="{row.edge_id}" title="{row.edge_id}" align="left"><font point-size="9">{local_grad}</font></td>'
+        f'<td id="{row.id}" href="#{row.id}" port="{row.id}" {look}>{inside}</td>'
+        f'<td id="{row.edge_id}" href="#{row.edge_id}" align="left">{local_grad}</td>'
     )
 
 
@@ -144,5 +141,5 @@ def _font(color: str, words: str) -> str:
     return f'<font color="{color}">{words}</font>' if words else ""
 
 
-def _width(column: Iterable[str]) -> int:
-    return max(int(6 * len(words)) for words in column) + 4
+def _width(column: Sequence[str]) -> int:
+    return max(6 * len(words) for words in column) + 4  # points: about what Graphviz will find it needs

@@ -41,7 +41,8 @@ class Diagram:
             raise ValueError(f"prefix={prefix!r}: expected a letter, then letters, digits, - or _")
         svg = render(self.source, "svg").decode()
         svg = re.sub(r"<!--.*?-->\n?", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-        # Graphviz makes links of the rows within a box: let them be nodes and edges like the others.
+        # A row within a box is a link in the DOT, for Graphviz groups nothing else: here it becomes a
+        # node or an edge like the others.
         svg = re.sub(r'<g id="a_(\w+)"><a [^>]*>(.*?)</a>\s*</g>', _row, svg, flags=re.DOTALL)
         svg = re.sub(r'(<g id="(\w+)"[^>]*>\s*)(?:<title>[^<]*</title>)?', self._titled, svg)
         svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.titles["graph"])}" ', 1)
@@ -63,7 +64,7 @@ class Diagram:
         elif format == ".svg":
             picture = self.svg().encode()
         elif format in (".png", ".pdf"):
-            picture = render(self.source, format[1:])
+            picture = render(_LINKS.sub("", self.source), format[1:])
         else:
             raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .svg, .png, .pdf or .dot")
         replace_file(path, picture)
@@ -87,6 +88,9 @@ class Diagram:
             "image/svg+xml": svg,
             "text/plain": str(self),
         }
+
+
+_LINKS = re.compile(r' href="#\w+"')
 
 
 def _row(link: re.Match[str]) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, cycle
 from typing import Any
 
-from microgradlike import formula, ops
-from microgradlike.graph import names
+from microgradlike import formula, graph, ops
 from microgradlike.value import Value, topological_order
 from microgradlike.view import boxes
 from microgradlike.view.diagram import Diagram, render
@@ -29,13 +28,16 @@ Path = tuple[str, ...]
 def draw(
     v: Value,
     *,
-    grad: bool = True,
+    grad: bool | Mapping[Value, float] = True,
     local_grads: bool = True,
     rankdir: str = "LR",
     clusters: bool | Callable[[Value], str | Path | None] = True,
     color_by: Callable[[Value], str | None] | None = None,
     fold: bool = True,
+    closed: Iterable[Path] = (),
     depth: int | None = None,
+    only: Iterable[Value] | None = None,
+    names: Mapping[Value, str] | None = None,
     max_terms: int = 10,
     max_nodes: int = 200,
 ) -> Diagram:
@@ -45,7 +47,7 @@ def draw(
     none is computed yet). Leaves have square corners, constants are dashed and show no gradient,
     v itself has a double outline. On each edge stands the local derivative.
 
-    - grad, local_grads: whether to show these numbers.
+    - grad, local_grads: whether to show these numbers. `grad` may also hold the gradients to show.
     - rankdir: the direction from the leaves to v: "LR" (left to right), "TB", "RL" or "BT".
     - clusters: a function from a node to the name of its group, or to the names of nested groups,
       outermost first, or to None. True stands for `by_layer`, False for no groups.
@@ -53,7 +55,11 @@ def draw(
       legend explains.
     - fold: whether the weights and the bias of w·x + b, where nothing else uses them, stand in its
       box, each in a row that ends with its local derivative, rather than in boxes of their own.
+    - closed: the groups to draw as one box each, as ("layer 1",) or ("layer 1", "neuron 2"). It shows
+      the last result in it.
     - depth: draw only the nodes up to this many edges away from v.
+    - only: draw only the nodes on the ways from these to v.
+    - names: what to call the nodes, if not as `graph.names` does.
     - max_terms: of w·x + b, Σ and their like, draw only this many terms.
     - max_nodes: raise ValueError where there are more nodes to draw than this.
     """
@@ -64,18 +70,20 @@ def draw(
     if max_nodes < 1 or max_terms < 1 or (depth is not None and depth < 0):
         raise ValueError(f"{max_nodes=}, {max_terms=}, {depth=}: expected 1 or more, and a depth of 0 or more")
     order = topological_order(v)
-    edges = _choose(v, depth, max_terms, max_nodes)
+    edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
     drawing = _Drawing(
         root=v,
-        name=names(order),
+        name=dict(names or graph.names(order)),
         number={node: i for i, node in enumerate(order) if node in edges},
         edges=edges,
         rows=_fold(edges) if fold else set(),
         group={node: color_by(node) for node in order if node in edges} if color_by else {},
-        grad=grad,
+        grad=dict(grad) if isinstance(grad, Mapping) else grad,
         local_grads=local_grads,
+        rankdir=rankdir,
+        closed=set(closed),
     )
-    return drawing.write(rankdir, by_layer if clusters is True else clusters or (lambda node: None))
+    return drawing.write(by_layer if clusters is True else clusters or (lambda node: None))
 
 
 def by_layer(node: Value) -> Path | None:
@@ -89,15 +97,34 @@ def by_layer(node: Value) -> Path | None:
     return f"layer {_digits(layer)}", f"neuron {_digits(neuron)}"
 
 
-def _choose(v: Value, depth: int | None, max_terms: int, max_nodes: int) -> dict[Value, list[int]]:
+def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
+    """The nodes on the ways from some of them to the last."""
+    found = set(only)
+    if strangers := found.difference(order):
+        raise ValueError(f"{strangers.pop()!r} is not in the graph: `only` takes nodes that the result depends on")
+    for node in order:
+        if not found.isdisjoint(node.inputs):
+            found.add(node)
+    return found
+
+
+def _choose(
+    v: Value, depth: int | None, ways: set[Value] | None, max_terms: int, max_nodes: int
+) -> dict[Value, list[int]]:
     """The nodes to draw, and for each the positions among its inputs of those to draw an edge from."""
-    levels, edges = [[v]], {v: _terms(v, max_terms)}
+
+    def terms(node: Value) -> list[int]:
+        if ways is not None:
+            return [k for k, input in enumerate(node.inputs) if input in ways]
+        return _terms(node, max_terms)
+
+    levels, edges = [[v]], {v: terms(v)}
     while levels[-1] and (depth is None or len(levels) <= depth):
         levels.append([])
         for node in levels[-2]:
             for input in [node.inputs[k] for k in edges[node]]:
                 if input not in edges:
-                    edges[input] = _terms(input, max_terms)
+                    edges[input] = terms(input)
                     levels[-1].append(input)
     if len(edges) > max_nodes:
         fits = [(d, n) for d, n in enumerate(accumulate(map(len, levels))) if n <= max_nodes]
@@ -136,14 +163,18 @@ class _Drawing:
     edges: dict[Value, list[int]]  # the positions among a node's inputs of those to draw
     rows: set[Value]  # leaves that stand in the box of the node that uses them
     group: dict[Value, str | None]
-    grad: bool
+    grad: bool | dict[Value, float]
     local_grads: bool
+    rankdir: str
+    closed: set[Path]
+    box: dict[Value, str] = field(default_factory=dict)  # the id of the closed box that a node is in
+    joined: set[tuple[str, str]] = field(default_factory=set)  # the edges drawn so far that end at a closed box
 
-    def write(self, rankdir: str, cluster_of: Callable[[Value], str | Path | None]) -> Diagram:
+    def write(self, cluster_of: Callable[[Value], str | Path | None]) -> Diagram:
         import graphviz
 
         picture = graphviz.Digraph(
-            graph_attr=boxes.GRAPH | {"rankdir": rankdir}, node_attr=boxes.NODE, edge_attr=boxes.EDGE
+            graph_attr=boxes.GRAPH | {"rankdir": self.rankdir}, node_attr=boxes.NODE, edge_attr=boxes.EDGE
         )
         clusters: dict[Path, list[Value]] = {(): []}
         for node in self.number:
@@ -153,6 +184,13 @@ class _Drawing:
                 for length in range(1, len(path)):
                     clusters.setdefault(path[:length], [])
                 clusters.setdefault(path, []).append(node)
+                for length in range(len(path), 0, -1):
+                    if path[:length] in self.closed:
+                        self.box[node] = f"c{list(clusters).index(path[:length]) - 1}"
+        for node in self.number:
+            for k in self.edges[node]:
+                if node in self.box and node.inputs[k] in self.rows:
+                    self.box[node.inputs[k]] = self.box[node]
         self._write_nodes(picture, (), clusters)
         for node in self.number:
             self._write_edges(picture, node)
@@ -165,22 +203,32 @@ class _Drawing:
         for node in clusters[path]:
             dot.node(self._id(node), self._label(node), id=self._id(node), **self._look(node))
         for i, inner in enumerate(clusters, start=-1):
-            if inner and inner[:-1] == path:
+            if inner in self.closed and inner[:-1] == path:
+                inside = [node for group, nodes in clusters.items() if group[: len(inner)] == inner for node in nodes]
+                label = boxes.box(boxes.title(f"{inner[-1]} ▸", bold=True), "", *self._numbers(inside[-1]))
+                dot.node(f"c{i}", label, id=f"c{i}", **boxes.GROUP)
+            elif inner and inner[:-1] == path:
                 with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
                     self._write_nodes(cluster, inner, clusters)
 
     def _write_edges(self, dot: Any, node: Value) -> None:
-        """The edges into a node. That of xₖ ends at the row of wₖ, if there is one."""
-        ports = {}
+        """The edges into a node. That of xₖ ends beside the row of wₖ, if there is one."""
+        side = {"LR": "w", "RL": "e"}.get(self.rankdir)
+        ports: dict[str, str] = {}
         for k in self.edges[node]:
             input, operand = node.inputs[k], _operands(node)[k]
-            if input in self.rows:
-                ports["x" + operand[1:]] = f":{self._id(input)}:w"
+            ends = self.box.get(input, self._id(input)), self.box.get(node, self._id(node))
+            if input in self.box or node in self.box:
+                if ends[0] != ends[1] and ends not in self.joined:
+                    self.joined.add(ends)
+                    dot.edge(*ends, id=self._edge_id(node, k))
+            elif input in self.rows:
+                ports["x" + operand[1:]] = f":{self._id(input)}:{side}" if side else ""
             else:
                 label = boxes.chip(formula.number(node.local_grads[k]), boxes.LOCAL) if self.local_grads else ""
                 dot.edge(self._id(input), self._id(node) + ports.get(operand, ""), label, id=self._edge_id(node, k))
         more = self._more(node)
-        if more and self.rows.isdisjoint(node.inputs):
+        if more and node not in self.box and self.rows.isdisjoint(node.inputs):
             id, words = more
             dot.node(id, boxes.chip(words, boxes.MUTED), **boxes.MORE, id=id)
             dot.edge(id, self._id(node), style="dotted", id=f"e{id}")
@@ -209,7 +257,7 @@ class _Drawing:
         return look | self._looks.get(self.group.get(node) or "", {})
 
     def _label(self, node: Value) -> str:
-        data = formula.number(node.data)
+        data, gradient = self._numbers(node)
         if node.op is ops.CONSTANT:
             return boxes.constant(node.label, data)
         rows = [
@@ -217,19 +265,24 @@ class _Drawing:
                 self._id(leaf),
                 self._edge_id(node, k),
                 self.name[leaf],
-                formula.number(leaf.data),
-                self._gradient(leaf),
-                f"↑ {formula.number(node.local_grads[k])}" if self.local_grads else "",
+                *self._numbers(leaf),
+                f"↑ {formula.number(node.local_grads[k])}" if self.local_grads else "↑",
                 self._look(leaf),
             )
             for k in self.edges[node]
             if (leaf := node.inputs[k]) in self.rows
         ]
         title = boxes.title(self.name[node], bold=bool(node.label))
-        return boxes.box(title, _symbol(node), data, self._gradient(node), rows, self._more(node))
+        return boxes.box(title, _symbol(node), data, gradient, rows, self._more(node))
 
-    def _gradient(self, node: Value) -> str:
-        return "" if not self.grad else "∇ –" if node.grad is None else f"∇ {formula.number(node.grad)}"
+    def _numbers(self, node: Value) -> tuple[str, str]:
+        """The data and, after ∇, the gradient."""
+        grad = self._grad(node)
+        gradient = "" if self.grad is False else "∇ –" if grad is None else f"∇ {formula.number(grad)}"
+        return formula.number(node.data), gradient
+
+    def _grad(self, node: Value) -> float | None:
+        return self.grad.get(node) if isinstance(self.grad, dict) else node.grad
 
     def _titles(self, clusters: Iterable[Path]) -> dict[str, str]:
         """What each id stands for, in words and in full precision."""
@@ -237,7 +290,8 @@ class _Drawing:
         titles |= {f"c{i}": ", ".join(path) for i, path in enumerate(clusters, start=-1) if path}
         for node in self.number:
             group = self.group.get(node)
-            titles[self._id(node)] = self._sentence(node) + (f", in {group}" if group else "")
+            if node not in self.box:
+                titles[self._id(node)] = self._sentence(node) + (f", in {group}" if group else "")
             for k in self.edges[node]:
                 quotient = formula.partial(self.name[node], self.name[node.inputs[k]])
                 rule, number = formula.derivative(node, k, self.name), repr(node.local_grads[k])
@@ -254,8 +308,8 @@ class _Drawing:
         parts = [] if node.op is ops.CONSTANT and not node.label else [self.name[node]]
         if node.inputs:
             parts.append(formula.expression(node, self.name, depth=1))
-        sentence = " = ".join([*parts, repr(node.data)])
-        return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {'–' if node.grad is None else node.grad}"
+        sentence, grad = " = ".join([*parts, repr(node.data)]), self._grad(node)
+        return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {'–' if grad is None else grad}"
 
 
 def _symbol(node: Value) -> str:

@@ -1,0 +1,76 @@
+"""The matrix form beside the scalar graph: for each layer of `nn` its δ equation, and whose numbers stand in it.
+
+δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)   (BP2, Nielsen ch. 2), and in the last layer δᴸ = ∇ₐC ⊙ σ′(zᴸ)   (BP1)
+
+All three vectors stand in the graph already: an entry of δˡ is the gradient of a z, one of
+(wˡ⁺¹)ᵀ δˡ⁺¹ or ∇ₐC that of an a, and one of σ′(zˡ) the local derivative between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from microgradlike import formula
+from microgradlike.explain import Explanation, Term
+from microgradlike.value import Value
+from microgradlike.view.dot import by_layer
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def matrix_forms(it: Explanation, number: Mapping[Value, int]) -> list[dict[str, Any]]:
+    """One entry for each layer, the first layer first: nodes by number, a column for each recorded sample."""
+    layers: dict[int, list[Value]] = {}
+    for step in it.forward:
+        if group := by_layer(step.node):
+            layers.setdefault(int(group[0].split()[-1]), []).append(step.node)
+    return [_matrix_form(it, number, l, layers[l]) for l in sorted(layers) if _rows(layers[l], "z")]  # noqa: E741
+
+
+def _matrix_form(it: Explanation, number: Mapping[Value, int], l: int, members: list[Value]) -> dict[str, Any]:  # noqa: E741
+    z, a = _rows(members, "z"), _rows(members, "a")
+    loss, here, after = it.names[it.root], str(l).translate(_SUPERSCRIPTS), str(l + 1).translate(_SUPERSCRIPTS)
+    activated = [[_alone(it, node, "a", l) for node in row] for row in z]
+    pointwise = all(map(all, activated))  # no softmax, whose every output depends on every z
+    outputs = [[term.node for term in row if term] for row in activated] if pointwise else a or z
+    into_next = all(_goes_to(term, "z", l + 1) for row in outputs for node in row for term in it.ledger[node])
+    form = {
+        "name": f"layer {l}",
+        "members": [number[node] for node in members],
+        "delta": f"δ{here}",
+        "errors": _numbers(z, number),
+        "slope": f"σ′(z{here})",
+        "arrives": f"(w{after})ᵀ δ{after}" if into_next else f"∇ₐ{loss}" if a else f"∂{loss}/∂z{here}",
+    }
+    if not a:  # linear: a is z
+        return form | {"equation": f"{form['delta']} = {form['arrives']}"}
+    form["outputs"] = _numbers(outputs, number)
+    if pointwise:
+        slopes = [[formula.number(term.local_grad) for term in row if term] for row in activated]
+        return form | {"equation": f"{form['delta']} = {form['arrives']} ⊙ {form['slope']}", "slopes": slopes}
+    return form | {"equation": f"{form['delta']} = Jᵀ {form['arrives']},  J = ∂a{here}/∂z{here}"}
+
+
+def _rows(members: list[Value], letter: str) -> list[list[Value]]:
+    """The nodes of one letter: a row for each label, and in it a node for each sample."""
+    rows: dict[str, list[Value]] = {}
+    for node in members:
+        if node.label[0] == letter:
+            rows.setdefault(node.label, []).append(node)
+    return list(rows.values())
+
+
+def _alone(it: Explanation, node: Value, letter: str, layer: int) -> Term | None:
+    """The one contribution to the node's gradient, if it comes from a node of this letter and layer."""
+    terms = it.ledger[node]
+    return terms[0] if len(terms) == 1 and _goes_to(terms[0], letter, layer) else None
+
+
+def _goes_to(term: Term, letter: str, layer: int) -> bool:
+    group = by_layer(term.node)
+    return group is not None and group[0] == f"layer {layer}" and term.node.label[0] == letter
+
+
+def _numbers(rows: list[list[Value]], number: Mapping[Value, int]) -> list[list[int]]:
+    return [[number[node] for node in row] for row in rows]

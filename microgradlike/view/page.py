@@ -1,0 +1,294 @@
+"""The backward pass as a page that steps through it: pictures by `draw`, numbers by `explain`.
+
+What there is to show is written down here, as one JSON text, and page.js shows it. A notebook gets
+an <img> of the graph, which stays where no script may run, and a script that puts the page in its
+place where one may. A saved page is the same with a head around it. Nothing is ever fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from microgradlike import formula, ops
+from microgradlike.explain import Explanation, explain
+from microgradlike.value import Value, topological_order
+from microgradlike.view.diagram import Diagram, replace_file
+from microgradlike.view.dot import by_layer, draw
+from microgradlike.view.layers import matrix_forms
+
+MOST_NODES = 500  # a picture of more would bring a browser to a standstill
+MOST_NEURONS = 30  # of more than these, each has no picture of its own in which it alone is open
+
+
+def steps(
+    loss: Value,
+    *,
+    quiz: bool = False,
+    tolerance: float = 0.01,
+    depth: int | None = None,
+    only: Iterable[Value] | None = None,
+) -> Steps:
+    """The forward and the backward pass of `loss`, one step after the other.
+
+    In a notebook the result shows itself. `steps(loss).save("backward.html")` writes a page that
+    needs nothing else, `.save("backward.svg")` a picture that plays, and `.widget()` is the page
+    with sliders for the leaves. Layers and neurons as `nn` labels them are boxes that open.
+
+    - quiz: begin by asking for each gradient before it is shown. An answer is right if it is off by
+      no more than `tolerance` times the gradient.
+    - depth: show only the nodes up to this many edges away from the loss.
+    - only: show only the nodes on the ways from these to the loss.
+
+    Raises TypeError for anything but a Value, ValueError for more than 500 nodes to draw that no
+    boxes hold together, and RuntimeError where there is no Graphviz.
+    """
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance={tolerance!r}: expected a fraction, such as 0.01 for one per cent")
+    return Steps(explain(loss), quiz, tolerance, depth, None if only is None else tuple(only))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Steps:
+    """What `steps` returns: a page that steps through the `explanation`."""
+
+    explanation: Explanation
+    quiz: bool = False
+    tolerance: float = 0.01
+    depth: int | None = None
+    only: tuple[Value, ...] | None = None
+
+    def __post_init__(self) -> None:
+        self.views  # noqa: B018 — too large a graph is refused here, not when a notebook shows it
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page (.html) or a picture that plays the passes (.svg), and return its path.
+
+        The file is replaced as a whole, or left as it was. Raises ValueError for another suffix.
+        """
+        path = Path(path)
+        if path.suffix.lower() == ".html":
+            text = self.document()
+        elif path.suffix.lower() == ".svg":
+            from microgradlike.view.animation import animate
+
+            text = animate(self.explanation, self.views[-1][2], self._number)
+        else:
+            raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .html or .svg")
+        replace_file(path, text.encode())
+        return path
+
+    def widget(self) -> Any:
+        """The page as an anywidget, with a slider for each leaf: what if w were 2?"""
+        from microgradlike.view.widget import StepsWidget
+
+        return StepsWidget(self)
+
+    @cached_property
+    def order(self) -> list[Value]:
+        """The nodes by number: node i has the id n{i} in the pictures."""
+        return topological_order(self.explanation.root)
+
+    @cached_property
+    def _open(self) -> Diagram:
+        return self._draw(())
+
+    def _draw(self, closed: Iterable[tuple[str, ...]]) -> Diagram:
+        it = self.explanation
+        grad = {step.node: step.upstream for step in it.steps}
+        part = {"depth": self.depth, "only": self.only, "max_nodes": len(self.order)}
+        return draw(it.root, grad=grad, names=it.names, closed=closed, **part)  # type: ignore[arg-type]
+
+    @cached_property
+    def groups(self) -> list[tuple[str, ...]]:
+        """The layers and neurons there are: group number g is c{g} in the pictures."""
+        return [tuple(title.split(", ")) for id, title in self._open.titles.items() if id[0] == "c"]
+
+    @cached_property
+    def views(self) -> list[tuple[str, list[tuple[str, ...]], Diagram]]:
+        """The pictures there are: the name of each and the boxes that are closed in it. The first is shown first."""
+        layers: list[tuple[str, ...]] = [group for group in self.groups if len(group) == 1]
+        neurons: list[tuple[str, ...]] = [group for group in self.groups if len(group) > 1]
+        wanted: list[tuple[str, list[tuple[str, ...]]]] = []
+        if layers:
+            wanted = [("neurons as boxes", neurons), ("layers as boxes", layers)]
+        if len(layers) > 1:
+            for layer in layers:
+                own = [neuron for neuron in neurons if neuron[:1] == layer]
+                wanted.append((f"{layer[0]} opened", [*(other for other in layers if other != layer), *own]))
+        if 1 < len(neurons) <= MOST_NEURONS:
+            for neuron in neurons:
+                wanted.append((f"{', '.join(neuron)} opened", [other for other in neurons if other != neuron]))
+        views = [(name, closed, self._draw(closed)) for name, closed in wanted] + [("every node", [], self._open)]
+        small = [view for view in views if _size(view[2]) <= MOST_NODES]
+        if not small:
+            raise ValueError(
+                f"{_size(self._open):,} nodes to draw, and {MOST_NODES} is the most that a page can show: "
+                "steps(loss, depth=4) shows those nearest to the loss, steps(loss, only=[w]) those between w and it"
+            )
+        return small
+
+    @cached_property
+    def note(self) -> str:
+        """What is not shown, in words; "" if everything is."""
+        if any(name == "every node" for name, _, _ in self.views):
+            return ""
+        return (
+            f"{_size(self._open):,} nodes are too many to draw one by one ({MOST_NODES} are the most): neurons and "
+            "layers are boxes. steps(loss, depth=4) shows the nodes nearest to the loss, steps(loss, only=[w]) those "
+            "between w and it."
+        )
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """All that page.js shows besides the pictures; every number is written as it is to be read."""
+        it, number, place = self.explanation, self._number, {group: g for g, group in enumerate(self.groups)}
+        made = {step.node: step.definition for step in it.steps if step.terms}
+        last = {by_layer(node): i for node, i in number.items() if node.inputs}  # what a closed box shows
+        return {
+            "title": f"Backward pass of {it.names[it.root]}, step by step",
+            "note": self.note,
+            "quiz": self.quiz,
+            "tolerance": self.tolerance,
+            "root": number[it.root],
+            "one": formula.number(1.0),
+            "nodes": [
+                _without_none(
+                    name=it.names[node],
+                    wrapped=_wrapped(it.names[node]),
+                    data=formula.number(node.data),
+                    made=made.get(node),
+                    inputs=[number[input] for input in node.inputs] or None,
+                    constant=(node.op is ops.CONSTANT) or None,
+                    group=place.get(by_layer(node) or ()),
+                )
+                for node in self.order
+            ],
+            "shown": [int(f"n{i}" in self._open.titles) for i in range(len(self.order))],
+            "steps": [
+                {
+                    "node": number[step.node],
+                    "upstream": formula.number(step.upstream),
+                    "terms": [
+                        {
+                            "input": number[term.input],
+                            "position": term.position,
+                            "local": formula.number(term.local_grad),
+                            "product": formula.number(term.product),
+                            "before": None if term.before is None else formula.number(term.before),
+                            "after": formula.number(term.after),
+                            "formula": term.formula,
+                        }
+                        for term in step.terms
+                    ],
+                }
+                for step in it.steps
+                if step.terms
+            ],
+            "groups": [
+                _without_none(
+                    name=", ".join(group),
+                    parent=place.get(group[:-1]),
+                    output=last.get(group),
+                )
+                for group in self.groups
+            ],
+            "views": [{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],
+            "layers": matrix_forms(it, number),
+        }
+
+    @cached_property
+    def _number(self) -> dict[Value, int]:
+        return {node: i for i, node in enumerate(self.order)}
+
+    @cached_property
+    def id(self) -> str:
+        """What the ids in the page begin with. The same for the same content, so that notebooks do not change."""
+        content = json.dumps(self.data) + "".join(diagram.source for _, _, diagram in self.views)
+        return "steps-" + hashlib.sha256(content.encode()).hexdigest()[:8]
+
+    @cached_property
+    def pictures(self) -> list[str]:
+        """The pictures of `views` as SVG."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda view: view[2].svg(f"{self.id}-"), self.views))
+
+    def fragment(self, alone: bool = False) -> str:
+        """The page as an element to stand in another one, or `alone` in a page of its own."""
+        first, *others = self.pictures
+        image = base64.b64encode(first.encode()).decode()
+        data = _in_script({**self.data, "id": self.id}), _in_script(others)
+        # Notebooks replace scripts by copies of them, and may show the same output twice: hence the search.
+        return f"""<div id="{self.id}" data-lm-suppress-shortcuts="true">
+<img alt="{escape(self._open.titles["graph"])}" src="data:image/svg+xml;base64,{image}">
+<script>(() => {{
+const host = document.currentScript?.closest("#{self.id}")
+  || [...document.querySelectorAll("#{self.id}")].find((each) => !each.shadowRoot);
+if (!host) return;
+{_file("page.js")}
+const picture = host.querySelector("img").src.split(",")[1];
+const first = new TextDecoder().decode(Uint8Array.from(atob(picture), (each) => each.charCodeAt(0)));
+show(host, {data[0]}, [first, ...{data[1]}], {_in_script(_file("page.css"))}, {str(alone).lower()});
+}})();</script>
+</div>"""
+
+    def document(self) -> str:
+        """The page as the text of an HTML file."""
+        return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{escape(self.data["title"])}</title>
+<style>:root {{ color-scheme: light dark }} body {{ margin: 0 auto; max-width: 1500px }}</style>
+{self.fragment(alone=True)}
+</html>
+"""
+
+    def __str__(self) -> str:
+        return str(self.explanation)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.fragment()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/html": self.fragment(), "text/plain": str(self)}
+
+
+def _size(diagram: Diagram) -> int:
+    """How many boxes there are in a picture, and rows in them."""
+    return sum(id[0] == "n" for id in diagram.titles)
+
+
+def _wrapped(name: str) -> str | None:
+    """How the name stands in ∂L/∂name, if not as it is."""
+    stands = formula.partial("", name).removeprefix("∂/∂")
+    return None if stands == name else stands
+
+
+def _without_none(**entries: Any) -> dict[str, Any]:
+    return {key: value for key, value in entries.items() if value is not None}
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files("microgradlike.view") / name).read_text(encoding="utf-8")
+
+
+def _in_script(data: Any) -> str:
+    """JSON that ends no script, wherever it stands in one: `</script>` and `<!--` are markup even within a string."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return re.sub("<(?=[/!sS])|[\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)

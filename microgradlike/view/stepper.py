@@ -1,0 +1,53 @@
+"""The forward and the backward pass in the terminal, one step for each key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from microgradlike import formula
+from microgradlike.explain import Explanation
+from microgradlike.table import Row, Table
+
+FORWARD = {"\r", "\n", " ", "\x1b[C", "\x1b[B", "j", "l", "\xe0M"}  # the arrow keys as Unix and Windows send them
+BACK = {"\x1b[D", "\x1b[A", "h", "k", "\xe0K", "\x7f", "\b"}
+QUIT = {"q", "\x1b", "\x03", "\x04"}
+HELP = "space or → forward, ← back, q quit"
+
+
+def screens(it: Explanation) -> Iterator[Table]:
+    """What there is to see at each step: a headline, the step, and all the numbers known by then."""
+    known = {step.node: formula.number(step.data) for step in it.steps if not step.terms}
+    gradients: dict[object, str] = {}
+
+    def screen(headline: str, *rows: Row) -> Table:
+        table: list[Row] = [[[(headline, "strong")]], *rows, []]
+        for step in it.forward:
+            if not step.constant:
+                gradient = f"{formula.partial(it.names[it.root], step.name)} = {gradients.get(step.node, '–')}"
+                table.append([[(f"{step.name} = {known.get(step.node, '–')}", "")], [(gradient, "upstream")]])
+        return Table(table)
+
+    yield screen("Start: the leaves hold their numbers")
+    forward = [step for step in it.forward if step.terms]
+    for i, step in enumerate(forward, start=1):
+        known[step.node] = formula.number(step.data)
+        row: Row = [[(step.name, "product"), (f" = {step.definition} = ", ""), (known[step.node], "product")]]
+        yield screen(f"Forward {i} of {len(forward)}", row)
+    gradients[it.root] = formula.number(1.0)
+    yield screen("The backward pass begins with the seed")
+    backward = [step for step in it.steps if step.terms]
+    for i, step in enumerate(backward, start=1):
+        gradients |= {term.input: formula.number(term.after) for term in step.terms}
+        yield screen(f"Backward {i} of {len(backward)}", *it.rows(step))
+
+
+def step_through(it: Explanation, show: Callable[[Table, str], None], read_key: Callable[[], str]) -> None:
+    """Show the screens, moved by keys, until the reader quits or goes on from the last one."""
+    tables = list(screens(it))
+    at = 0
+    while at < len(tables):
+        show(tables[at], f"step {at} of {len(tables) - 1}: {HELP}")
+        key = read_key()
+        if key in QUIT:
+            return
+        at = max(0, at - 1) if key in BACK else at + 1 if key in FORWARD else at
