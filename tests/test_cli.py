@@ -1,0 +1,180 @@
+import re
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+from click.testing import CliRunner
+
+from microgradlike import __version__, nn, training
+from microgradlike.cli import ACTIVATIONS, LOSSES, main
+
+
+def run(*args, code=0):
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == code, result.output
+    if code in (0, 2):
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+def test_explain_prints_the_chain_rule():
+    lines = run("explain", "sigmoid(w*x + b)", "w=2", "x=-1", "b=0.5").stdout.splitlines()
+    assert lines[0] == "L = σ(w·x + b) = 0.1824"
+    assert re.search(r"∂L/∂w \+= ∂L/∂v₁ · ∂v₁/∂w = 0.1491 × -1 = -0.1491 .*∂v₁/∂w = x", "\n".join(lines))
+    assert max(map(len, lines)) <= 80
+
+
+def test_explain_takes_an_expression_that_begins_with_a_minus():
+    assert "∂L/∂x = -6" in run("explain", "-x**2", "x=3").stdout
+
+
+def test_explain_abbreviates_unless_full():
+    text = "+".join(["x*x"] * 12)
+    assert "left out" in run("explain", text, "x=1").stdout
+    assert "left out" not in run("explain", text, "x=1", "--full").stdout
+
+
+def test_explain_draws_the_gradients(tmp_path):
+    run("explain", "x*x", "x=3", "--svg", str(tmp_path / "graph.svg"))
+    svg = (tmp_path / "graph.svg").read_text()
+    assert svg.startswith("<svg")
+    assert "∇ 6" in svg
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["explain"], "Missing argument 'EXPRESSION'"),
+        (["explain", "w*x", "w=1"], "no number for x: add x=…"),
+        (["explain", "sigmod(x)", "x=1"], "unknown function sigmod; known are"),
+        (["explain", "x", "x=one"], "expected name=number, as in w=2, got 'x=one'"),
+        (["explain", "x", "x"], "expected name=number"),
+        (["explain", "x", "x=1", "x=2"], "two numbers for x"),
+        (["explain", "x", "x=1", "--svg", "graph.gif"], "ends in .svg, .png or .pdf"),
+        (["explain", "x", "x=1", "--svg", "no/such/folder/graph.svg"], "there is no folder"),
+        (["check", "--sizes", "4"], "expected the number of inputs and the size of each layer"),
+        (["check", "--sizes", "4,0"], "expected the number of inputs and the size of each layer"),
+        (["check", "--sizes", "4,x"], "expected the number of inputs and the size of each layer"),
+        (["check", "--activation", "step"], "'step' is not one of 'linear', "),
+        (["check", "--loss", "hinge"], "let the sizes end in 1"),
+        (["train", "stars"], "'stars' is not one of 'moons', 'digits'"),
+        (["train", "moons", "--steps", "0"], "0 is not in the range"),
+        (["train", "moons", "--sizes", "3,1"], "moons needs 2 inputs and 1 outputs"),
+        (["train", "moons", "--plot", "loss.gif"], "ends in .svg, .png or .pdf"),
+        (["demo", "--steps", "-1"], "-1 is not in the range"),
+        (["dance"], "No such command 'dance'"),
+        (["--dance"], "No such option"),
+    ],
+)
+def test_bad_input_gets_one_clear_line_and_exit_code_2(args, message):
+    result = run(*args, code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_check_agrees_for_every_activation(activation):
+    assert "All agree" in run("check", "--activation", activation, "--sizes", "3,2,2").stdout
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_check_agrees_for_every_loss(loss):
+    assert "All agree" in run("check", "--loss", loss, "--sizes", "3,4,1", "--activation", "sigmoid").stdout
+
+
+def test_check_fails_where_a_way_differs(monkeypatch):
+    from microgradlike.nn import deltas
+
+    backpropagate = deltas.backpropagate
+
+    def wrong(*args):
+        result = backpropagate(*args)
+        result.grad_w[0][0, 0] *= 1.001
+        return result
+
+    monkeypatch.setattr(sys.modules["microgradlike.agreement"], "backpropagate", wrong)
+    assert "They disagree" in run("check", code=1).stdout
+
+
+def test_the_choices_are_those_of_nn():
+    assert list(nn.ACTIVATIONS) == ACTIVATIONS
+    assert list(nn.LOSSES) == LOSSES
+
+
+def test_train_learns_and_draws_the_loss(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = run("train", "moons", "--sizes", "2,8,1", "--steps", "60", "--optimizer", "adam", "--lr", "0.1").output
+    right = int(re.search(r"(\d+) of 200 samples", output)[1])
+    assert right > 160
+    assert (tmp_path / "moons-loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_repeats_with_its_seeds():
+    def losses(seed):
+        model = nn.MLP(2, [3, 1], "tanh", seed=0)
+        steps = training.steps(model, training.moons().train, nn.SGD(model.parameters(), 0.1), 10, seed)
+        return list(islice(steps, 5))
+
+    assert losses(1) == losses(1) != losses(2)
+
+
+def test_an_epoch_takes_every_sample_once():
+    class Recorder(nn.MLP):
+        def __call__(self, x):
+            seen.append(tuple(x))
+            return super().__call__(x)
+
+    seen = []
+    model, samples = Recorder(2, [1]), training.moons().train[:25]
+    steps = training.steps(model, samples, nn.SGD(model.parameters(), 0.1), batch_size=10, seed=0)
+    for epoch in range(2):
+        assert len(list(islice(steps, 3))) == 3
+        assert sorted(seen[25 * epoch :]) == sorted(tuple(x) for x, _ in samples)
+    assert seen[:25] != seen[25:]
+
+
+def test_ctrl_c_keeps_what_was_learnt(tmp_path, monkeypatch):
+    def interrupted(*args):
+        yield from (0.5, 0.25)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "steps", interrupted)
+    output = run("train", "moons", "--plot", str(tmp_path / "loss.pdf"), code=130).output
+    assert "stopped after 2 steps" in output
+    assert "Test accuracy" in output
+    assert (tmp_path / "loss.pdf").exists()
+
+
+def test_the_demo_at_a_reduced_size(tmp_path):
+    output = run("demo", "--steps", "3", "--out", str(tmp_path / "demo")).output
+    assert "1500 handwritten digits" in output
+    assert "∂C/∂C = 1" in output
+    assert "All agree" in output
+    written = {path.name: path.read_bytes() for path in (tmp_path / "demo").iterdir()}
+    assert written.keys() == {"graph.svg", "explanation.html", "explanation.txt", "digits.png"}
+    assert written["graph.svg"].startswith(b"<svg")
+    assert written["digits.png"].startswith(b"\x89PNG")
+    assert "left out" not in written["explanation.txt"].decode()
+    assert all(f"demo/{name}" in output.replace("\n", "") for name in written)
+
+
+def test_help_teaches_and_loads_nothing_heavy():
+    program = (
+        "import sys\nfrom microgradlike.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'numpy', 'rich', 'matplotlib', 'graphviz', 'mpmath'} & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.endswith("[]\n")
+    for command in ("demo", "explain", "check", "train"):
+        assert command in output
+        assert (f"microgradlike {command} " in run(command, "--help").stdout) == (command != "demo")
+    assert run().stdout.startswith("Usage: ")
+
+
+def test_the_package_runs_as_a_module():
+    result = subprocess.run([sys.executable, "-m", "microgradlike", "--version"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, f"microgradlike {__version__}\n")
