@@ -18,7 +18,8 @@ from random import Random
 from textwrap import wrap
 from typing import Any
 
-from microgradlike.check import ForwardPass, backward_gradients, judge, rounding_error, value_slope
+from microgradlike.check import backward_gradients
+from microgradlike.differences import ForwardPass, judge, rounding_error, value_slope
 from microgradlike.graph import jvps
 from microgradlike.ieee import ieee
 from microgradlike.nn import LOSSES, MLP
@@ -157,23 +158,25 @@ def agreement(
 
 
 def agreement_of_random_network(
-    sizes: Sequence[int], activation: str = "tanh", loss: str = "quadratic", seed: int = 0
+    sizes: Sequence[int],
+    activation: str = "tanh",
+    loss: str = "quadratic",
+    seed: int = 0,
+    output: str | None = None,
 ) -> Agreement:
     """`agreement` for a network of these sizes, n₀ to n_L, at a random point: weights, biases, x and y from `seed`.
 
-    The last layer is softmax for cross-entropy of several classes, the same as the others for a
+    Unless `output` says otherwise, the last layer is softmax for cross-entropy of several classes, the same as the others for a
     quadratic loss of sigmoid or tanh, and else linear. Raises ValueError for sizes that make no network.
     """
     if len(sizes) < 2:
         raise ValueError(f"a network has at least the sizes of its input and of one layer: got {list(sizes)}")
     if loss == "hinge" and sizes[-1] != 1:
         raise ValueError(f"the hinge loss is of a single output: let the sizes end with 1, not {sizes[-1]}")
-    if loss == "cross_entropy":
-        output = "softmax" if sizes[-1] > 1 else "linear"
-    else:
-        output = activation if activation in ("sigmoid", "tanh", "softmax") and loss != "hinge" else "linear"
+    own = activation if activation in ("sigmoid", "tanh", "softmax") else "linear"
+    last = {"cross_entropy": "softmax" if sizes[-1] > 1 else "linear", "hinge": "linear"}.get(loss, own)
     rng = Random(seed)
-    model = MLP(sizes[0], sizes[1:], activation, output, rng, init="xavier")
+    model = MLP(sizes[0], sizes[1:], activation, output or last, rng, init="xavier")
     for neuron in (neuron for layer in model.layers for neuron in layer.neurons):
         for _, b in neuron.pieces():
             b.data = rng.uniform(-1, 1)

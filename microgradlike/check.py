@@ -1,10 +1,8 @@
-"""Is the gradient right? Calculus by brute force: move a number a little and see what the result does.
+"""Is the gradient right? And if not, which derivative of which operation, recorded where, is wrong by how much?
 
-`finite_differences` is the lecture's way to get a gradient without the chain rule: exact to half the
-digits, at one or two forward passes for every parameter. `check_gradients` uses it to check
-`backward()`, and goes on to ask each operation of the graph for what it knows best, its own value:
-a local derivative that does not follow from the operation's value rule is named, with the line of
-your program that recorded it.
+`check_gradients` compares `backward()` with finite differences, and then asks each operation of the
+graph for what it knows best, its own value: a local derivative that does not follow from the
+operation's value rule is named, with the line of your program that recorded it.
 """
 
 from __future__ import annotations
@@ -14,257 +12,31 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from math import hypot, inf, isfinite, nan
+from dataclasses import dataclass, field
+from math import isfinite
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 from microgradlike import formula
-from microgradlike.digits import digits
+from microgradlike.differences import (
+    UNDEFINED,
+    FiniteDifferences,
+    ForwardPass,
+    Status,
+    finite_differences,
+    judge,
+    listed,
+    local_slope,
+    rounding_error,
+    value_slope,
+)
 from microgradlike.graph import names
-from microgradlike.ieee import ieee
-from microgradlike.ops import Operation
 from microgradlike.value import Value, topological_order
 
-UNIT = 2.0**-53  # the relative error of one rounding
-_TINY = 2.0**-1022  # below it floats lose their digits one by one
+__all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
 Places = dict[Value, tuple[str, int]]  # the file and the line that recorded a node
-Status = Literal["agrees", "wrong", "kink", "undefined"]
-
-
-# ── The lecture's finite differences ───────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class FiniteDifferences:
-    """Approximate gradients, and what they cost: `steps[i]` is the ε by which the i-th value was moved."""
-
-    gradients: list[float]
-    forward_passes: int
-    steps: list[float]
-    method: str
-
-
-def finite_differences(
-    f: Callable[[], Any],
-    values: Iterable[Value],
-    eps: float | None = None,
-    method: Literal["central", "forward"] = "central",
-) -> FiniteDifferences:
-    """Approximate ∂C/∂vᵢ for every value, where f() records (or just computes) C from the values anew.
-
-        forward:  (C(v + εeᵢ) − C(v)) / ε           n + 1 forward passes, error about ε·C''/2
-        central:  (C(v + εeᵢ) − C(v − εeᵢ)) / 2ε    2n forward passes,    error about ε²·C'''/6
-
-    Rounding adds an error of about 10⁻¹⁶·C/ε, so there is a best ε: by default max(|v|, 1) times
-    1.5·10⁻⁸ (forward) or 7·10⁻⁶ (central). An ε of your own is used as it is.
-
-    Each value is set to v ± ε and back, also where f raises. Raises ValueError where f returns
-    a Value that it had recorded earlier, for that cannot depend on ε, or for an ε that vanishes in v.
-    """
-    if method not in ("central", "forward"):
-        raise ValueError(f"method is 'central' or 'forward', got {method!r}")
-    if eps is not None and not (isfinite(eps) and eps > 0):
-        raise ValueError(f"eps is the step ε, a positive number: got {eps!r}")
-    values = _leaves(values)
-    forward_pass = ForwardPass(f)
-    relative = UNIT ** (1 / 2 if method == "forward" else 1 / 3) * 2**0.5
-    here = forward_pass() if method == "forward" else nan
-    gradients, steps = [], []
-    for v in values:
-        x = v.data
-        h = eps if eps is not None else relative * max(abs(x), 1.0)
-        right, left = x + h, x - h if method == "central" else x
-        if right == left:
-            raise ValueError(f"the step ε = {h:g} vanishes beside the value {x:g}: choose a larger eps")
-        with moved(v):
-            upper = forward_pass(v, right)
-            lower = forward_pass(v, left) if method == "central" else here
-        gradients.append((upper - lower) / (right - left))  # the step as floats have it, not as it was meant
-        steps.append(h)
-    return FiniteDifferences(gradients, forward_pass.count, steps, method)
-
-
-class ForwardPass:
-    """f as a function of one value's data, which counts its calls."""
-
-    def __init__(self, f: Callable[[], Any]) -> None:
-        self.f = f
-        self.count = 0
-        self.last: Value | None = None
-
-    def __call__(self, v: Value | None = None, data: float = nan) -> float:
-        """C, after setting v.data to `data`."""
-        if v is not None:
-            v.data = data
-        self.count += 1
-        result = self.f()
-        if not isinstance(result, Value):
-            return float(result)
-        if result is self.last and result.inputs:
-            raise ValueError(
-                "f returned a Value that it had recorded before, which no change of the values can reach: "
-                "record the loss inside f, as in check_gradients(lambda: loss(model(x), y), parameters)"
-            )
-        self.last = result
-        return result.data
-
-
-@contextmanager
-def moved(v: Value) -> Iterator[None]:
-    """While inside, v.data may be set to anything; afterwards it is what it was."""
-    before = v.data
-    try:
-        yield
-    finally:
-        v.data = before
-
-
-def _leaves(values: Iterable[Value]) -> list[Value]:
-    if isinstance(values, Value):
-        raise TypeError("values is a list of Values: write [v] for a single one")
-    values = list(values)
-    for v in values:
-        if not isinstance(v, Value):
-            raise TypeError(f"values is a list of Values, and one of them is a {type(v).__name__}: {v!r:.60}")
-    return values
-
-
-# ── A slope that knows how far to trust itself ─────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Slope:
-    """A derivative from differences: `estimate` ± `error`; `kink` if the slopes `left` and `right` differ.
-
-    The error is inf where there is no derivative at all: no finite value here, or on one of the sides.
-    """
-
-    estimate: Any
-    error: Any
-    left: Any = nan
-    right: Any = nan
-    kink: bool = False
-
-
-UNDEFINED = Slope(nan, inf)
-
-
-def slope(f: Callable[[Any], Any], x: Any, step: Any, noise: Any, tries: int) -> Slope:
-    """The derivative of f at x from central differences with smaller and smaller steps.
-
-    Each step is a 16th of the one before. Central differences have an error that falls with step²,
-    so two of them tell how large it is and extrapolate (Richardson); f's own rounding error,
-    `noise`, counts as noise/step. The best of the tries is returned. Where the slopes on the left
-    and on the right differ and do not approach each other, down to the smallest step, it is a kink.
-    """
-    here = f(x)
-    best, previous = UNDEFINED, None
-    for _ in range(tries):
-        right, left = x + step, x - step
-        if right == x or left == x:
-            break
-        upper, lower = f(right), f(left)
-        central = (upper - lower) / (right - left)
-        on_left, on_right = (here - lower) / (x - left), (upper - here) / (right - x)
-        gap = abs(on_right - on_left)
-        rounding = 4 * noise / step
-        if previous is not None and abs(gap) < inf and abs(previous[0]) < inf:
-            change = central - previous[0]
-            kink = bool(gap > previous[1] / 2 and gap > 4 * rounding and gap > abs(central) * 1e-6)
-            found = Slope(central + change / 255, abs(change) / 16 + rounding, on_left, on_right, kink)
-            if best.kink:  # is it here, or only so near that larger steps reached across it?
-                better = kink or abs(best.right - best.left) > 4 * rounding
-            else:
-                better = kink or found.error < best.error
-            if better:
-                best = found
-            if not kink and (abs(change) <= rounding or found.error <= 1e-7 * abs(found.estimate)):
-                break
-        previous = central, gap
-        step = step / 16
-    return best
-
-
-def value_slope(forward_pass: ForwardPass, v: Value, noise: float) -> Slope:
-    """∂C/∂v by moving v.data: `slope` for whole graphs. It takes five forward passes or a few more."""
-    with moved(v):
-        x = v.data
-        return slope(lambda data: forward_pass(v, data), x, 2.0**-10 * max(abs(x), 1.0), noise, tries=6)
-
-
-def backward_gradients(loss: Value) -> dict[Value, float]:
-    """∂loss/∂v as `loss.backward()` computes it, for all nodes v, whose `grad` is then again what it was."""
-    order = topological_order(loss)
-    before = [v.grad for v in order]
-    try:
-        for v in order:
-            v.grad = None
-        loss.backward()
-        return {v: v.grad for v in order}
-    finally:
-        for v, grad in zip(order, before, strict=True):
-            v.grad = grad
-
-
-def rounding_error(gradients: dict[Value, float]) -> float:
-    """How far rounding has moved the result of a recorded graph, most likely.
-
-    Every operation rounds its result, an error of about UNIT·|node|, and ∂C/∂node carries it on to C.
-    """
-    total = 0.0
-    for node, grad in gradients.items():
-        if node.inputs:
-            terms = [d * v.data for d, v in zip(node.local_grads, node.inputs, strict=True)]
-            share = grad * hypot(node.data, *terms)
-            total = hypot(total, share if isfinite(share) else 0.0)
-    return UNIT * total
-
-
-# ── The local derivatives of an operation, from its value rule ─────────────────────────────────
-
-
-def local_slope(op: Operation, data: list[float], position: int, recorded: float, rtol: float) -> Slope:
-    """∂y/∂input at this position by differences of `op.value`: in floats, which is fast, and where that
-    does not settle whether `recorded` is right, with a thousand digits, which settles everything.
-
-    A rule that only floats can follow (one that calls `math.exp`) is judged by floats.
-    """
-    x = data[position]
-
-    def y(x: float) -> float:
-        try:
-            return op.value(ieee, *data[:position], x, *data[position + 1 :])  # type: ignore[no-any-return]
-        except (ArithmeticError, ValueError):  # a custom rule outside its domain
-            return nan
-
-    in_floats = slope(y, x, 2.0**-13 * (abs(x) or 1.0), UNIT * abs(y(x)), tries=2)
-    if not in_floats.kink and abs(in_floats.estimate - recorded) + in_floats.error <= rtol * abs(recorded):
-        return in_floats
-    xp = digits()
-    exact_data = [xp.number(x) for x in data]
-    exact_rule = xp.real(lambda *inputs: op.value(xp, *inputs))
-
-    def exact_y(x: Any) -> Any:
-        return exact_rule(*exact_data[:position], x, *exact_data[position + 1 :])
-
-    x = exact_data[position]
-    try:
-        exact = slope(
-            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / xp.number(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
-        )
-    except TypeError:  # a rule for floats only
-        return in_floats
-    error = exact.error if exact.error == inf else min(exact.error, 2.0**1023)  # as large as floats can say
-    return replace(
-        exact,
-        **{name: xp.to_float(getattr(exact, name)) for name in ("estimate", "left", "right")},
-        error=xp.to_float(error),
-    )
-
-
-# ── The whole check ────────────────────────────────────────────────────────────────────────────
+SHOWN = 5  # wrong entries in a report
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +108,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     defined on both sides (√ at 0) or not finite; such entries are counted in the report, not failed.
     Raises TypeError if f does not return a Value.
     """
-    values = _leaves(values)
+    values = listed(values)
     with _recording_places() as places:
         loss = f()
     if not isinstance(loss, Value):
@@ -361,9 +133,18 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     return GradientReport(loss.data, gradients, local_grads, forward_pass.count + 1)
 
 
-def check_local_grads(node: Value, rtol: float = 1e-5) -> list[LocalEntry]:
-    """Step 2 of `check_gradients` for a single node."""
-    return list(_local_entries([node], names([*node.inputs, node]), {}, rtol))
+def backward_gradients(loss: Value) -> dict[Value, float]:
+    """∂loss/∂v as `loss.backward()` computes it, for all nodes v, whose `grad` is then again what it was."""
+    order = topological_order(loss)
+    before = [v.grad for v in order]
+    try:
+        for v in order:
+            v.grad = None
+        loss.backward()
+        return {v: v.grad for v in order}
+    finally:
+        for v, grad in zip(order, before, strict=True):
+            v.grad = grad
 
 
 def _local_entries(order: list[Value], name: dict[Value, str], places: Places, rtol: float) -> Iterator[LocalEntry]:
@@ -386,19 +167,6 @@ def _inputs_of(nodes: Iterable[Value], order: list[Value]) -> set[Value]:
         if node in found:
             found.update(node.inputs)
     return found
-
-
-def judge(grad: float, found: Slope, rtol: float) -> Status:
-    """Is `grad` the slope that was found, to `rtol` and within the slope's own error?"""
-    if found.kink:  # every slope from the one on the left to the one on the right is a fair answer
-        low, high = sorted((found.left, found.right))
-        margin = rtol * max(abs(low), abs(high))
-        return "kink" if low - margin <= grad <= high + margin else "wrong"
-    if not found.error < inf:
-        return "undefined"
-    if grad == found.estimate or abs(grad - found.estimate) <= rtol * abs(found.estimate) + found.error + _TINY:
-        return "agrees"
-    return "wrong"
 
 
 @contextmanager
@@ -442,24 +210,21 @@ def _report(report: GradientReport) -> str:
     ]
     if not isfinite(report.loss):
         lines.append(f"The loss is {report.loss}: there is nothing to compare.")
-    for entry in wrong_local[:_SHOWN]:
+    for entry in wrong_local[:SHOWN]:
         lines += ["", *_describe(entry)]
-    if len(wrong_local) > _SHOWN:
-        lines += ["", f"… and {len(wrong_local) - _SHOWN} more wrong local derivatives: see .wrong"]
+    if len(wrong_local) > SHOWN:
+        lines += ["", f"… and {len(wrong_local) - SHOWN} more wrong local derivatives: see .wrong"]
     if wrong:
-        width = max(len(formula.partial("C", e.name)) for e in wrong[:_SHOWN])
+        width = max(len(formula.partial("C", e.name)) for e in wrong[:SHOWN])
         lines += ["", "wrong gradients"]
         lines += [
             f"  {formula.partial('C', e.name):<{width}}   backward() {e.backward:<13.6g} differences {e.difference:<13.6g}"
             f" {by_how_much(e.backward, e.difference)}"
-            for e in wrong[:_SHOWN]
+            for e in wrong[:SHOWN]
         ]
-    if len(wrong) > _SHOWN:
-        lines.append(f"  … and {len(wrong) - _SHOWN} more: see .wrong")
+    if len(wrong) > SHOWN:
+        lines.append(f"  … and {len(wrong) - SHOWN} more: see .wrong")
     return "\n".join(lines)
-
-
-_SHOWN = 5
 
 
 def _tally(what: str, entries: list[Any], cost: str = "") -> str:

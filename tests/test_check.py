@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from microgradlike import Value, affine, dot, logsumexp, maxout, operation, ops
-from microgradlike.check import by_how_much, check_gradients, finite_differences, judge, local_slope, slope
+from microgradlike.check import by_how_much, check_gradients, finite_differences
+from microgradlike.differences import judge, local_slope, slope
 from microgradlike.digits import digits
 from microgradlike.ieee import ieee
 from microgradlike.value import apply
