@@ -28,7 +28,7 @@ Path = tuple[str, ...]
 def draw(
     v: Value,
     *,
-    grad: bool | Mapping[Value, float] = True,
+    grad: bool | Mapping[Value, str] = True,
     local_grads: bool = True,
     rankdir: str = "LR",
     clusters: bool | Callable[[Value], str | Path | None] = True,
@@ -47,7 +47,7 @@ def draw(
     none is computed yet). Leaves have square corners, constants are dashed and show no gradient,
     v itself has a double outline. On each edge stands the local derivative.
 
-    - grad, local_grads: whether to show these numbers. `grad` may also hold the gradients to show.
+    - grad, local_grads: whether to show these numbers. `grad` may also hold what to show for each node.
     - rankdir: the direction from the leaves to v: "LR" (left to right), "TB", "RL" or "BT".
     - clusters: a function from a node to the name of its group, or to the names of nested groups,
       outermost first, or to None. True stands for `by_layer`, False for no groups.
@@ -163,7 +163,7 @@ class _Drawing:
     edges: dict[Value, list[int]]  # the positions among a node's inputs of those to draw
     rows: set[Value]  # leaves that stand in the box of the node that uses them
     group: dict[Value, str | None]
-    grad: bool | dict[Value, float]
+    grad: bool | dict[Value, str]
     local_grads: bool
     rankdir: str
     closed: set[Path]
@@ -277,12 +277,12 @@ class _Drawing:
 
     def _numbers(self, node: Value) -> tuple[str, str]:
         """The data and, after ∇, the gradient."""
-        grad = self._grad(node)
-        gradient = "" if self.grad is False else "∇ –" if grad is None else f"∇ {formula.number(grad)}"
-        return formula.number(node.data), gradient
+        return formula.number(node.data), f"∇ {self._grad(node, formula.number)}" if self.grad else ""
 
-    def _grad(self, node: Value) -> float | None:
-        return self.grad.get(node) if isinstance(self.grad, dict) else node.grad
+    def _grad(self, node: Value, write: Callable[[float], str]) -> str:
+        if isinstance(self.grad, dict):
+            return self.grad.get(node, "–")
+        return "–" if node.grad is None else write(node.grad)
 
     def _titles(self, clusters: Iterable[Path]) -> dict[str, str]:
         """What each id stands for, in words and in full precision."""
@@ -308,8 +308,8 @@ class _Drawing:
         parts = [] if node.op is ops.CONSTANT and not node.label else [self.name[node]]
         if node.inputs:
             parts.append(formula.expression(node, self.name, depth=1))
-        sentence, grad = " = ".join([*parts, repr(node.data)]), self._grad(node)
-        return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {'–' if grad is None else grad}"
+        sentence = " = ".join([*parts, repr(node.data)])
+        return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {self._grad(node, repr).rstrip()}"
 
 
 def _symbol(node: Value) -> str:

@@ -1,6 +1,6 @@
 // Steps through a recorded graph: draws nothing and computes nothing, it shows what `steps` in Python wrote down.
 // All lives in a shadow root: no style or id leaks out to the page around, and none leaks in.
-function show(host, data, pictures, css, alone, told) {
+function show(host, data, pictures, css, alone, stepped, moved) {
   "use strict";
   let views, nodes, passes, forward, ledger, last;
   const root = host.shadowRoot || host.attachShadow({ mode: "open" });
@@ -136,8 +136,23 @@ function show(host, data, pictures, css, alone, told) {
       data.views.length > 1 ? el("label", {}, "Show ", shown) : null,
       el("label", {}, "Ledger of ", whose)),
     data.note ? el("p", { class: "note" }, data.note) : null,
-    picture, spoken, el("div", { class: "panels" }, now, el("div", {}, matrix, account)), all);
+    picture, spoken, leaves(), el("div", { class: "panels" }, now, el("div", {}, matrix, account)), all);
   root.append(el("style", {}, css), box);
+
+  // What if a leaf had another number? Only where Python is there to answer.
+  function leaves() {
+    if (!moved) return null;
+    const each = data.nodes.map((node, i) => [node, i]).filter(([node, i]) => !node.inputs && !node.constant && data.shown[i]);
+    return el("details", { class: "leaves", open: each.length <= 8 }, el("summary", {}, "What if a leaf had another number?"),
+      each.map(([node, i]) => {
+        const start = +node.data, reach = Math.max(2, 2 * Math.abs(start)) || 2;
+        const range = el("input", { type: "range", min: -reach, max: reach, step: "any", value: start, "aria-label": node.name });
+        const typed = el("input", { type: "number", step: "any", value: start, "aria-label": node.name + " as a number" });
+        range.addEventListener("input", () => { typed.value = (+range.value).toPrecision(3); moved(i, +typed.value); });
+        typed.addEventListener("input", () => { if (typed.value !== "") { range.value = typed.value; moved(i, +typed.value); } });
+        return el("label", {}, as("", node.name), range, typed);
+      }));
+  }
 
   // ── Moving ───────────────────────────────────────────────────────────────────────────────────
 
@@ -149,7 +164,7 @@ function show(host, data, pictures, css, alone, told) {
     if (layer >= 0) focus = layer;
     paint();
     if (alone) history.replaceState(null, "", "#step=" + s);
-    if (told) told({ step: s });
+    if (stepped) stepped({ step: s });
   }
   function forth() {
     if (quizzed(step)) reveal("Shown.");
@@ -182,7 +197,7 @@ function show(host, data, pictures, css, alone, told) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0];
     const typing = target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea, [contenteditable]");
-    const slides = target === slider || target.type === "range";
+    const slides = target.type === "range";
     const act = { ArrowRight: forth, ArrowLeft: () => go(step - 1), Home: () => go(0), End: () => go(last),
       " ": () => play() }[event.key];
     if (!act || typing || (slides && event.key !== " ")) return;
@@ -213,6 +228,7 @@ function show(host, data, pictures, css, alone, told) {
     nodes.forEach((node, i) => {
       const drawn = element("n" + i);
       if (!drawn) return;
+      write(drawn.querySelector("title"), node.name + (node.made ? " = " + node.made : ""));
       const texts = [...drawn.querySelectorAll(":scope > text")];
       [node.dataText, node.gradientText] = node.constant ? [texts.at(-1)] : texts.slice(-2);
     });

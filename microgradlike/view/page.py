@@ -106,7 +106,10 @@ class Steps:
 
     def _draw(self, closed: Iterable[tuple[str, ...]]) -> Diagram:
         it = self.explanation
-        grad = {step.node: step.upstream for step in it.steps}
+        grad = {step.node: formula.number(step.upstream) for step in it.steps}
+        for node, text in grad.items():  # room for the longest of the running sums; a space is half a digit wide
+            longest = max((len(formula.number(term.after)) for term in it.ledger[node]), default=0)
+            grad[node] = text + "\u00a0" * 2 * (longest - len(text))
         part = {"depth": self.depth, "only": self.only, "max_nodes": len(self.order)}
         return draw(it.root, grad=grad, names=it.names, closed=closed, **part)  # type: ignore[arg-type]
 
@@ -224,6 +227,10 @@ class Steps:
         with ThreadPoolExecutor() as pool:
             return list(pool.map(lambda view: view[2].svg(f"{self.id}-"), self.views))
 
+    def module(self) -> str:
+        """page.js as the module that anywidget loads."""
+        return _file("page.js") + _file("widget.js").replace("CSS", _in_script(_file("page.css")), 1)
+
     def fragment(self, alone: bool = False) -> str:
         """The page as an element to stand in another one, or `alone` in a page of its own."""
         first, *others = self.pictures
@@ -285,7 +292,9 @@ def _without_none(**entries: Any) -> dict[str, Any]:
 
 @cache
 def _file(name: str) -> str:
-    return (resources.files("microgradlike.view") / name).read_text(encoding="utf-8")
+    """A file beside this one, without indentation and comments."""
+    text = (resources.files("microgradlike.view") / name).read_text(encoding="utf-8")
+    return re.sub(r"^\s+|^\s*//.*\n", "", text, flags=re.MULTILINE)
 
 
 def _in_script(data: Any) -> str:

@@ -1,0 +1,72 @@
+"""The page as a widget for notebooks: its step is a trait, and the leaves' numbers can be moved.
+
+Moving a number records the expression anew, with the operations that were recorded, runs both
+passes in Python and sends the new numbers to the page: what would the gradients be if w were 2?
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from microgradlike import ops
+from microgradlike.explain import explain
+from microgradlike.value import Value, apply, constant, topological_order
+
+if TYPE_CHECKING:
+    from microgradlike.view.page import Steps
+
+
+class StepsWidget(anywidget.AnyWidget):
+    """The page of `steps(loss)`, with the number of each leaf to be changed.
+
+    `step` is the step that is shown: read it, or set it to move the page. `loss` is the expression
+    as recorded with the numbers that now stand in the leaves; the one that `steps` was given is
+    left as it was. `set(name, number)` does what changing a number in the page does.
+    """
+
+    step = traitlets.Int(0, min=0).tag(sync=True)
+    data = traitlets.Dict().tag(sync=True)
+    pictures: Any = traitlets.List().tag(sync=True)
+    numbers = traitlets.Dict().tag(sync=True)  # of the leaves, by their position in the graph
+
+    def __init__(self, steps: Steps) -> None:
+        self.loss, self._steps = steps.explanation.root, steps
+        self._leaves = {str(i): leaf for i, leaf in enumerate(steps.order) if leaf.op is None}
+        numbers = {i: leaf.data for i, leaf in self._leaves.items()}
+        data = {**steps.data, "id": steps.id}
+        super().__init__(_esm=steps.module(), data=data, pictures=steps.pictures, numbers=numbers)
+        self.observe(self._moved, "numbers")
+
+    def set(self, name: str, number: float) -> None:
+        """Let every leaf of this name be `number`. Raises KeyError where there is none."""
+        names = self._steps.explanation.names
+        found = {i: float(number) for i, leaf in self._leaves.items() if names[leaf] == name}
+        if not found:
+            raise KeyError(
+                f"no leaf is called {name!r}; there are {', '.join(names[v] for v in self._leaves.values())}"
+            )
+        self.numbers = {**self.numbers, **found}
+
+    def _moved(self, change: Any) -> None:
+        numbers = {leaf: self.numbers[i] for i, leaf in self._leaves.items()}
+        self.loss = record_again(self._steps.explanation.root, numbers)
+        again = replace(self._steps, explanation=explain(self.loss))
+        self.data = {**again.data, "id": self._steps.id}
+
+
+def record_again(loss: Value, numbers: dict[Value, float]) -> Value:
+    """The expression with other numbers in its leaves, by the operations that were recorded."""
+    again: dict[Value, Value] = {}
+    for node in topological_order(loss):
+        if node.inputs:
+            assert node.op is not None
+            copy = apply(node.op, *(again[input] for input in node.inputs))
+        else:
+            copy = constant(node.data) if node.op is ops.CONSTANT else Value(numbers.get(node, node.data))
+        copy.label = node.label
+        again[node] = copy
+    return again[loss]
