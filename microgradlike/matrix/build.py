@@ -44,7 +44,7 @@ class Builder:
                 self.saved[array] = dims, x, y
             case Reduce(op, operand, starts):
                 owner = self._owner(operand, starts)
-                x = [self._symbol(operand)]
+                x = [self._symbol(operand, missing=-np.inf)]
                 y = op.value(self.code.namespace(starts, owner, stacked=True), *x)
                 self.saved[array] = owner, x, y
                 if starts is not None:
@@ -62,7 +62,7 @@ class Builder:
                 self.saved[array] = dims
         self.value[array] = self._flat(y, dims, array.varies)
 
-    def load(self, ref: Ref, dims: Dims | None = None) -> Any:
+    def load(self, ref: Ref, dims: Dims | None = None, missing: float = 0.0) -> Any:
         """What a reference reads: a number, a view, or a gather."""
         if ref.constant is not None:
             return ref.constant
@@ -74,11 +74,13 @@ class Builder:
             return self.constants[key]
         source = self.value[ref.array]
         view = affine(index)
-        return self.code.take(source, index) if view is None else source.view(index.shape, view[1], view[0])
+        if view is None or (index < 0).any():
+            return self.code.take(source, index, missing)
+        return source.view(index.shape, view[1], view[0])
 
-    def _symbol(self, ref: Ref, dims: Dims | None = None) -> Symbol:
+    def _symbol(self, ref: Ref, dims: Dims | None = None, missing: float = 0.0) -> Symbol:
         """What a reference reads, as an array even where it is one number."""
-        x = self.load(ref, dims)
+        x = self.load(ref, dims, missing)
         return x if isinstance(x, Symbol) else self.code.array(np.broadcast_to(x, dims or ref.index.shape))
 
     def _flat(self, y: Any, dims: Dims, varies: bool) -> Symbol:
@@ -301,7 +303,7 @@ class Builder:
         for share, index in contributions:
             if isinstance(share, Seed):
                 any_number = True
-                numbers += np.bincount(index.ravel(), minlength=n) * share.factor
+                numbers += np.bincount(index[index >= 0], minlength=n) * share.factor
                 continue
             part, positions = self._gathered(array, share, index)
             if part.contiguous and np.array_equal(positions.ravel(), np.arange(n)):
@@ -361,7 +363,7 @@ class Builder:
         dims = (1,) * missing + share.dims
         strides = (0,) * missing + share.strides
         strides = tuple(0 if d == 1 else s for d, s in zip(dims, strides, strict=True))
-        view = affine(index)
+        view = affine(index) if (index >= 0).all() else None
         over_samples = share.varies and not array.varies
         if view is not None:
             # Axes along which one entry was read again and again
@@ -378,9 +380,10 @@ class Builder:
             share = self._spread(share)
         flat = self._whole(share, index.shape).reshape(index.size)
         order = np.argsort(index, axis=None, kind="stable")
+        order = order[(index < 0).sum() :]  # what was read from nowhere
         positions, starts = np.unique(index.ravel()[order], return_index=True)
         flat = code.take(flat, order)
-        if len(positions) < index.size:
+        if len(positions) < len(order):
             flat = code.segments("add", flat, starts)
         return flat, positions
 

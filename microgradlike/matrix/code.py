@@ -300,12 +300,14 @@ class Code:
             self.write(f"{function}.reduceat", x, starts, out=out, axis=-1)
         return self.known[key]
 
-    def take(self, x: Symbol, index: Ints) -> Symbol:
-        """The gather x[index], for a flat x."""
-        key = ("take", x.key, index.shape, index.tobytes())
+    def take(self, x: Symbol, index: Ints, missing: float = 0.0) -> Symbol:
+        """The gather x[index], for a flat x; where the index is −1, `missing`."""
+        key = ("take", x.key, index.shape, index.tobytes(), missing)
         if key not in self.known:
             out = self.known[key] = self.buffer(index.shape, x.varies)
             self.write("take", x, index, out=out, axis=-1, mode="'clip'")
+            if (index < 0).any():
+                self.write("copyto", missing, out=out, where=index < 0)
         return self.known[key]
 
     def matmul(self, a: Symbol, b: Symbol, out: Symbol) -> Symbol:

@@ -46,7 +46,7 @@ class Array:
 
 @dataclass(eq=False, repr=False)
 class Ref:
-    """What an instruction reads: positions in an array, or, where `array` is None, constants."""
+    """What an instruction reads: positions in an array (−1: nothing), or, where `array` is None, constants."""
 
     array: Array | None
     index: Any
@@ -172,6 +172,12 @@ class Matcher:
         """A reference to nodes of one colour. Parameters are placed in the order of their first use."""
         if not nodes.size or self.colour[nodes.flat[0]] == CONSTANT:
             return Ref(None, self.data[nodes])
+        missing = nodes < 0
+        if missing.any():
+            known = self._ref(nodes[~missing])
+            index = np.full(nodes.shape, -1)
+            index[~missing] = known.index
+            return Ref(known.array, index)
         array = self.arrays[self.array_of[nodes.flat[0]]]
         if array.kind == "parameter":
             flat = nodes.ravel()
@@ -179,12 +185,13 @@ class Matcher:
             if len(unseen):
                 _, first = np.unique(unseen, return_index=True)
                 new = unseen[np.sort(first)]
-                if not array.size and len(new) == nodes.size:
-                    array.shape = tuple(d for d in nodes.shape if d > 1) or (1,)
                 self.position[new] = array.size + np.arange(len(new))
                 array.entries = np.concatenate([array.entries, new])
-                if array.size != np.prod(array.shape):
-                    array.shape = (array.size,)
+                array.shape = (array.size,)
+            if nodes.ndim == 3 and nodes.size == array.size and (self.position[flat] == np.arange(array.size)).all():
+                matrix = tuple(d for d in nodes.shape if d > 1)
+                if len(matrix) > len(array.shape):
+                    array.shape = matrix
         return Ref(array, self.position[nodes])
 
     def _one_colour(self, node: int) -> bool:
@@ -229,7 +236,13 @@ class Matcher:
         if self.colour[nodes[0]] != CONSTANT:
             placed = bool((self.position[nodes] >= 0).all())
             nodes = nodes[np.lexsort((self.position[nodes] if placed else nodes, owner))]
-        ref, starts = self._rectangle(nodes, count)
+        K = int(count.max())
+        if op is ops.LOGSUMEXP and len(nodes) >= DENSE * len(members) * K and self.colour[nodes[0]] != CONSTANT:
+            rows = np.full((len(members), K), -1)  # the missing ends are −∞, which adds exp(−∞) = 0
+            rows[np.arange(K) < count[:, None]] = nodes
+            ref, starts = self._ref(rows), None
+        else:
+            ref, starts = self._rectangle(nodes, count)
         self._finish(array, members, np.arange(len(members)), len(members), Reduce(op, ref, starts), [ref])
 
     def _rectangle(self, nodes: Ints, count: Ints) -> tuple[Ref, Ints | None]:
@@ -267,6 +280,11 @@ class Matcher:
             starts = (np.cumsum(group.count) - group.count)[at]
             count = group.count[at]
             t = _ranges(starts, count)
+            if chosen is not None and group.right is not None:
+                rows = self._same_grid((G, C, R), group.left[t], group.right[t], count)
+                if rows is not None:
+                    result.append(Group(group.sign, self._ref(rows[0]), self._ref(rows[1]), is_product=True))
+                    continue
             left_ref, segment = self._rectangle(group.left[t], count)
             right_ref = None if group.right is None else self._rectangle(group.right[t], count)[0]
             result.append(Group(group.sign, left_ref, right_ref, segment))
@@ -274,6 +292,18 @@ class Matcher:
             array.shape = tuple(d for d in (G, C, R) if d > 1) or (1,)
         refs = [ref for group in result for ref in (group.left, group.right)]
         self._finish(array, members, positions, size, Sum(result), refs)
+
+    def _same_grid(self, grid: tuple[int, int, int], left: Ints, right: Ints, count: Ints) -> tuple[Ints, Ints] | None:
+        """(left rows, right rows) where these terms are a product of the same grid as the others."""
+        K = int(count[0])
+        if K < 2 or (count != K).any():
+            return None
+        left, right = left.reshape(*grid, K), right.reshape(*grid, K)
+        for a, b in ((left, right), (right, left)):
+            rows_a, rows_b = self._identity(a), self._identity(b)
+            if (rows_a == rows_a[:, :1]).all() and (rows_b == rows_b[:, :, :1]).all():
+                return a[:, 0], b[:, :, 0]
+        return None
 
     def _same(self, groups: list[_Terms], product: _Terms, positions: Ints) -> bool:
         """Whether the sums that share a place in the grid also agree in their other groups."""
@@ -326,10 +356,10 @@ class Matcher:
 
     def _grid(self, terms: _Terms) -> tuple[Ints, tuple[int, int, int], Ints, Ints] | None:
         """(position of each member, (G, C, R), left rows, right rows) where the terms are a matrix product."""
-        K = int(terms.count[0])
-        if terms.right is None or K < 2 or (terms.count != K).any():
+        rows = self._padded(terms)
+        if rows is None:
             return None
-        left, right = terms.left.reshape(-1, K), terms.right.reshape(-1, K)
+        left, right = rows
         left_row, left_first = _rows(self._identity(left))
         right_row, right_first = _rows(self._identity(right))
         N = len(left)
@@ -346,40 +376,55 @@ class Matcher:
         right_row, right_first = self._rank(right, right_row, right_first)
         R, C = len(left_first), len(right_first)
         pairs = len(np.unique(left_row * C + right_row))
-        if pairs == R * C or pairs >= DENSE * R * C:
-            if pairs < N and pairs != R * C:
-                return None
-            positions = right_row * R + left_row
-            return positions, (1, C, R), left[left_first][None], right[right_first][None]
-        # Several grids side by side: the connected parts of the graph of left and right rows.
-        part = np.arange(R)
-        while True:
-            of_right = np.full(C, R)
-            np.minimum.at(of_right, right_row, part[left_row])
-            smaller = np.full(R, R)
-            np.minimum.at(smaller, left_row, of_right[right_row])
-            if np.array_equal(smaller, part):
-                break
-            part = smaller
-        parts, part = np.unique(part, return_inverse=True)
-        G = len(parts)
-        of_right = np.zeros(C, np.int64)
-        of_right[right_row] = part[left_row]
-        n_left, n_right = np.bincount(part, minlength=G), np.bincount(of_right, minlength=G)
+        part, of_right = np.zeros(R, np.int64), np.zeros(C, np.int64)
+        if pairs != R * C:  # several grids side by side: the connected parts of the graph of left and right rows
+            part, of_right = _parts(left_row, right_row, R, C)
+        G = int(part.max()) + 1
+        n_left, n_right = np.bincount(part), np.bincount(of_right)
         if (n_left != n_left[0]).any() or (n_right != n_right[0]).any():
-            return None
-        R, C = int(n_left[0]), int(n_right[0])
+            G, part, of_right = 1, part * 0, of_right * 0
+        R, C = R // G, C // G
         if pairs < DENSE * G * R * C or (pairs < N and pairs != G * R * C):
             return None
         left_order, right_order = np.argsort(part, kind="stable"), np.argsort(of_right, kind="stable")
         left_local, right_local = np.argsort(left_order) % R, np.argsort(right_order) % C
         positions = (part[left_row] * C + right_local[right_row]) * R + left_local[left_row]
+        K = left.shape[1]
         return (
             positions,
             (G, C, R),
             left[left_first[left_order]].reshape(G, R, K),
             right[right_first[right_order]].reshape(G, C, K),
         )
+
+    def _padded(self, terms: _Terms) -> tuple[Ints, Ints] | None:
+        """The rows of either side, (N, K). Where sums differ in length, one side gets −1 for its missing ends.
+
+        On the other side, the short rows must begin like a long one (as the values that a causal
+        attention sums over do), which stands for them: what it adds is multiplied by 0.
+        """
+        K = int(terms.count.max())
+        if terms.right is None or K < 2:
+            return None
+        if (terms.count == K).all():
+            return terms.left.reshape(-1, K), terms.right.reshape(-1, K)
+        N = len(terms.count)
+        if len(terms.owner) < DENSE * N * K or (terms.count == 0).any():
+            return None
+        here = np.arange(K) < terms.count[:, None]
+        sides = [np.full((N, K), -1), np.full((N, K), -1)]
+        sides[0][here], sides[1][here] = terms.left, terms.right
+        for long, short in ((1, 0), (0, 1)):
+            if CONSTANT in self.colour[[terms.left[0], terms.right[0]]]:
+                break
+            by_length = np.argsort(-terms.count, kind="stable")
+            _, first, number = np.unique(sides[long][by_length, 0], return_index=True, return_inverse=True)
+            longest = np.empty((N, K), np.int64)
+            longest[by_length] = sides[long][by_length][first][number]
+            if (longest >= 0).all() and (longest == sides[long])[here].all():
+                sides[long] = longest
+                return sides[0], sides[1]
+        return None
 
     def _varies(self, nodes: Ints) -> bool:
         return self.colour[nodes.flat[0]] != CONSTANT and self.arrays[self.array_of[nodes.flat[0]]].varies
@@ -390,6 +435,24 @@ class Matcher:
         placed = self.colour[lead[0]] != CONSTANT and bool((self.position[lead] >= 0).all())
         order = np.lexsort((first, self.position[lead])) if placed else np.argsort(first)
         return np.argsort(order)[row], first[order]
+
+
+def _parts(left: Ints, right: Ints, n_left: int, n_right: int) -> tuple[Ints, Ints]:
+    """The connected parts of the graph with an edge from left[i] to right[i]: the part of each node."""
+    part = np.arange(n_left)
+    while True:
+        of_right = np.full(n_right, n_left)
+        np.minimum.at(of_right, right, part[left])
+        smaller = part.copy()
+        np.minimum.at(smaller, left, of_right[right])
+        smaller = smaller[smaller]  # a part's number is one of its members: look further ahead
+        if np.array_equal(smaller, part):
+            break
+        part = smaller
+    parts, part = np.unique(part, return_inverse=True)
+    of_right = np.zeros(n_right, np.int64)
+    of_right[right] = part[left]
+    return part, of_right
 
 
 def _rows(rows: Ints) -> tuple[Ints, Ints]:
