@@ -6,7 +6,8 @@
     differences     calculus by brute force, two passes or more for each entry
 
 `print(agreement("quadratic", model, x, y))` shows, layer by layer as the backward pass visits them,
-the largest entry of each gradient and the largest difference of any entry from the scalar graph's, relative to that largest one.
+the largest entry of each gradient (or one that is wrong), and under it the largest difference of
+any entry from the scalar graph's, relative to the largest entry.
 """
 
 from __future__ import annotations
@@ -296,16 +297,18 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
         if i % 3 == 0:
             yield []
             yield [(f"layer {row.layer}", "strong")]
-        top = row.largest
-        numbers: list[Piece] = [(f"{row.entry_name(top):<{_LABEL}}", "")]
-        numbers.append((f"{_number(row.gradient[top], digits):>{width}}", ""))
+        shown = next((column.wrong[0] for column in row.columns.values() if column.wrong), row.largest)
+        numbers: list[Piece] = [(f"{row.entry_name(shown):<{_LABEL}}", "")]
+        numbers.append((f"{_number(row.gradient[shown], digits):>{width}}", ""))
         entries = f"{len(row.nodes)} entries" if len(row.nodes) > 1 else "1 entry"
         differences: list[Piece] = [(f"{f'  of {entries}, within':<{_LABEL + width}}", "dim")]
         for way, column in row.columns.items():
             role = "upstream" if column.wrong else ""
-            x = "kink" if top in column.kinks else _number(column.numbers[column.entries.index(top)], digits)
+            taken = dict(zip(column.entries, column.numbers, strict=True))
+            x = "kink" if shown in column.kinks else _number(taken[shown], digits) if shown in taken else "–"
+            mark = "✗ " if column.wrong else ""
             numbers.append((f"{x:>{width}}", role))
-            differences.append((f"{_off(row.relative(way)):>{width}}", role or "dim"))
+            differences.append((f"{mark + _off(row.relative(way)):>{width}}", role or "dim"))
         yield numbers
         yield differences
     for text, role in _verdict(a):

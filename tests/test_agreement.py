@@ -168,6 +168,8 @@ def test_one_entry_of_the_equations_wrong_by_a_thousandth_is_found(monkeypatch, 
     found = [(row.layer, row.letter) for row in table.rows for column in row.columns.values() if column.wrong]
     assert found == [(layer, {"delta": "z", "grad_b": "b", "grad_w": "w"}[array])]
     assert "They disagree: δ equations in" in str(table)
+    line = next(line for line in str(table).splitlines() if "✗" in line)
+    assert line.split()[4:6] == ["✗", "1.0e-03"]
     assert "off by 1.0e-03" in " ".join(str(table).split())
 
 
