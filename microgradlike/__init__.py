@@ -20,7 +20,7 @@ from microgradlike.graph import gradient, jvp
 from microgradlike.value import Value, constant, topological_order
 
 if TYPE_CHECKING:
-    from microgradlike.agreement import agreement
+    from microgradlike.crosscheck import agreement
     from microgradlike.check import check_gradients, finite_differences
     from microgradlike.view.dot import draw
 
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 _loaded_when_used = {
-    "agreement": "microgradlike.agreement",
+    "agreement": "microgradlike.crosscheck",
     "check_gradients": "microgradlike.check",
     "draw": "microgradlike.view.dot",
     "finite_differences": "microgradlike.check",

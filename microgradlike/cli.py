@@ -177,7 +177,7 @@ def check(sizes: list[int], activation: str, output: str | None, loss: str, seed
     import random
 
     from microgradlike import nn
-    from microgradlike.agreement import agreement
+    from microgradlike.crosscheck import agreement
 
     if loss == "hinge" and sizes[-1] != 1:
         raise click.UsageError("the hinge loss is of one score: let the sizes end in 1, as in --sizes 4,3,1")

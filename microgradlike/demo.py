@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from microgradlike import nn, training
-from microgradlike.agreement import agreement
+from microgradlike.crosscheck import agreement
 from microgradlike.explain import Explanation, explain
 from microgradlike.table import Row, Table
 from microgradlike.view.diagram import replace_file

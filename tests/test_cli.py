@@ -95,7 +95,7 @@ def test_check_fails_where_a_way_differs(monkeypatch):
         result.grad_w[0][0, 0] *= 1.001
         return result
 
-    monkeypatch.setattr(sys.modules["microgradlike.agreement"], "backpropagate", wrong)
+    monkeypatch.setattr(sys.modules["microgradlike.crosscheck"], "backpropagate", wrong)
     assert "They disagree" in run("check", code=1).stdout
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import microgradlike.agreement as module
+import microgradlike.crosscheck as module
 from microgradlike import Value
-from microgradlike.agreement import agreement, agreement_of_random_network
+from microgradlike.crosscheck import agreement, agreement_of_random_network
 from microgradlike.nn import LOSSES, MLP, cross_entropy, modules, quadratic
 
 EPS = 2.0**-52
