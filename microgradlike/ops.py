@@ -109,16 +109,20 @@ COS = Operation("cos", "cos", ONE,
 # ── Activation functions. σ(−x) stands for 1 − σ(x), which would lose every digit at x = 40 ──────
 
 def _sigmoid(xp: Any, x: Any) -> Any:
-    e = xp.exp(-abs(x))  # never overflows
+    e = xp.exp(-xp.abs(x))  # never overflows
     return xp.divide(xp.where(x >= 0, 1.0, e), 1.0 + e)
+
+def _sigmoid_slope(xp: Any, x: Any) -> Any:
+    e = xp.exp(-xp.abs(x))  # σ(x)·σ(−x), and the same for x and −x
+    return xp.divide(e, (1.0 + e) * (1.0 + e))
 
 SIGMOID = Operation("sigmoid", "σ", ONE,
     "1 / (1 + exp(-x))",    _sigmoid,
     ("sigmoid(x) * (1 - sigmoid(x))",),
-                            lambda xp, y, x: (y * xp.sigmoid(-x),))
+                            lambda xp, y, x: (_sigmoid_slope(xp, x),))
 TANH = Operation("tanh", "tanh", ONE,
     "tanh(x)",              lambda xp, x: xp.tanh(x),
-    ("1 - tanh(x)**2",),    lambda xp, y, x: (4.0 * xp.sigmoid(2.0 * x) * xp.sigmoid(-2.0 * x),))
+    ("1 - tanh(x)**2",),    lambda xp, y, x: (4.0 * _sigmoid_slope(xp, 2.0 * x),))
 SOFTPLUS = Operation("softplus", "softplus", ONE,
     "log(1 + exp(x))",      lambda xp, x: xp.maximum(x, 0.0) + xp.log1p(xp.exp(-abs(x))),
     ("sigmoid(x)",),        lambda xp, y, x: (xp.sigmoid(x),))
