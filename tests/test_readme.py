@@ -1,0 +1,95 @@
+"""What the README shows is what happens: its code runs, its output is real, its commands and files exist.
+
+python tests/test_readme.py    writes the outputs and the picture anew
+"""
+
+import contextlib
+import io
+import linecache
+import re
+import shlex
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from microgradlike.cli import main
+from microgradlike.view.dot import draw
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PICTURE = ROOT / "notebooks/pictures/graph.svg"
+BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", re.DOTALL)
+
+
+def rewritten(text):
+    """The README with every output as it is now, and the names that its code defines."""
+    names = {}
+    printed = None
+
+    def run(block):
+        nonlocal printed
+        language, code = block.groups()
+        if language == "python":
+            output = io.StringIO()
+            linecache.cache["example.py"] = len(code), None, code.splitlines(keepends=True), "example.py"
+            with contextlib.redirect_stdout(output):
+                exec(compile(code, "example.py", "exec"), names)
+            printed = output.getvalue()
+        elif language == "text":
+            code, printed = printed, None
+        elif language == "console":
+            command = code.splitlines()[0]
+            result = CliRunner().invoke(main, shlex.split(command)[2:])
+            assert result.exit_code == 0, result.output
+            code = f"{command}\n{result.output}"
+        return f"```{language}\n{code}```\n"
+
+    return BLOCK.sub(run, text), names
+
+
+def without_rounding(text):
+    """How far two roundings of one number lie apart depends on the machine's libraries."""
+    return re.sub(r"(?<=within) .*|\d+(?= forward passes)", "", text)
+
+
+def words(svg):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_every_output_is_what_the_code_prints_and_the_picture_what_it_draws():
+    text = README.read_text()
+    now, names = rewritten(text)
+    assert without_rounding(text) == without_rounding(now)
+    assert words(PICTURE.read_text()) == words(draw(names["L"]).svg())
+    assert str(PICTURE.relative_to(ROOT)) in text
+
+
+def test_every_command_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    lines = [line for language, code in BLOCK.findall(README.read_text()) if language == "sh" for line in code.splitlines()]  # fmt: skip
+    for words in map(shlex.split, lines):
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE)
+        elif words[0] == "microgradlike":
+            assert CliRunner().invoke(main, [words[1], "--help"]).exit_code == 0
+        else:
+            assert words[0] == "uv"
+    assert {"make", "microgradlike", "uv"} == {shlex.split(line)[0] for line in lines}
+
+
+def test_every_file_exists_and_every_module_is_on_the_map():
+    text = README.read_text()
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
+        assert (ROOT / target).exists(), target
+    for names in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE):
+        folder, *others = re.findall(r"`([^`]+)`", names)
+        inside = "" if folder.startswith("tests") else f"{Path(folder).parent}/"
+        for name in [folder, *(inside + other for other in others)]:
+            assert (ROOT / name).exists(), name
+
+
+if __name__ == "__main__":
+    text, names = rewritten(README.read_text())
+    README.write_text(text)
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    draw(names["L"]).save(PICTURE)
