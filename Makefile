@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint benchmarks clean
+.PHONY: demo test lint notebooks check-notebooks benchmarks clean
 
 demo: .venv/installed            ## the main job, on handwritten digits
 	.venv/bin/microgradlike demo
@@ -15,6 +15,12 @@ lint: .venv/installed-dev        ## style, types, and who may import whom
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+notebooks: .venv/installed-dev   ## execute the course again; only what came out otherwise is written
+	.venv/bin/python notebooks/run.py
+
+check-notebooks: .venv/installed-dev  ## execute it, and fail where a committed output is out of date
+	.venv/bin/python notebooks/run.py --check
 
 benchmarks: .venv/installed-dev  ## the published measurements, a few minutes
 	.venv/bin/python benchmarks/micrograd_demo.py
