@@ -25,11 +25,11 @@ from microgradlike.graph import jvps
 from microgradlike.ieee import ieee
 from microgradlike.nn import LOSSES, MLP
 from microgradlike.nn.deltas import arrays, backpropagate
+from microgradlike.notation import superscript
 from microgradlike.table import WIDTH, Piece, Table
 from microgradlike.value import Value, topological_order
 
 EPS = 2.0**-52
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Row:
     @property
     def name(self) -> str:
         """Of the whole array: δ², ∂C/∂w²."""
-        layer = str(self.layer).translate(_SUPERSCRIPTS)
+        layer = superscript(self.layer)
         return f"δ{layer}" if self.letter == "z" else f"∂C/∂{self.letter}{layer}"
 
     def entry_name(self, i: int) -> str:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from microgradlike import formula, graph, ops
+from microgradlike.notation import number
 from microgradlike.table import Piece, Row, Table
 from microgradlike.value import Value, topological_order
 
@@ -118,8 +119,8 @@ class Explanation:
         return [
             (formula.partial(of, term.name), "product"), (" += ", ""),
             (formula.partial(of, node), "upstream"), (" · ", ""), (formula.partial(node, term.name), "local"), (" = ", ""),
-            (formula.number(term.upstream), "upstream"), (" × ", ""), (formula.number(term.local_grad), "local"), (" = ", ""),
-            (formula.number(term.product), "product"),
+            (number(term.upstream), "upstream"), (" × ", ""), (number(term.local_grad), "local"), (" = ", ""),
+            (number(term.product), "product"),
         ]  # fmt: skip
 
     def running_sum(self, term: Term) -> list[Piece]:
@@ -128,8 +129,8 @@ class Explanation:
             return []
         return [
             (formula.partial(self.names[self.root], term.name), "product"), ("  = ", ""),
-            (formula.number(term.before), ""), (" + ", ""), (formula.number(term.product), ""), (" = ", ""),
-            (formula.number(term.after), "product"),
+            (number(term.before), ""), (" + ", ""), (number(term.product), ""), (" = ", ""),
+            (number(term.after), "product"),
         ]  # fmt: skip
 
     def table(self) -> Table:
@@ -257,12 +258,12 @@ def _gradient(it: Explanation, step: Step, role: str) -> list[Piece]:
     return [
         (formula.partial(it.names[it.root], step.name), role),
         (" = ", ""),
-        (formula.number(step.upstream), role),
+        (number(step.upstream), role),
     ]
 
 
 def _equation(name: str, definition: str, data: float, role: str = "") -> list[Piece]:
-    return [(name, role), (f" = {definition}" if definition else "", role), (f" = {formula.number(data)}", role)]
+    return [(name, role), (f" = {definition}" if definition else "", role), (f" = {number(data)}", role)]
 
 
 def _abbreviated(items: list[Any], most: int, full: bool) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from microgradlike import ops
+from microgradlike.notation import number, plain_digits, subscript, superscript
 from microgradlike.ops import Operation
 from microgradlike.value import Value
 
@@ -22,8 +23,6 @@ IF, OR, AND, COMPARE, SUM, QUOTIENT, PRODUCT, SIGN, POWER, ATOM = range(10)
 
 Written = tuple[str, int]  # a text, and how tightly it binds
 
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 _COMPOUND = re.compile(r"[\s+\-*/^=<>|&%·×÷−]")  # a name that looks like a formula itself
 _COMPARISONS = {ast.Gt: ">", ast.Lt: "<", ast.GtE: "≥", ast.LtE: "≤", ast.Eq: "=", ast.NotEq: "≠"}
@@ -40,11 +39,6 @@ def plain(formula: str, names: Mapping[str, str] | None = None) -> str:
 def latex(formula: str, names: Mapping[str, str] | None = None) -> str:
     """The same as LaTeX, within what MathJax, KaTeX and matplotlib understand."""
     return _Latex().formula(formula, names or {})
-
-
-def number(x: float) -> str:
-    """A number to four significant digits: 0.1966, -3, 1e-05, nan."""
-    return f"{x:z.4g}"
 
 
 def partial(y: str, x: str) -> str:
@@ -249,7 +243,7 @@ class _Plain:
         unclear = re.search(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹][^)]*$|e[+-]", a[0])  # (w²₁₃)², but tanh(z²)²
         base = a[0] if a[1] == ATOM and not unclear else f"({a[0]})"
         if re.fullmatch(r"-?\d+", b[0]):
-            return base + b[0].translate(_SUPERSCRIPTS), POWER
+            return base + superscript(b[0]), POWER
         return f"{base}^{self.at(ATOM, b)}", POWER
 
     def root(self, x: Written) -> Written:
@@ -311,14 +305,13 @@ def _pretty(name: str) -> str:
     if name == "alpha":
         return "α"
     letters = name.rstrip("0123456789")
-    return letters + name[len(letters) :].translate(_SUBSCRIPTS)
+    return letters + subscript(name[len(letters) :])
 
 
 _LATEX = {
     "\\": r"\backslash ", "{": r"\{", "}": r"\}", "$": r"\$", "&": "＆", "#": r"\#", "_": r"\_", "%": r"\%",
     "^": r"\wedge ", "~": r"\sim ", " ": r"\ ", "…": r"\ldots ", "α": r"\alpha ", "δ": r"\delta ", "σ": r"\sigma ",
 }  # fmt: skip
-_SCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "01234567890123456789")
 
 
 @cache
@@ -335,5 +328,5 @@ def _latex_name(text: str) -> str:
     if upright:
         result = rf"\mathrm{{{result}}}"
     for script, mark in ((above, "^"), (below, "_")):
-        result += f"{mark}{{{script.translate(_SCRIPTS)}}}" if script else ""
+        result += f"{mark}{{{plain_digits(script)}}}" if script else ""
     return result

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from microgradlike import ops
 from microgradlike.ieee import ieee, to_float
+from microgradlike.notation import number, subscript
 from microgradlike.value import Value, apply, constant, topological_order
 
 
@@ -76,14 +77,11 @@ def names(nodes: Iterable[Value]) -> dict[Value, str]:
         if node.label:
             result[node] = node.label
         elif node.op is ops.CONSTANT:
-            result[node] = f"{node.data:.4g}"
+            result[node] = number(node.data)
         else:
             unnamed += 1
-            result[node] = f"v{unnamed}".translate(_SUBSCRIPTS)
+            result[node] = "v" + subscript(unnamed)
     return result
-
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _check_unchanged(node: Value) -> None:

@@ -12,6 +12,7 @@ from matplotlib.mathtext import MathTextParser
 from microgradlike import Value, affine, dot, formula, logsumexp, maximum, maxout, operation, ops
 from microgradlike import sum as sum_of
 from microgradlike.ieee import ieee
+from microgradlike.notation import number
 
 ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation)] + [ops.leaky_relu(0.1), ops.elu(0.7)]
 TEXTS = sorted(
@@ -295,7 +296,7 @@ def test_derivative_in_latex():
     ],
 )  # fmt: skip
 def test_number(x, expected):
-    assert formula.number(x) == expected
+    assert number(x) == expected
 
 
 def test_partial():

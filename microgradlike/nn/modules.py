@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from microgradlike import ops
 from microgradlike.functions import softmax
+from microgradlike.notation import subscript, superscript
 from microgradlike.ops import AFFINE, Operation
 from microgradlike.value import Value, apply, constant
 
@@ -46,9 +47,6 @@ INITS: dict[str, Callable[[Any, int, int], float]] = {
     "xavier": lambda rng, nin, nout: rng.uniform(-1, 1) * sqrt(6 / (nin + nout)),
     "he": lambda rng, nin, nout: rng.gauss(0, sqrt(2 / nin)),
 }
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Module:
@@ -143,7 +141,7 @@ class Neuron(Module):
 
     def _name(self, layer: int | str = "", j: int | str = "") -> None:
         """Label w, b, z and a as those of neuron j in a layer: w²₁₃, b²₁, z²₁, a²₁."""
-        place = str(layer).translate(_SUPERSCRIPTS) + str(j).translate(_SUBSCRIPTS)
+        place = superscript(layer) + subscript(j)
         marks = ["′", "″"] if type(self.b) is list else [""]
         for mark, (w, b) in zip(marks, self.pieces(), strict=True):
             b.label = f"b{mark}{place}"
@@ -266,11 +264,6 @@ class MLP(Module):
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
-
-
-def subscript(i: int) -> str:
-    """₁₂ for 12."""
-    return str(i).translate(_SUBSCRIPTS)
 
 
 def as_values(numbers: Iterable[Any], letter: str) -> list[Value]:

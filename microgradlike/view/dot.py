@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import accumulate, cycle
 from typing import Any
 
-from microgradlike import formula, graph, ops
+from microgradlike import formula, graph, notation, ops
 from microgradlike.value import Value, topological_order
 from microgradlike.view import boxes
 from microgradlike.view.diagram import Diagram, render
@@ -225,7 +225,7 @@ class _Drawing:
             elif input in self.rows:
                 ports["x" + operand[1:]] = f":{self._id(input)}:{side}" if side else ""
             else:
-                label = boxes.chip(formula.number(node.local_grads[k]), boxes.LOCAL) if self.local_grads else ""
+                label = boxes.chip(notation.number(node.local_grads[k]), boxes.LOCAL) if self.local_grads else ""
                 dot.edge(self._id(input), self._id(node) + ports.get(operand, ""), label, id=self._edge_id(node, k))
         more = self._more(node)
         if more and node not in self.box and self.rows.isdisjoint(node.inputs):
@@ -266,7 +266,7 @@ class _Drawing:
                 self._edge_id(node, k),
                 self.name[leaf],
                 *self._numbers(leaf),
-                f"↑ {formula.number(node.local_grads[k])}" if self.local_grads else "↑",
+                f"↑ {notation.number(node.local_grads[k])}" if self.local_grads else "↑",
                 self._look(leaf),
             )
             for k in self.edges[node]
@@ -277,7 +277,7 @@ class _Drawing:
 
     def _numbers(self, node: Value) -> tuple[str, str]:
         """The data and, after ∇, the gradient."""
-        return formula.number(node.data), f"∇ {self._grad(node, formula.number)}" if self.grad else ""
+        return notation.number(node.data), f"∇ {self._grad(node, notation.number)}" if self.grad else ""
 
     def _grad(self, node: Value, write: Callable[[float], str]) -> str:
         if isinstance(self.grad, dict):
@@ -295,7 +295,7 @@ class _Drawing:
             for k in self.edges[node]:
                 quotient = formula.partial(self.name[node], self.name[node.inputs[k]])
                 rule, number = formula.derivative(node, k, self.name), repr(node.local_grads[k])
-                plain = rule in ("", formula.number(node.local_grads[k]))
+                plain = rule in ("", notation.number(node.local_grads[k]))
                 titles[self._edge_id(node, k)] = (
                     f"{quotient} = {number}" if plain else f"{quotient} = {rule} = {number}"
                 )

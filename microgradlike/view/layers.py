@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from microgradlike import formula
+from microgradlike import notation
 from microgradlike.explain import Explanation, Term
 from microgradlike.value import Value
 from microgradlike.view.dot import by_layer
@@ -47,7 +47,7 @@ def _matrix_form(it: Explanation, number: Mapping[Value, int], l: int, members: 
         return form | {"equation": f"{form['delta']} = {form['arrives']}"}
     form["outputs"] = _numbers(outputs, number)
     if pointwise:
-        slopes = [[formula.number(term.local_grad) for term in row if term] for row in activated]
+        slopes = [[notation.number(term.local_grad) for term in row if term] for row in activated]
         return form | {"equation": f"{form['delta']} = {form['arrives']} ⊙ {form['slope']}", "slopes": slopes}
     return form | {"equation": f"{form['delta']} = Jᵀ {form['arrives']},  J = ∂a{here}/∂z{here}"}
 

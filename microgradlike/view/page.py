@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from microgradlike import formula, ops
+from microgradlike import formula, notation, ops
 from microgradlike.explain import Explanation, explain
 from microgradlike.value import Value, topological_order
 from microgradlike.view.diagram import Diagram, replace_file
@@ -106,9 +106,9 @@ class Steps:
 
     def _draw(self, closed: Iterable[tuple[str, ...]]) -> Diagram:
         it = self.explanation
-        grad = {step.node: formula.number(step.upstream) for step in it.steps}
+        grad = {step.node: notation.number(step.upstream) for step in it.steps}
         for node, text in grad.items():  # room for the longest of the running sums; a space is half a digit wide
-            longest = max((len(formula.number(term.after)) for term in it.ledger[node]), default=0)
+            longest = max((len(notation.number(term.after)) for term in it.ledger[node]), default=0)
             grad[node] = text + "\u00a0" * 2 * (longest - len(text))
         part = {"depth": self.depth, "only": self.only, "max_nodes": len(self.order)}
         return draw(it.root, grad=grad, names=it.names, closed=closed, **part)  # type: ignore[arg-type]
@@ -165,12 +165,12 @@ class Steps:
             "quiz": self.quiz,
             "tolerance": self.tolerance,
             "root": number[it.root],
-            "one": formula.number(1.0),
+            "one": notation.number(1.0),
             "nodes": [
                 _without_none(
                     name=it.names[node],
                     wrapped=_wrapped(it.names[node]),
-                    data=formula.number(node.data),
+                    data=notation.number(node.data),
                     made=made.get(node),
                     inputs=[number[input] for input in node.inputs] or None,
                     constant=(node.op is ops.CONSTANT) or None,
@@ -182,15 +182,15 @@ class Steps:
             "steps": [
                 {
                     "node": number[step.node],
-                    "upstream": formula.number(step.upstream),
+                    "upstream": notation.number(step.upstream),
                     "terms": [
                         {
                             "input": number[term.input],
                             "position": term.position,
-                            "local": formula.number(term.local_grad),
-                            "product": formula.number(term.product),
-                            "before": None if term.before is None else formula.number(term.before),
-                            "after": formula.number(term.after),
+                            "local": notation.number(term.local_grad),
+                            "product": notation.number(term.product),
+                            "before": None if term.before is None else notation.number(term.before),
+                            "after": notation.number(term.after),
                             "formula": term.formula,
                         }
                         for term in step.terms
@@ -231,14 +231,17 @@ class Steps:
         """page.js as the module that anywidget loads."""
         return _file("page.js") + _file("widget.js").replace("CSS", _in_script(_file("page.css")), 1)
 
+    def image(self) -> str:
+        """The first of the pictures as an <img>, which any page shows."""
+        picture = base64.b64encode(self.pictures[0].encode()).decode()
+        return f'<img alt="{escape(self._open.titles["graph"])}" src="data:image/svg+xml;base64,{picture}">'
+
     def fragment(self, alone: bool = False) -> str:
         """The page as an element to stand in another one, or `alone` in a page of its own."""
-        first, *others = self.pictures
-        image = base64.b64encode(first.encode()).decode()
-        data = _in_script({**self.data, "id": self.id}), _in_script(others)
+        data, others = _in_script({**self.data, "id": self.id}), _in_script(self.pictures[1:])
         # Notebooks replace scripts by copies of them, and may show the same output twice: hence the search.
         return f"""<div id="{self.id}" data-lm-suppress-shortcuts="true">
-<img alt="{escape(self._open.titles["graph"])}" src="data:image/svg+xml;base64,{image}">
+{self.image()}
 <script>(() => {{
 const host = document.currentScript?.closest("#{self.id}")
   || [...document.querySelectorAll("#{self.id}")].find((each) => !each.shadowRoot);
@@ -246,7 +249,7 @@ if (!host) return;
 {_file("page.js")}
 const picture = host.querySelector("img").src.split(",")[1];
 const first = new TextDecoder().decode(Uint8Array.from(atob(picture), (each) => each.charCodeAt(0)));
-show(host, {data[0]}, [first, ...{data[1]}], {_in_script(_file("page.css"))}, {str(alone).lower()});
+show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(alone).lower()});
 }})();</script>
 </div>"""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from microgradlike import formula
+from microgradlike import formula, notation
 from microgradlike.explain import Explanation
 from microgradlike.table import Row, Table
 
@@ -16,7 +16,7 @@ HELP = "space or → forward, ← back, q quit"
 
 def screens(it: Explanation) -> Iterator[Table]:
     """What there is to see at each step: a headline, the step, and all the numbers known by then."""
-    known = {step.node: formula.number(step.data) for step in it.steps if not step.terms}
+    known = {step.node: notation.number(step.data) for step in it.steps if not step.terms}
     gradients: dict[object, str] = {}
 
     def screen(headline: str, *rows: Row) -> Table:
@@ -30,14 +30,14 @@ def screens(it: Explanation) -> Iterator[Table]:
     yield screen("Start: the leaves hold their numbers")
     forward = [step for step in it.forward if step.terms]
     for i, step in enumerate(forward, start=1):
-        known[step.node] = formula.number(step.data)
+        known[step.node] = notation.number(step.data)
         row: Row = [[(step.name, "product"), (f" = {step.definition} = ", ""), (known[step.node], "product")]]
         yield screen(f"Forward {i} of {len(forward)}", row)
-    gradients[it.root] = formula.number(1.0)
+    gradients[it.root] = notation.number(1.0)
     yield screen("The backward pass begins with the seed")
     backward = [step for step in it.steps if step.terms]
     for i, step in enumerate(backward, start=1):
-        gradients |= {term.input: formula.number(term.after) for term in step.terms}
+        gradients |= {term.input: notation.number(term.after) for term in step.terms}
         yield screen(f"Backward {i} of {len(backward)}", *it.rows(step))
 
 
