@@ -83,7 +83,7 @@ class Row:
         return difference / scale if difference and scale else difference
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Agreement:
     """The table of `agreement`: `str()` for 80 columns, in colour through rich, as HTML in a notebook."""
 
@@ -104,6 +104,8 @@ class Agreement:
 
     def __str__(self) -> str:
         return str(self.table())
+
+    __repr__ = __str__
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         return self.table().__rich_console__(console, options)
