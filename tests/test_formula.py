@@ -108,7 +108,7 @@ SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 def read_back(text):
     text = re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda digits: f"**({digits[0].translate(SUPERSCRIPTS)})", text)
     text = re.sub(r"\|([^|]*)\|", r"abs(\1)", text.translate(SUBSCRIPTS))
-    text = re.sub(r"√([\w.]+)", r"sqrt(\1)", text).replace("√", "sqrt")
+    text = re.sub(r"√(abs\([^()]*\)|[\w.]+)", r"sqrt(\1)", text).replace("√", "sqrt")
     return "".join(BACK.get(character, character) for character in text)
 
 
