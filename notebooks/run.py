@@ -1,7 +1,8 @@
 """Execute the notebooks of the course: `make notebooks` writes them, `--check` compares them with what is committed.
 
 What is written depends on the code alone: no times, no machine, no random ids. A cell with the tag
-`timing` measures time, and its outputs alone may differ from run to run. A notebook whose other
+`timing` measures time, and its outputs alone may differ from run to run. The solutions at the end stand
+in text that is folded up, `<details>`; their code is executed too, and has to be right. A notebook whose other
 outputs came out the same is left as it is, so that nothing changes where nothing changed.
 """
 
@@ -29,6 +30,8 @@ def execute(path: Path) -> nbformat.NotebookNode:
     """The notebook with its links, its outputs, and nothing else that could change. Raises if a cell fails."""
     notebook = nbformat.read(path, as_version=4)
     link(notebook, path)
+    cells, solutions = notebook.cells, list(solution_cells(notebook))
+    notebook.cells = cells + solutions
     NotebookClient(
         notebook,
         timeout=SECONDS_PER_CELL,
@@ -38,6 +41,10 @@ def execute(path: Path) -> nbformat.NotebookNode:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": HERE}},
     ).execute()
+    notebook.cells = cells
+    for solution in solutions:
+        if "✓" not in (said_of_it := "".join(output.get("text", "") for output in solution.outputs)) or "✗" in said_of_it:
+            raise ValueError(f"{path.name}: this solution is not right: {said_of_it}\n{solution.source}")
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -48,6 +55,13 @@ def execute(path: Path) -> nbformat.NotebookNode:
             if address := re.search(r"\b0x[0-9a-f]{6,}|/tmp/\S+", "".join(map(str, cell.outputs))):
                 raise ValueError(f"{path.name}: an output names {address[0]}, which differs from run to run")
     return notebook
+
+
+def solution_cells(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
+    """The code in the collapsed solutions, which are text to the reader, as cells to execute after the others."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and "<details>" in cell.source:
+            yield from map(nbformat.v4.new_code_cell, re.findall("```python\n(.*?)```", cell.source, re.DOTALL))
 
 
 def link(notebook: nbformat.NotebookNode, path: Path) -> None:
