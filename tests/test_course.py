@@ -1,5 +1,6 @@
 """The helpers of the course: exercises that are checked without giving the answer away, and a style of plots."""
 
+import numpy as np
 import pytest
 
 from microgradlike import Value
@@ -7,7 +8,7 @@ from microgradlike.course import check, progress, seal
 
 RIGHT = [
     (6, 6), (6, 6.0), (6, 5.9999999999999), (0, 0.0), (2047, 2047), (-3, Value(-3.0)),
-    (0.25, 0.25), (0.3333, 1 / 3), (0.25, 0.2501), (6.0, 6), (1.5e-9, Value(1.5e-9)), (0.0125499, 0.01255),
+    (0.25, 0.25), (0.3333, 1 / 3), (0.25, 0.2501), (6.0, 6), (0.25, np.float64(0.25)), (6, np.int64(6)), (1.5e-9, Value(1.5e-9)), (0.0125499, 0.01255),
     ("a − y", "A −y "), ([1, 0.5, "yes"], [1.0, 0.5, "Yes"]), ((1, 2), [1, 2]),
 ]  # fmt: skip
 WRONG = [
