@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -47,7 +49,7 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     loss.backward()
     full = explain(loss, full=True)
     shown = task.test[:50]
-    draw(loss, depth=4, max_terms=3).save(out / "graph.svg")
+    draw(loss, depth=3, max_terms=3).save(out / "graph.svg")
     replace_file(out / "explanation.txt", f"{full}\n".encode())
     replace_file(out / "explanation.html", _page(full).encode())
     save(digit_sheet([x for x, _ in shown], predicted[:50], [y for _, y in shown]), out / "digits.png")
@@ -61,12 +63,15 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     }
     for name, content in files.items():
         console.print(f"  {out / name}{' ' * (18 - len(name))}{content}", soft_wrap=True)
-    console.print(
-        '\nNext:\n  microgradlike explain "sigmoid(w*x + b)" w=2 x=-1 b=0.5\n'
-        "  microgradlike check --sizes 4,3,2 --activation relu\n"
-        "  microgradlike train moons\n"
-        "and microgradlike/value.py, the page that does it all."
-    )
+    command = "microgradlike" if shutil.which("microgradlike") else sys.argv[0]  # `make demo` leaves no PATH set
+    console.print("\nNext:")
+    for arguments in (
+        'explain "sigmoid(w*x + b)" w=2 x=-1 b=0.5',
+        "check --sizes 4,3,2 --activation relu",
+        "train moons",
+    ):
+        console.print(f"  {command} {arguments}", soft_wrap=True)
+    console.print("and microgradlike/value.py, the page that does it all.")
 
 
 def _heading(console: Console, text: str) -> None:
