@@ -241,11 +241,14 @@ function show(host, data, pictures, css, alone, stepped, moved) {
       if (!closed.has(g) && texts.length && views.some((each) => each.closed.includes(g))) texts[0].textContent += " ▾";
     });
     edges = new Map();
+    const locals = new Map(data.steps.flatMap((each) => each.terms.map((term) => [each.node + "_" + term.position, term])));
     for (const [id, drawn] of ids) {
       const [, i, k] = /^e(\d+)_(\d+)$/.exec(id) || [];
       if (i === undefined) continue;
       edges.set(stands[data.nodes[i].inputs[k]]?.id + ">" + stands[i]?.id, drawn);
       drawn.target = +i;
+      const label = drawn.querySelector(":scope > text"), term = locals.get(i + "_" + k);
+      if (label && term) write(label, (label.textContent[0] === "↑" ? "↑ " : "") + term.local);
     }
     shown.value = v;
     fit();
@@ -306,7 +309,7 @@ function show(host, data, pictures, css, alone, stepped, moved) {
     });
     for (const [drawn, classes] of marked) drawn.classList.remove(...classes);
     marked = [];
-    for (const drawn of edges.values()) drawn.classList.toggle("unknown", !known(drawn.target));
+    for (const drawn of picture.querySelectorAll(".edge")) drawn.classList.toggle("unknown", "target" in drawn && !known(drawn.target));
     if (at !== null) {
       mark(stands[at], "active");
       const back = step > seed(), terms = back ? each.terms : [];
@@ -479,13 +482,23 @@ function show(host, data, pictures, css, alone, stepped, moved) {
   // ── Light or dark: as the page around is ─────────────────────────────────────────────────────
 
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const dot = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  function rgba(color) { // however the style sheet writes it
+    dot.clearRect(0, 0, 1, 1);
+    dot.fillStyle = color;
+    dot.fillRect(0, 0, 1, 1);
+    return dot.getImageData(0, 0, 1, 1).data;
+  }
   function theme() {
-    let around = host, color = null;
-    for (; around instanceof Element && !color; around = around.parentElement || around.getRootNode().host) {
-      const [r, g, b, a = 1] = (getComputedStyle(around).backgroundColor.match(/[\d.]+/g) || [0, 0, 0, 0]).map(Number);
-      if (a > 0.5) color = 0.3 * r + 0.59 * g + 0.11 * b;
+    let light = dark.matches ? 0 : 255;
+    for (let around = alone ? null : host; around instanceof Element; around = around.parentElement || around.getRootNode().host) {
+      const [r, g, b, a] = rgba(getComputedStyle(around).backgroundColor);
+      if (a > 127) {
+        light = 0.3 * r + 0.59 * g + 0.11 * b;
+        break;
+      }
     }
-    box.classList.toggle("dark", color === null || alone ? dark.matches : color < 128);
+    box.classList.toggle("dark", light < 128);
   }
   dark.addEventListener("change", () => setTimeout(theme, 50));
   host.addEventListener("pointerenter", theme);
@@ -502,6 +515,8 @@ function show(host, data, pictures, css, alone, stepped, moved) {
   lists();
   open(view);
   go(+linked());
-  new ResizeObserver(fit).observe(picture);
+  new ResizeObserver(() => { fit(); theme(); }).observe(picture);
+  const frame = host.parentElement === document.body && window.frameElement; // marimo's, which has a fixed height
+  if (frame) new ResizeObserver(() => { frame.style.height = box.offsetHeight + 24 + "px"; }).observe(box);
   return { go, update(fresh) { read(fresh); open(view); }, get step() { return step; } };
 }

@@ -51,6 +51,16 @@ class StepsWidget(anywidget.AnyWidget):
             )
         self.numbers = {**self.numbers, **found}
 
+    def __repr__(self) -> str:
+        return str(self._steps)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget, and a picture for where no widget is shown."""
+        bundle = super()._repr_mimebundle_(**options)
+        data, *metadata = bundle if isinstance(bundle, tuple) else (bundle,)
+        data = {**(data or {}), "text/html": self._steps.image(), "text/plain": str(self)}
+        return (data, *metadata) if metadata else data
+
     def _moved(self, change: Any) -> None:
         numbers = {leaf: self.numbers[i] for i, leaf in self._leaves.items()}
         self.loss = record_again(self._steps.explanation.root, numbers)
