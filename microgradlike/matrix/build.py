@@ -156,7 +156,7 @@ class Builder:
         left, right = self._product_operands(group)
         varies = left.varies or right.varies
         R, C = left.dims[-2], right.dims[-2]
-        if left.dims[:-2] and R == C == 1:  # dot products side by side
+        if R == C == 1 and (left.dims[:-2] or (left.varies and right.varies)):  # dot products side by side
             return code.reduce("add", left * right)
         out = code.buffer((*left.dims[:-2], C, R), varies)
         if right.varies and not left.varies and _has_rows(right):

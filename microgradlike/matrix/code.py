@@ -45,6 +45,13 @@ class Samples:
     """The number of samples."""
 
 
+@dataclass(frozen=True)
+class Ones:
+    """A row of ones, `rows` for each sample."""
+
+    rows: int
+
+
 @dataclass(eq=False, slots=True)
 class Symbol:
     """An array in the program: a view (offset, dims, strides) of the buffer of `base`."""
@@ -177,12 +184,12 @@ class Code:
                     name += ".T"
                 self.views[x.key] = known = name
             return known
-        return self.constant(x if isinstance(x, Seed | Samples | np.ndarray) else float(x))
+        return self.constant(x if isinstance(x, Seed | Samples | Ones | np.ndarray) else float(x))
 
     def constant(self, x: Any) -> str:
         """A name for a number or an index array."""
         for name, known in self.constants.items():
-            if known is x or (type(known) is type(x) and isinstance(x, Seed | Samples | float) and repr(known) == repr(x)):
+            if known is x or (type(known) is type(x) and isinstance(x, Seed | Samples | Ones | float) and repr(known) == repr(x)):
                 return name
         name = f"c{len(self.constants) + 1}"
         self.constants[name] = x
@@ -246,6 +253,10 @@ class Code:
                 return -x
             case "multiply", (x, Seed(one)) | (Seed(one), x) if one == 0.0:
                 return Seed(0.0)
+            case ("negative" | "absolute"), (Symbol() as x,) if self.made_by.get(x.base, ("",))[0] == "negative":
+                inner = self.made_by[x.base][1]
+                if x.contiguous and isinstance(inner, Symbol) and inner.dims == x.dims:
+                    return inner if function == "negative" else abs(inner)
             case "power", (x, float(two)) if two == 2.0:
                 return x * x
             case "power", (x, float(one)) if one == 1.0:
@@ -287,9 +298,14 @@ class Code:
         if key not in self.known:
             dims = tuple(d for axis, d in enumerate(x.dims) if axis not in axes)
             out = self.known[key] = self.buffer(dims, x.varies and not samples)
-            over = tuple([0] * samples + [axis + x.varies for axis in axes])
-            axis = over[0] if len(over) == 1 else over
-            self.write("add.reduce", x, out=out, axis=axis)
+            leading = axes == list(range(len(axes)))
+            if samples and leading and len(axes) < len(x.dims) and x.contiguous:
+                # the rows of a matrix: BLAS adds them up faster than add.reduce
+                rows = x.reshape(prod(x.dims[: len(axes)]), prod(dims)).rows()
+                self.write("dot", Ones(rows.merged), rows, out=out.view((prod(dims),), strides_of((prod(dims),))))
+            else:
+                over = tuple([0] * samples + [axis + x.varies for axis in axes])
+                self.write("add.reduce", x, out=out, axis=over[0] if len(over) == 1 else over)
         return self.known[key]
 
     def segments(self, function: str, x: Symbol, starts: Ints) -> Symbol:
@@ -312,7 +328,8 @@ class Code:
 
     def matmul(self, a: Symbol, b: Symbol, out: Symbol) -> Symbol:
         """out = a @ b."""
-        self.write("matmul", a, b, out=out)
+        flat = all(len(x.dims) + x.varies == 2 for x in (a, b, out))
+        self.write("dot" if flat and out.strides[-1:] != (0,) else "matmul", a, b, out=out)
         return out
 
     def copy(self, x: Any, out: Symbol) -> None:
@@ -352,29 +369,40 @@ class Code:
 
     # ── Running ────────────────────────────────────────────────────────────────────────────────
 
-    def source(self, arguments: list[str], results: list[Symbol]) -> str:
-        """The function of the arguments that computes the results: the lines that matter for them."""
+    def source(
+        self, name: str, arguments: list[str], results: list[Symbol], descend: list[tuple[Symbol, Symbol]] | None = None
+    ) -> str:
+        """A function that computes the results: the lines that matter for them. Then w −= g for each (w, g)."""
         needed, lines = {x.base for x in results}, []
         for line in reversed(self.lines):
             if line.writes in needed:
                 needed.update(line.reads)
                 lines.append(line.text)
-        body = [f"    {line}\n" for line in reversed(lines)]
-        for number, name in self.given.items():
-            views = [key for key, view in self.views.items() if key[0] == number and not view.startswith(name)]
-            if views and number in needed:
-                body.insert(0, f"    copyto({name}_here, {name})\n")
-        return f"def run({', '.join(arguments)}):\n{''.join(body) or '    pass'}"
+        lines.reverse()
+        for w, g in descend or ():
+            lines.append(f"subtract({self.name(w)}, {self.name(g)}, out={self.name(w)})")
+        for number, given in self.given.items():
+            if number in needed and any(k[0] == number and not v.startswith(given) for k, v in self.views.items()):
+                lines.insert(0, f"copyto({given}_here, {given})")
+        return f"def {name}({', '.join(arguments)}):\n    " + "\n    ".join(lines or ["pass"]) + "\n"
 
-    def frame(self, samples: int, seed: float) -> dict[str, Any]:
-        """All that the lines name, for this many samples: buffers, views of them, constants, functions."""
+    def frame(self, samples: int) -> tuple[dict[str, Any], list[tuple[Any, Seed]]]:
+        """All that the lines name, for this many samples: buffers, views of them, constants, functions.
+
+        Also the arrays that hold seeds, to be filled.
+        """
+        seeds = []
         bases: dict[int, Any] = {}
         names: dict[str, Any] = {name: getattr(np, name) for name in _USED}
         for name, x in self.constants.items():
             if isinstance(x, Seed):
-                x = x.factor * (seed * samples if x.summed else seed)
-            elif isinstance(x, Samples):
+                names[name] = np.zeros((), self.dtype)
+                seeds.append((names[name], x))
+                continue
+            if isinstance(x, Samples):
                 x = samples
+            elif isinstance(x, Ones):
+                x = np.ones(samples * x.rows, self.dtype)
             names[name] = x if isinstance(x, np.ndarray) else np.asarray(x, self.dtype)
         for key, name in self.views.items():
             number, dims, strides, offset, merged, transposed = key
@@ -396,14 +424,14 @@ class Code:
             view = np.lib.stride_tricks.as_strided(base[offset:], shape, byte_strides)
             names[name] = view.T if transposed else view
             if given:
-                names[f"{given}_here"] = base.reshape(samples, -1)
-        return names
+                names[f"{given}_here"] = base.reshape(samples, self.size[number])
+        return names, seeds
 
 
 _USED = (
     "add", "subtract", "multiply", "divide", "power", "negative", "absolute", "less", "less_equal", "greater",
     "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "exp", "expm1", "log", "log1p",
-    "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "matmul", "take", "copyto",
+    "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "matmul", "dot", "take", "copyto",
 )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ class Array:
     shape: tuple[int, ...] = ()
     instruction: Apply | Reduce | Sum | None = None
     name: str = ""
+    named: bool = True  # by labels or custom; else a mere number
 
     @property
     def size(self) -> int:

@@ -1,8 +1,16 @@
-"""The array program that was found in a scalar graph: run it, train it, ask it which entry is which node."""
+"""The array program found in a scalar graph: run it, train with it, ask it which entry is which node.
+
+    program = vectorize(loss, batch=[x, y])    from one recorded sample
+    program(X, Y)                              the losses of a whole batch
+    program.gradients(X, Y)                    the gradients of their mean
+    print(program)                             the equations, as the textbook writes them
+    print(program.source)                      the NumPy calls that run
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -12,46 +20,78 @@ import numpy.typing as npt
 from microgradlike import ops
 from microgradlike.matrix.build import Builder
 from microgradlike.matrix.canonical import canonicalise
-from microgradlike.matrix.code import compiled
+from microgradlike.matrix.code import Symbol, compiled
 from microgradlike.matrix.colours import BATCH, CONSTANT, PARAMETER
+from microgradlike.matrix.equations import Equations, name_arrays
+from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
 from microgradlike.matrix.match import Array, Matcher
-from microgradlike.value import Value, topological_order
+from microgradlike.value import Value, apply, topological_order
 
-FloatArray = npt.NDArray[Any]
+Numbers = npt.NDArray[Any]
+FRAMES = 8  # so many batch sizes keep their buffers
 
 
 def vectorize(
-    loss: Value,
+    loss: Value | Callable[[], Value],
     batch: Sequence[Any] = (),
     *,
     parameters: Iterable[Value] | None = None,
     dtype: Any = np.float64,
 ) -> Program:
-    """Find the arrays in the recorded graph of `loss`, and return the program that computes it with them.
+    """Find the arrays and matrix products in the recorded graph of `loss`: an array program that computes it.
 
-    The leaves in `batch` vary from sample to sample; all other leaves are parameters, except plain
-    numbers, which stay constants.
+    The word is that of `numpy.vectorize` and of compilers: code for one number becomes code for many.
+
+    `batch` lists the leaves that vary from sample to sample, in the order of the program's arguments:
+    `[x, y]` with lists x and y of Values (nested as you like) makes `program(X, Y)`; a flat list of
+    Values is one argument. All other leaves are parameters, shared by all samples, and plain numbers
+    are constants. `parameters` names the leaves whose gradients you want (all, by default).
+
+    `loss` may be a function without arguments that records it. Then the comparisons it makes
+    (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError.
+
+    `dtype` is float64 or float32.
+
+    Raises TypeError or ValueError for anything else than leaves in `batch` and `parameters`.
     """
-    return Program(loss, batch, parameters, dtype)
+    guards: list[Guard] = []
+    if not isinstance(loss, Value):
+        if not callable(loss):
+            raise TypeError(f"expected the loss, a Value, or a function that records it, got {type(loss).__name__}")
+        with Guards() as seen:
+            loss = loss()
+        guards = seen.seen
+        if not isinstance(loss, Value):
+            raise TypeError(f"the function that records the loss must return a Value, got {type(loss).__name__}")
+    if np.dtype(dtype) not in (np.float64, np.float32):
+        raise TypeError(f"dtype must be float64 or float32, got {np.dtype(dtype)}")
+    return Program(loss, _arguments(batch), None if parameters is None else list(parameters), np.dtype(dtype), guards)
 
 
 class Place(NamedTuple):
-    """Where a scalar node went: the entry `index` of an array."""
+    """Where a scalar node went: the entry `index` of the array called `name`."""
 
-    array: Array
+    name: str
     index: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}[{', '.join(map(str, self.index))}]"
 
 
 class Parameter:
-    """An array of parameters, with its gradient after `program.backward`; optimisers take it for a Value."""
+    """An array of parameters. `nodes` are its Values, in the order of its entries.
 
-    def __init__(self, name: str, nodes: list[Value], data: FloatArray, grad: FloatArray) -> None:
-        self.name, self.nodes, self._data, self._grad = name, nodes, data, grad
-        self.grad: FloatArray | None = None
+    It has `data` and `grad` as a Value has, so that an optimiser can take it for one.
+    """
+
+    def __init__(self, name: str, nodes: list[Value], data: Numbers, gradient: Numbers) -> None:
+        self.name, self.nodes, self.label = name, nodes, name
+        self.grad: Numbers | None = None
+        self._data, self._gradient = data, gradient
 
     @property
-    def data(self) -> FloatArray:
-        """The numbers. Assigning copies into place."""
+    def data(self) -> Numbers:
+        """The numbers; assigning copies them into place."""
         return self._data
 
     @data.setter
@@ -59,99 +99,327 @@ class Parameter:
         if numbers is not self._data:
             self._data[...] = numbers
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return self._data.shape
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name}, shape={self.shape})"
+
 
 class Program:
-    """What `vectorize` returns."""
+    """A loss as a short list of array instructions, with its gradients. `vectorize` makes it.
 
-    def __init__(self, loss: Value, batch: Sequence[Any], parameters: Any, dtype: Any) -> None:
-        self.loss = loss
-        self.dtype = np.dtype(dtype)
-        self.arguments = _arguments(batch)
-        nodes = topological_order(loss)
+    `arrays` are the arrays that were found, in the order they are computed; `parameters` those of
+    the shared leaves. Gradients are of the mean loss over the samples.
+    """
+
+    def __init__(
+        self, loss: Value, arguments: list[list[Value]], wanted: list[Value] | None, dtype: Any, guards: list[Guard]
+    ) -> None:
+        self.loss, self.dtype, self.batch = loss, dtype, arguments
+        compared = [v for guard in guards for v in (guard.left, guard.right)]
+        root = apply(ops.MAX, loss, *compared) if compared else loss  # one graph of all that must be computed
+        nodes = topological_order(root)
         present = set(nodes)
-        extra = [v for argument in self.arguments for v in argument if v not in present]
-        graph = canonicalise([*extra, *nodes])
-        leaf = np.array(
-            [PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else -1 for op in graph.ops], np.int64
-        )
-        columns = [np.array([graph.number[v] for v in a], np.int64) for a in self.arguments]
-        for numbers in columns:
-            leaf[numbers] = BATCH
-        matcher = Matcher(graph, leaf, columns)
-        self.graph, self.arrays = graph, matcher.arrays
-        self._matcher = matcher
-        builder = self._builder = Builder(self.arrays, self.dtype)
-        code = builder.code
-        for i in range(len(columns)):
-            code.given[builder.value[self.arrays[i]].base] = f"x{i}"
-        number = graph.number[loss]
-        self._loss_array = self.arrays[matcher.array_of[number]]
-        self._loss_position = int(matcher.position[number])
-        self._parameters = [a for a in self.arrays if a.kind == "parameter"]
-        for array in self._parameters:
-            code.shared[builder.value[array].base] = np.array([graph.nodes[i].data for i in array.entries], self.dtype)
+        columns = [v for argument in arguments for v in argument]
+        _check_leaves(columns, wanted, present)
+        graph = canonicalise([*(v for v in columns if v not in present), *nodes])
+        kinds = [PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else -1 for op in graph.ops]
+        leaf = np.array(kinds, np.int64)
+        numbers = [np.array([graph.number[v] for v in argument], np.int64) for argument in arguments]
+        for argument in numbers:
+            leaf[argument] = BATCH
+        found = Matcher(graph, leaf, numbers)
+        self._graph, self._array_of, self._position = graph, found.array_of, found.position
+        made_up = graph.number[root] if compared else -1
+        self._all_arrays = found.arrays
+        self.arrays = [a for a in found.arrays if a.size and made_up not in a.entries]
+        name_arrays(self.arrays, graph.nodes, len(arguments), loss)
+
+        # Forward, guards, backward
+        build = Builder(found.arrays, dtype)
+        code = self._code = build.code
+        self._arguments = [f"x{i}" for i in range(len(arguments))]
+        for array, name in zip(found.arrays, self._arguments, strict=False):
+            code.given[build.value[array].base] = name
+        sources = [a for a in self.arrays if a.kind == "parameter"]
+        for array in sources:
+            code.shared[build.value[array].base] = np.array([graph.nodes[i].data for i in array.entries], dtype)
         for array in self.arrays:
             if array.instruction is not None:
-                builder.forward(array)
-        losses = builder.value[self._loss_array]
-        if losses.base in code.given or losses.base in code.shared:  # the loss is a leaf
-            leaf_value, losses = losses, code.buffer(losses.dims, losses.varies)
-            code.copy(leaf_value, losses)
-        gradients = builder.backward(self.arrays, self._loss_array, self._loss_position, set(self._parameters))
+                build.forward(array)
+        self._loss_array = found.arrays[found.array_of[graph.number[loss]]]
+        position = int(found.position[graph.number[loss]])
+        value = build.value[self._loss_array]
+        losses = code.buffer((1,), value.varies)
+        code.copy(value.view((1,), (0,), position), losses)
+        checks = [(guard, self._check(build, guard)) for guard in guards]
+        asked = None if wanted is None else {graph.number[v] for v in wanted}
+        trained = [a for a in sources if asked is None or not asked.isdisjoint(a.entries.tolist())]
+        gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
         self.parameters = []
-        for i, array in enumerate(self._parameters, 1):
-            base = gradients[array].base
-            code.shared.setdefault(base, np.zeros(array.size, self.dtype))
-            self.parameters.append(
-                Parameter(
-                    array.name or f"p{i}",
-                    [graph.nodes[i] for i in array.entries],
-                    code.shared[builder.value[array].base].reshape(array.shape),
-                    code.shared[base].reshape(array.shape),
-                )
-            )
+        for array in trained:
+            gradient = code.shared.setdefault(gradients[array].base, np.zeros(array.size, dtype))
+            data = code.shared[build.value[array].base]
+            values = [graph.nodes[i] for i in array.entries]
+            self.parameters.append(Parameter(array.name, values, data.reshape(array.shape), gradient.reshape(array.shape)))
+        self._untrained = [(a, code.shared[build.value[a].base]) for a in sources if a not in trained]
+
+        # The functions that run
         self._result = code.name(losses)
-        names = [f"x{i}" for i in range(len(columns))]
-        self._forward = compiled(code.source(names, [losses]))
-        self.source = code.source(names, [losses, *gradients.values()])
-        self._backward = compiled(self.source)
-        self._frames: dict[int, tuple[Any, Any, FloatArray]] = {}
+        self._checks = [(guard, code.name(symbol)) for guard, symbol in checks]
+        symbols = [symbol for _, symbol in checks]
+        descend = [(build.value[array], gradients[array]) for array in trained]
+        self.source = code.source("run", self._arguments, [losses, *symbols, *gradients.values()])
+        self._codes = (
+            compiled(code.source("forward", self._arguments, [losses, *symbols])),
+            compiled(self.source),
+            compiled(code.source("descend", self._arguments, [*symbols, *gradients.values()], descend)),
+        )
+        self._frames: dict[int, _Frame] = {}
+        self._builder = build
 
-    def _frame(self, samples: int) -> tuple[Any, Any, FloatArray]:
-        if samples not in self._frames:
-            names = self._builder.code.frame(samples, 1.0 / samples if samples else 0.0)
-            self._frames[samples] = FunctionType(self._forward, names), FunctionType(self._backward, names), names[self._result]
-        return self._frames[samples]
+    def _check(self, build: Builder, guard: Guard) -> Symbol:
+        """The lines that compare again; true where the outcome is that of the recording."""
+        sides: list[Any] = []
+        for v in (guard.left, guard.right):
+            number = self._graph.number[v]
+            if v.op is ops.CONSTANT:
+                sides.append(v.data)
+            else:
+                array = self._all_arrays[self._array_of[number]]
+                sides.append(build.value[array].view((1,), (0,), int(self._position[number])))
+        code = build.code
+        if not any(isinstance(side, Symbol) for side in sides):
+            sides[0] = code.array(np.array([sides[0]]))
+        symbol: Symbol = code.call(guard.function, *sides)
+        return symbol if guard.outcome else ~symbol
 
-    def _inputs(self, args: tuple[Any, ...]) -> tuple[int, list[FloatArray]]:
-        arrays = [np.ascontiguousarray(a, self.dtype) for a in args]
-        samples = len(arrays[0]) if arrays else 1
-        return samples, [a.reshape(samples, -1) for a in arrays]
+    # ── Running ────────────────────────────────────────────────────────────────────────────────
 
-    def __call__(self, *args: Any) -> FloatArray:
-        samples, arrays = self._inputs(args)
-        forward, _, losses = self._frame(samples)
-        forward(*arrays)
-        return np.broadcast_to(losses[..., self._loss_position], samples).copy()
+    def __call__(self, *args: Any) -> Numbers:
+        """The loss of each sample, of shape (m,). Each argument has the samples on its first axis.
 
-    def backward(self, *args: Any) -> FloatArray:
-        samples, arrays = self._inputs(args)
-        _, backward, losses = self._frame(samples)
-        backward(*arrays)
+        Without batch leaves there is one sample. Raises TypeError for what is no array of real
+        numbers, and ValueError for shapes that do not fit, for numbers that are not finite, and
+        where a comparison made while recording would come out otherwise.
+        """
+        frame, arrays = self._prepare(args)
+        self._run(frame, frame.forward, arrays)
+        return self._losses(frame)
+
+    def backward(self, *args: Any) -> Numbers:
+        """The losses, as a call gives them; and the gradients of their mean, in `grad` of each of `parameters`.
+
+        An empty batch leaves gradients of 0.
+        """
+        frame, arrays = self._prepare(args)
+        if frame.samples:
+            self._run(frame, frame.backward, arrays)
         for p in self.parameters:
-            p.grad = p._grad
-        return np.broadcast_to(losses[..., self._loss_position], samples)
+            p.grad = p._gradient
+            if not frame.samples:
+                p._gradient[...] = 0.0
+        return self._losses(frame)
 
-    def gradients(self, *args: Any) -> dict[str, FloatArray]:
+    def gradients(self, *args: Any) -> dict[str, Numbers]:
+        """∂(mean loss)/∂parameter by the name of the parameter."""
         self.backward(*args)
-        return {p.name: p._grad.copy() for p in self.parameters}
+        return {p.name: p._gradient.copy() for p in self.parameters}
+
+    def descend(self, *args: Any, lr: float) -> None:
+        """One step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
+
+        The learning rate is folded into the seed of the backward pass, and no loss is computed.
+        """
+        frame, arrays = self._prepare(args)
+        if frame.samples:
+            frame.seed(lr)
+            self._run(frame, frame.descend, arrays)
+
+    def _prepare(self, args: tuple[Any, ...]) -> tuple[_Frame, list[Numbers]]:
+        if len(args) != len(self.batch):
+            raise TypeError(f"expected {len(self.batch)} arrays ({self._expected()}), got {len(args)}")
+        arrays = []
+        for x, leaves in zip(args, self.batch, strict=True):
+            if not (type(x) is np.ndarray and x.ndim == 2 and x.dtype == self.dtype and x.flags.c_contiguous):
+                x = self._converted(x)
+            arrays.append(x)
+            if x.shape[1] != len(leaves) or len(x) != len(arrays[0]):
+                raise ValueError(
+                    f"expected arrays of one number of samples m, {self._expected()}, got {', '.join(str(np.shape(a)) for a in args)}"
+                )
+            flat = x.reshape(-1)
+            if not np.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
+                raise ValueError("the batch holds numbers that are not finite (inf or nan)")
+        samples = len(arrays[0]) if arrays else 1
+        frame = self._frames.get(samples)
+        if frame is None:
+            if len(self._frames) >= FRAMES:
+                del self._frames[next(iter(self._frames))]
+            frame = self._frames[samples] = _Frame(self, samples)
+        frame.seed(1.0)
+        return frame, arrays
+
+    def _converted(self, x: Any) -> Numbers:
+        x = np.asarray(x)
+        if x.dtype.kind not in "iuf":
+            raise TypeError(f"expected an array of real numbers, got one of {x.dtype}: convert it first")
+        if x.ndim == 0:
+            raise ValueError(f"expected arrays with the samples on the first axis ({self._expected()}), got a number")
+        columns = int(np.prod(x.shape[1:]))
+        return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
+
+    def _expected(self) -> str:
+        return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
+
+    def _run(self, frame: _Frame, function: Any, arrays: list[Numbers]) -> None:
+        with np.errstate(all="ignore"):  # IEEE arithmetic, as in the scalar engine
+            function(*arrays)
+        for guard, name in self._checks:
+            if not frame.names[name].all():
+                was = "" if guard.outcome else "not "
+                raise ValueError(
+                    f"while the loss was recorded, {guard.left.label or 'a Value'} {SYMBOLS[guard.function]} "
+                    f"{guard.right.label or guard.right.data} did {was}hold, and Python took that branch; in this "
+                    "batch it comes out otherwise for some sample: use relu, maximum or another operation "
+                    "in place of `if`, or stay with the scalar engine"
+                )
+
+    def _losses(self, frame: _Frame) -> Numbers:
+        losses = frame.losses
+        return losses[:, 0].copy() if losses.ndim == 2 else np.full(frame.samples, losses[0])
+
+    # ── Values and arrays ──────────────────────────────────────────────────────────────────────
+
+    def pull(self) -> None:
+        """Take the parameters' numbers from the Values, which scalar code has changed."""
+        for p in self.parameters:
+            p._data.reshape(-1)[...] = [v.data for v in p.nodes]
+        for array, data in self._untrained:
+            data[...] = [self._graph.nodes[i].data for i in array.entries]
+
+    def push(self) -> None:
+        """Write the parameters' numbers, and the gradients if there are any, to the Values."""
+        for p in self.parameters:
+            grads = [None] * p._data.size if p.grad is None else p.grad.reshape(-1).tolist()
+            for v, data, grad in zip(p.nodes, p._data.reshape(-1).tolist(), grads, strict=True):
+                v.data, v.grad = data, grad
+
+    def where(self, node: Value) -> Place | None:
+        """Which entry of which array a scalar node is. None: it dissolved into a sum, or is a constant.
+
+        Raises KeyError for a node that is not part of the loss.
+        """
+        if node not in self._graph.number:
+            raise KeyError(f"{node!r} is not part of the graph that this program was found in")
+        number = self._graph.number[node]
+        array = self._array_of[number]
+        if array < 0 or not self._graph.live[number]:
+            return None
+        found = self._all_arrays[array]
+        index = np.unravel_index(int(self._position[number]), found.shape)
+        return Place(found.name, tuple(map(int, index)))
+
+    def nodes(self, name: str) -> npt.NDArray[np.object_]:
+        """The scalar nodes of the array with this name, in its shape (None where an entry has no node)."""
+        for array in self.arrays:
+            if array.name == name:
+                nodes = np.array([None if i < 0 else self._graph.nodes[i] for i in array.entries], object)
+                return nodes.reshape(array.shape)
+        raise KeyError(f"no array is called {name!r}; there are {', '.join(a.name for a in self.arrays)}")
+
+    def name_of(self, node: Value) -> str | None:
+        """The name of the array that a node belongs to; for a part of a sum, the array of the sum."""
+        number = self._graph.number.get(node)
+        if number is None:
+            return None
+        array = self._array_of[self._graph.root[number]]
+        return self._all_arrays[array].name if array >= 0 else None
+
+    # ── Reading ────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def equations(self) -> Equations:
+        """The forward and backward pass, as equations with shapes."""
+        return Equations(self.arrays, self._loss_array, [a for a in self.arrays if a.kind == "parameter"])
+
+    def __str__(self) -> str:
+        return str(self.equations)
+
+    def __repr__(self) -> str:
+        return f"<array program: {len(self._graph.nodes)} scalar nodes in {len(self.arrays)} arrays>"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": str(self.equations), "text/latex": self.equations.latex()}
+
+    def __rich__(self) -> Any:
+        return self.equations.__rich__()
 
 
-def _arguments(batch: Sequence[Any]) -> list[list[Value]]:
+class _Frame:
+    """Buffers, and the functions that use them, for one number of samples."""
+
+    def __init__(self, program: Program, samples: int) -> None:
+        self.samples = samples
+        self.names, self._seeds = program._code.frame(samples)
+        self.forward, self.backward, self.descend = (FunctionType(code, self.names) for code in program._codes)
+        self.losses = self.names[program._result]
+        self._scale = 0.0
+        self.seed(1.0)
+
+    def seed(self, scale: float) -> None:
+        """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample) = scale / m."""
+        if scale != self._scale:
+            self._scale = scale
+            for array, seed in self._seeds:
+                array[...] = seed.factor * scale * (1.0 if seed.summed else 1.0 / max(self.samples, 1))
+
+
+def _arguments(batch: Any) -> list[list[Value]]:
+    """The leaves of each argument of the program."""
+    if isinstance(batch, Value):
+        batch = [batch]
     if all(isinstance(v, Value) for v in batch):
         return [list(batch)] if len(batch) else []
-    return [[v] if isinstance(v, Value) else _flat(v) for v in batch]
+    return [_flat(v) for v in batch]
 
 
 def _flat(values: Any) -> list[Value]:
-    return [values] if isinstance(values, Value) else [v for inner in values for v in _flat(inner)]
+    if isinstance(values, Value):
+        return [values]
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        raise TypeError(f"batch lists the leaves that vary, Values in lists, got {type(values).__name__}: {values!r:.40}")
+    return [v for inner in values for v in _flat(inner)]
+
+
+def _check_leaves(columns: list[Value], wanted: list[Value] | None, present: set[Value]) -> None:
+    for v in (*columns, *(wanted or ())):
+        if not isinstance(v, Value):
+            raise TypeError(f"expected Values, got {type(v).__name__}: {v!r:.40}")
+        if v.op is not None:
+            what = "a constant" if v.op is ops.CONSTANT else f"the result of {v.op}"
+            raise ValueError(f"batch and parameters must be leaves, Value(…), but {v!r} is {what}")
+    if len(set(columns)) < len(columns):
+        raise ValueError("batch lists the same Value twice")
+    for v in wanted or ():
+        if v not in present:
+            raise ValueError(f"the loss does not depend on the parameter {v!r}")
+
+
+def _called(leaves: list[Value]) -> str:
+    labels = [v.label for v in leaves if v.label]
+    return f"{labels[0]} … {labels[-1]}" if len(labels) > 1 else labels[0] if labels else "an array"
+
+
+def gradients(loss: Value) -> dict[Value, float]:
+    """∂loss/∂leaf of every leaf that is no constant, computed by the array program found in the graph of loss."""
+    program = vectorize(loss)
+    program.backward()
+    return {
+        v: g
+        for p in program.parameters
+        for v, g in zip(p.nodes, p._gradient.reshape(-1).tolist(), strict=True)
+    }
