@@ -20,9 +20,10 @@ from microgradlike.graph import gradient, jvp
 from microgradlike.value import Value, constant, topological_order
 
 if TYPE_CHECKING:
-    from microgradlike.crosscheck import agreement
     from microgradlike.check import check_gradients, finite_differences
+    from microgradlike.crosscheck import agreement
     from microgradlike.view.dot import draw
+    from microgradlike.view.page import steps
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "minimum",
     "operation",
     "softmax",
+    "steps",
     "sum",
     "topological_order",
 ]
@@ -54,6 +56,7 @@ _loaded_when_used = {
     "draw": "microgradlike.view.dot",
     "finite_differences": "microgradlike.check",
     "nn": "microgradlike.nn",
+    "steps": "microgradlike.view.page",
     "testing": "microgradlike.testing",
 }
 
