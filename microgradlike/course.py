@@ -22,21 +22,22 @@ from microgradlike.value import Value
 T = TypeVar("T")
 
 
-def check(answer: Any, expected: str | Callable[[Any], bool | str], hint: str = "") -> None:
+def check(answer: Any, expected: str | Callable[[Any], Any], hint: str = "") -> None:
     """Print whether an answer is right, and if not a hint; never the answer.
 
     `expected` is the `seal` of the right answer, or a function that says of an answer whether it is
     right: True, False, or a text that tells what is wrong. What it raises is reported, as what is
-    wrong with the answer. The answer `...` counts as none yet.
+    wrong with the answer. The answer `...` counts as none yet, and so does the verdict `...`, of a
+    function that is still to be written.
     """
-    if answer is ...:
-        print("· No answer yet: put yours in place of the dots.")
-        return
+    verdict: Any
     try:
-        verdict = expected(answer) if callable(expected) else _fits(answer, expected)
+        verdict = answer if answer is ... else expected(answer) if callable(expected) else _fits(answer, expected)
     except Exception as error:
         verdict = f"{type(error).__name__}: {error}."
-    if verdict is True:
+    if verdict is ...:
+        print("· No answer yet: put yours in place of the dots.")
+    elif verdict is True:
         print("✓ Right.")
     else:
         print(" ".join(["✗ Not yet.", *([verdict] if verdict else []), *([f"Hint: {hint}"] if hint else [])]))
