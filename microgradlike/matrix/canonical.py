@@ -91,10 +91,17 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     first = in_pair & (slot < half)
     product = (kind == MUL).nonzero()[0]
     pairs = first.nonzero()[0]
+    n_single = int(single.sum())
     owner = np.concatenate([consumer[single], product, consumer[pairs]])
     own_sign = np.concatenate([sign[single], np.ones(len(product) + len(pairs), np.int64)])
     left = np.concatenate([edges[single], edges[start[product]], edges[pairs]])
-    right = np.concatenate([np.full(single.sum(), -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
+    right = np.concatenate([np.full(n_single, -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
+    # Python's sum() starts with a 0, which is no term.
+    zero = [op is ops.CONSTANT and nodes[i].data == 0 for i, op in enumerate(operations)]
+    start_of_sum = np.concatenate([(single & (by == ADD) & (slot == 0) & np.array(zero)[edges])[single], own_sign[n_single:] == 0])
+    keep = ~start_of_sum
+    keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
+    owner, own_sign, left, right = owner[keep], own_sign[keep], left[keep], right[keep]
     order = np.lexsort((owner, root[owner]))
     owner, own_sign, left, right = owner[order], own_sign[order], left[order], right[order]
     live = ~dissolves

@@ -91,7 +91,7 @@ def _stem(labels: list[str]) -> str:
 
 # ── Expressions: text, and how tightly its outermost operation binds ───────────────────────────
 
-SUM, PRODUCT, ATOM = 1, 2, 3
+SUM, MATRIX, PRODUCT, ATOM = range(4)  # a + b, A b, a ⊙ b, a
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ class Text:
 
     def within(self, binds: int) -> str:
         """The text, in brackets if need be."""
-        mine = PRODUCT if self.factor != 1.0 and self.binds == ATOM else self.binds
+        mine = self.binds
+        if self.factor != 1.0 and (self.text != "1" or self.factor < 0):
+            mine = min(mine, MATRIX)
         return f"({self})" if mine < binds else str(self)
 
     def __str__(self) -> str:
@@ -116,7 +118,10 @@ class Text:
         inner = f"({self.text})" if self.binds == SUM and self.factor != 1.0 else self.text
         if self.factor == 1.0:
             return inner
-        return f"−{inner}" if self.factor == -1.0 else f"{_number(self.factor)} {inner}" if len(_number(self.factor)) > 1 else f"{_number(self.factor)}{inner}"
+        if self.factor == -1.0:
+            return f"−{inner}"
+        number = _number(self.factor)
+        return number + ("·" if inner[0].isdigit() else " " if len(number) > 1 else "") + inner
 
 
 def _number(x: float) -> str:
@@ -125,19 +130,21 @@ def _number(x: float) -> str:
 
 
 def _join(parts: Sequence[Text], between: str) -> Text:
-    """Factors side by side."""
+    """Factors side by side: a matrix product, or ⊙ between the entries."""
     factor = float(np.prod([p.factor for p in parts]))
     parts = [Text(p.text, p.binds) for p in parts if p.text != "1"]
     if not parts:
         return Text("1", ATOM, factor)
     if len(parts) == 1:
         return parts[0].times(factor)
-    return Text(between.join(p.within(ATOM if between == " " else PRODUCT + (p.binds < PRODUCT)) if p.binds < ATOM else p.text for p in parts), PRODUCT, factor)
+    binds = MATRIX if between == " " else PRODUCT
+    return Text(between.join(p.within(ATOM if binds == MATRIX else PRODUCT) for p in parts), binds, factor)
 
 
 def _add(parts: Sequence[Text]) -> Text:
     if len(parts) == 1:
         return parts[0]
+    parts = sorted(parts, key=lambda p: (p.text == "1", p.factor < 0, abs(p.factor) != 1))
     text = ""
     for part in parts:
         minus = part.factor < 0
@@ -202,7 +209,7 @@ class Equations:
         if ref.constant is not None:
             return Text("1", ATOM, ref.constant)
         if ref.array is None:
-            return Text("const")
+            return Text((_stem([ref.label, ref.label]) if ref.label else "") or "const")
         array, index = ref.array, ref.index.ravel()
         text = self._value(array) if self._inlined(array) else Text(array.name)
         if len(np.unique(index)) == array.size:
@@ -231,21 +238,21 @@ class Equations:
     def _group(self, group: Group, array: Array) -> Text:
         left = self._read(group.left)
         if group.right is None:
-            return left if group.left.index.shape[-1] == 1 and group.starts is None else Text(f"Σ {left.within(PRODUCT)}", PRODUCT)
+            return left if group.left.index.shape[-1] == 1 and group.starts is None else Text(f"Σ {left.within(PRODUCT)}", MATRIX)
         right = self._read(group.right)
         if _same(group):
             if array.size == 1 and group.left.index.size > 1:
                 return Text(f"‖{left}‖²")
             square = Text(f"{left.within(ATOM)}²")
-            return square if group.left.index.shape[-1] == 1 else Text(f"Σ {square}", PRODUCT)
+            return square if group.left.index.shape[-1] == 1 else Text(f"Σ {square}", MATRIX)
         if group.is_product:
             return self._matrix_product(group, left, right)
         if left.text == "1" or right.text == "1" or group.left.index.shape[-1] == 1 and group.starts is None:
             product = _join([left, right], " ⊙ " if left.text != "1" and right.text != "1" and array.size > 1 else " ")
             if group.left.index.shape[-1] == 1 and group.starts is None:
                 return product
-            return Text(f"Σ {Text(product.text, product.binds).within(PRODUCT)}", PRODUCT, product.factor)
-        return Text(f"Σ {_join([left, right], ' ⊙ ')}", PRODUCT)
+            return Text(f"Σ {Text(product.text, product.binds).within(PRODUCT)}", MATRIX, product.factor)
+        return Text(f"Σ {_join([left, right], ' ⊙ ')}", MATRIX)
 
     def _matrix_product(self, group: Group, left: Text, right: Text) -> Text:
         assert group.right is not None
@@ -283,7 +290,7 @@ class Equations:
                 continue
             receivers = sum(ref.array in needed for ref in refs(array))
             is_error = isinstance(array.instruction, Sum) and any(g.is_product for g in array.instruction.groups)
-            if array is not self.loss and upstream.text != "1" and (is_error or receivers > 1 and upstream.binds < ATOM):
+            if array is not self.loss and not self._inlined(array) and upstream.text != "1" and (is_error or receivers > 1 and upstream.binds < ATOM):
                 name = self._error(array)
                 self.backward.append(Equation(name, str(upstream), array.shape))
                 upstream = Text(name)
@@ -322,15 +329,24 @@ class Equations:
             exponent = x[1].factor
             power = x[0] if exponent == 2.0 else self._applied(op, [x[0], Text("1", ATOM, exponent - 1.0)])
             return power.times(exponent)
+        if op is ops.DIV and i == 0 and x[1].text == "1":
+            return Text("1", ATOM, 1.0 / x[1].factor)
         names = {name: t.within(ATOM) for name, t in zip(op.operand_names(len(x)), x, strict=True)}
         text = op.local_grad_formulas(len(x))[i]
         return Text(formula.plain(text, names | {"y": array.name}), PRODUCT if re.search("[*/]", text) else ATOM)
 
     def _summed(self, ref: Ref, share: Text, array: Array) -> Text:
-        """A share that several entries send to one: Σ."""
-        if ref.array is None or len(np.unique(ref.index)) == ref.index.size:
+        """A share that several entries send to one: Σ; one that goes to a single entry: times a unit vector."""
+        assert ref.array is not None
+        different = len(np.unique(ref.index))
+        if different < ref.index.size:
+            share = Text(f"Σ {share.within(PRODUCT)}", MATRIX)
+        if different == ref.array.size:
             return share
-        return Text(f"Σ {share.within(PRODUCT)}", PRODUCT)
+        first, last = int(ref.index.min()) + 1, int(ref.index.max()) + 1
+        if first == last:
+            return _join([share, Text("e" + str(first).translate(SUBSCRIPTS))], " ")
+        return Text(f"{share.within(ATOM)}" + (f"[→ {first}:{last}]" if different == last + 1 - first else "[→ …]"))
 
     def _send_term(self, array: Array, group: Group, upstream: Text, sent: dict[Array, list[Text]]) -> None:
         left, right = group.left, group.right

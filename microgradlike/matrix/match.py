@@ -51,6 +51,7 @@ class Ref:
 
     array: Array | None
     index: Any
+    label: str = ""  # of the first of the constants
 
     @property
     def constant(self) -> float | None:
@@ -172,7 +173,7 @@ class Matcher:
     def _ref(self, nodes: Ints) -> Ref:
         """A reference to nodes of one colour. Parameters are placed in the order of their first use."""
         if not nodes.size or self.colour[nodes.flat[0]] == CONSTANT:
-            return Ref(None, self.data[nodes])
+            return Ref(None, self.data[nodes], self.graph.nodes[nodes.flat[0]].label if nodes.size else "")
         missing = nodes < 0
         if missing.any():
             known = self._ref(nodes[~missing])

@@ -133,7 +133,7 @@ class Program:
             leaf[argument] = BATCH
         found = Matcher(graph, leaf, numbers)
         self._graph, self._array_of, self._position = graph, found.array_of, found.position
-        made_up = graph.number[root] if compared else -1
+        made_up = graph.number[root] if compared else len(nodes) + len(columns)
         self._all_arrays = found.arrays
         self.arrays = [a for a in found.arrays if a.size and made_up not in a.entries]
         name_arrays(self.arrays, graph.nodes, len(arguments), loss)
