@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -195,6 +196,8 @@ def _recording_places() -> Iterator[Places]:
 
 def _where(path: str, line: int) -> str:
     code = linecache.getline(path, line).strip()
+    if re.search(r"[/\\]ipykernel_\d+[/\\]", path):
+        path = "notebook cell"  # the kernel's temporary file says nothing to anybody
     return f"{path.removeprefix(os.path.join(os.getcwd(), ''))}:{line}" + (code and f"  {code}")
 
 

@@ -321,3 +321,17 @@ def test_long_reports_are_abbreviated():
     assert "9 WRONG" in text
     assert "… and 4 more" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_line_in_a_notebook_is_named_without_the_kernels_temporary_file():
+    source = "node = wrong(Value(2.0))"
+    cell = compile(source, "/somewhere/ipykernel_4711/123.py", "exec")
+    wrong = operation("wrong", lambda xp, x: x * x, lambda xp, y, x: x)
+
+    def loss():
+        scope = {"wrong": wrong, "Value": Value}
+        exec(cell, scope)
+        return scope["node"]
+
+    report = check_gradients(loss, [])
+    assert report.local_grads[0].where == "notebook cell:1"
