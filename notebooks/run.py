@@ -43,8 +43,9 @@ def execute(path: Path) -> nbformat.NotebookNode:
     ).execute()
     notebook.cells = cells
     for solution in solutions:
-        if "✓" not in (said_of_it := "".join(output.get("text", "") for output in solution.outputs)) or "✗" in said_of_it:
-            raise ValueError(f"{path.name}: this solution is not right: {said_of_it}\n{solution.source}")
+        verdict = "".join(output.get("text", "") for output in solution.outputs)
+        if "✓" not in verdict or "✗" in verdict:
+            raise ValueError(f"{path.name}: this solution is not right: {verdict}\n{solution.source}")
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
