@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,14 +60,19 @@ def number(text: str) -> tuple[str, float]:
     raise click.BadParameter(f"expected name=number, as in w=2, got {text!r}")
 
 
-def picture(text: str) -> Path:
+def picture(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> Path:
     """A file that a picture can be written to, as far as its name tells: better now than after the work."""
     path = Path(text)
-    if path.suffix.lower() not in (".svg", ".png", ".pdf"):
-        raise click.BadParameter(f"expected a name that ends in .svg, .png or .pdf, got {text!r}")
+    if path.suffix.lower() not in suffixes:
+        raise click.BadParameter(f"expected a name that ends in {' or '.join(suffixes)}, got {text!r}")
     if not path.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(path.parent)!r}")
     return path
+
+
+def page(text: str) -> Path:
+    """The same for a page."""
+    return picture(text, (".html",))
 
 
 def layer_sizes(text: str) -> list[int]:
@@ -115,8 +121,12 @@ def demo(out: Path, steps: int, seed: int) -> None:
 @click.argument("expression")
 @click.argument("numbers", nargs=-1, type=number, metavar="[NAME=NUMBER]...")
 @click.option("--svg", type=picture, metavar="FILE", help="Draw the graph as well: a .svg, .png or .pdf.")
+@click.option("--html", type=page, metavar="FILE", help="Write a page that steps through it, for a browser.")
+@click.option("--step", is_flag=True, help="Step through it here, with the arrow keys.")
 @click.option("--full", is_flag=True, help="Every step, however long the table gets.")
-def explain(expression: str, numbers: tuple[tuple[str, float], ...], svg: Path | None, full: bool) -> None:
+def explain(
+    expression: str, numbers: tuple[tuple[str, float], ...], svg: Path | None, html: Path | None, step: bool, full: bool
+) -> None:
     """An expression's backward pass, product by product.
 
     EXPRESSION has numbers, variables, + - * / ** and the functions abs, exp, log, sqrt, sin, cos,
@@ -134,7 +144,11 @@ def explain(expression: str, numbers: tuple[tuple[str, float], ...], svg: Path |
     from microgradlike import draw
     from microgradlike import explain as explained
     from microgradlike.expression import record
+    from microgradlike.view.page import steps
+    from microgradlike.view.stepper import step_through
 
+    if step and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("--step needs a terminal: leave it out for the whole table at once")
     if twice := [name for i, (name, _) in enumerate(numbers) if name in dict(numbers[:i])]:
         raise click.UsageError(f"two numbers for {', '.join(twice)}: give one")
     with bad_input():
@@ -142,9 +156,16 @@ def explain(expression: str, numbers: tuple[tuple[str, float], ...], svg: Path |
         result.backward()
         if svg:
             draw(result).save(svg)
-    _print(explained(result, full=full))
-    if svg:
-        click.echo(f"\nThe graph is in {svg}")
+        if html:
+            steps(result).save(html)
+    explanation = explained(result, full=full)
+    if step:
+        step_through(explanation, _show, _key)
+    else:
+        _print(explanation)
+    for path, content in ((svg, "graph"), (html, "page")):
+        if path:
+            click.echo(f"\nThe {content} is in {path}")
 
 
 @main.command()
@@ -242,6 +263,19 @@ def train(
     click.echo(f"The loss curve is in {plot}")
     if len(losses) < steps:
         raise SystemExit(130)
+
+
+def _show(screen: Any, below: str) -> None:
+    click.clear()
+    _print(screen)
+    click.echo(f"\n{below}")
+
+
+def _key() -> str:
+    try:
+        return click.getchar()
+    except (KeyboardInterrupt, EOFError):
+        return "q"
 
 
 def _print(table: Any) -> None:

@@ -2,6 +2,7 @@ import re
 import subprocess
 import sys
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -42,6 +43,27 @@ def test_explain_draws_the_gradients(tmp_path):
     assert "∇ 6" in svg
 
 
+def test_explain_writes_a_page_that_steps_through_it(tmp_path):
+    assert "page.html" in run("explain", "x*x", "x=3", "--html", str(tmp_path / "page.html")).stdout
+    assert "<html" in (tmp_path / "page.html").read_text()
+
+
+def test_explain_steps_at_the_press_of_a_key(monkeypatch):
+    def key():
+        pressed = next(keys)
+        if pressed == "\x03":
+            raise KeyboardInterrupt
+        return pressed
+
+    keys = iter(["\x1b[C", "\x1b[C", "\x1b[D", "\x03"])  # forward twice, back, Ctrl-C
+    terminal = SimpleNamespace(isatty=lambda: True)
+    monkeypatch.setattr("microgradlike.cli.sys", SimpleNamespace(stdin=terminal, stdout=terminal))
+    monkeypatch.setattr("click.getchar", key)
+    output = run("explain", "x*x", "x=3", "--step").stdout
+    assert re.findall(r"step (\d) of 3", output) == ["0", "1", "2", "1"]
+    assert output.count("L = x·x = 9") == 2
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -51,8 +73,10 @@ def test_explain_draws_the_gradients(tmp_path):
         (["explain", "x", "x=one"], "expected name=number, as in w=2, got 'x=one'"),
         (["explain", "x", "x"], "expected name=number"),
         (["explain", "x", "x=1", "x=2"], "two numbers for x"),
-        (["explain", "x", "x=1", "--svg", "graph.gif"], "ends in .svg, .png or .pdf"),
+        (["explain", "x", "x=1", "--svg", "graph.gif"], "ends in .svg or .png or .pdf"),
         (["explain", "x", "x=1", "--svg", "no/such/folder/graph.svg"], "there is no folder"),
+        (["explain", "x", "x=1", "--html", "page.htm"], "ends in .html"),
+        (["explain", "x", "x=1", "--step"], "--step needs a terminal"),
         (["check", "--sizes", "4"], "expected the number of inputs and the size of each layer"),
         (["check", "--sizes", "4,0"], "expected the number of inputs and the size of each layer"),
         (["check", "--sizes", "4,x"], "expected the number of inputs and the size of each layer"),
@@ -61,7 +85,7 @@ def test_explain_draws_the_gradients(tmp_path):
         (["train", "stars"], "'stars' is not one of 'moons', 'digits'"),
         (["train", "moons", "--steps", "0"], "0 is not in the range"),
         (["train", "moons", "--sizes", "3,1"], "moons needs 2 inputs and 1 outputs"),
-        (["train", "moons", "--plot", "loss.gif"], "ends in .svg, .png or .pdf"),
+        (["train", "moons", "--plot", "loss.gif"], "ends in .svg or .png or .pdf"),
         (["demo", "--steps", "-1"], "-1 is not in the range"),
         (["dance"], "No such command 'dance'"),
         (["--dance"], "No such option"),
