@@ -45,7 +45,9 @@ def execute(path: Path) -> nbformat.NotebookNode:
     for solution in solutions:
         verdict = "".join(output.get("text", "") for output in solution.outputs)
         if "✓" not in verdict or "✗" in verdict:
-            raise ValueError(f"{path.name}: this solution is not right: {verdict}\n{solution.source}")
+            raise ValueError(
+                f"{path.name}: this solution is not right: {verdict}\n{solution.source}"
+            )
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -53,8 +55,12 @@ def execute(path: Path) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if any(said(output))]
-            if address := re.search(r"\b0x[0-9a-f]{6,}|/tmp/\S+", "".join(map(str, cell.outputs))):
-                raise ValueError(f"{path.name}: an output names {address[0]}, which differs from run to run")
+            if address := re.search(
+                r"\b0x[0-9a-f]{6,}|/tmp/\S+", "".join(map(str, cell.outputs))
+            ):
+                raise ValueError(
+                    f"{path.name}: an output names {address[0]}, which differs from run to run"
+                )
     return notebook
 
 
@@ -62,7 +68,10 @@ def solution_cells(notebook: nbformat.NotebookNode) -> Iterator[nbformat.Noteboo
     """The code in the collapsed solutions, which are text to the reader, as cells to execute after the others."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and "<details>" in cell.source:
-            yield from map(nbformat.v4.new_code_cell, re.findall("```python\n(.*?)```", cell.source, re.DOTALL))
+            yield from map(
+                nbformat.v4.new_code_cell,
+                re.findall("```python\n(.*?)```", cell.source, re.DOTALL),
+            )
 
 
 def link(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -87,22 +96,41 @@ def link(notebook: nbformat.NotebookNode, path: Path) -> None:
 def heading(path: Path) -> str:
     """A notebook's title."""
     cells = nbformat.read(path, as_version=4).cells
-    return next(line[2:] for cell in cells for line in cell.source.splitlines() if line.startswith("# "))
+    return next(
+        line[2:] for cell in cells for line in cell.source.splitlines() if line.startswith("# ")
+    )
 
 
 def differences(old: nbformat.NotebookNode, new: nbformat.NotebookNode) -> Iterator[str]:
     """What is out of date in the old notebook, cell by cell."""
-    if [cell.id for cell in old.cells] != [cell.id for cell in new.cells] or old.metadata != new.metadata:
+    if [cell.id for cell in old.cells] != [
+        cell.id for cell in new.cells
+    ] or old.metadata != new.metadata:
         yield "its metadata or its cells"
     for was, now in zip(old.cells, new.cells, strict=False):
         if was.source != now.source:
             yield f"cell {now.id}: its text"
         if now.cell_type == "code" and "timing" not in now.metadata.get("tags", []):
             same_pictures = all(map(same, pictures(was), pictures(now)))
-            lines = [[line for output in cell.outputs for part in said(output) for line in part] for cell in (was, now)]
-            if lines[0] != lines[1] or len(pictures(was)) != len(pictures(now)) or not same_pictures:
-                diff = difflib.unified_diff(*lines, "committed", "executed now", lineterm="", n=1)
-                yield "\n".join([f"cell {now.id}: its outputs", *([] if same_pictures else ["a plot"]), *diff])
+            lines = [
+                [line for output in cell.outputs for part in said(output) for line in part]
+                for cell in (was, now)
+            ]
+            if (
+                lines[0] != lines[1]
+                or len(pictures(was)) != len(pictures(now))
+                or not same_pictures
+            ):
+                diff = difflib.unified_diff(
+                    *lines, "committed", "executed now", lineterm="", n=1
+                )
+                yield "\n".join(
+                    [
+                        f"cell {now.id}: its outputs",
+                        *([] if same_pictures else ["a plot"]),
+                        *diff,
+                    ]
+                )
 
 
 def said(output: nbformat.NotebookNode) -> Iterator[list[str]]:
@@ -113,8 +141,19 @@ def said(output: nbformat.NotebookNode) -> Iterator[list[str]]:
         if mime == "image/png":
             yield [mime]
         elif content:
-            content = re.sub(r"data:image/svg\+xml;base64,([\w+/=]+)", lambda svg: decoded(svg[1]), str(content))
-            yield [mime, *(re.findall(r">([^<>]*\w[^<>]*)<", content) if "<svg" in content else content.splitlines())]
+            content = re.sub(
+                r"data:image/svg\+xml;base64,([\w+/=]+)",
+                lambda svg: decoded(svg[1]),
+                str(content),
+            )
+            yield [
+                mime,
+                *(
+                    re.findall(r">([^<>]*\w[^<>]*)<", content)
+                    if "<svg" in content
+                    else content.splitlines()
+                ),
+            ]
 
 
 def decoded(text: str) -> str:
@@ -148,9 +187,17 @@ def main() -> None:
     """Execute the notebooks that are named, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="*", type=Path, help="01_….ipynb …, all if left out")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where an output is out of date")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; fail where an output is out of date",
+    )
     options = parser.parse_args()
-    chosen = [path for path in NOTEBOOKS if not options.notebooks or path.name in {n.name for n in options.notebooks}]
+    chosen = [
+        path
+        for path in NOTEBOOKS
+        if not options.notebooks or path.name in {n.name for n in options.notebooks}
+    ]
     outdated = 0
     for path in chosen:
         start = time.perf_counter()
