@@ -13,6 +13,7 @@ import click
 from microgradlike import __version__
 
 if TYPE_CHECKING:
+    from microgradlike.nn import MLP
     from microgradlike.training import Task
 
 ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "softmax"]
@@ -168,22 +169,49 @@ def explain(
             click.echo(f"\nThe {content} is in {path}")
 
 
+def network(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that describe a network and its loss."""
+    sigma = click.Choice(ACTIVATIONS)
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Of the weights, the input and the target."),
+        click.option("--loss", default="quadratic", show_default=True, type=click.Choice(LOSSES), help="The cost C."),
+        click.option("--output", type=sigma, help="The last layer's σ.  [default: as fits the loss]"),
+        click.option("--activation", default="tanh", show_default=True, type=sigma, help="Hidden layers' σ."),
+        click.option(
+            "--sizes", default="4,3,2", show_default=True, type=layer_sizes, metavar="N,N,…",
+            help="Inputs, then neurons in each layer.",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def sample(
+    sizes: list[int], activation: str, output: str | None, loss: str, seed: int
+) -> tuple[MLP, list[float], list[float]]:
+    """A network, an input and a target, at random."""
+    import random
+
+    from microgradlike import nn
+
+    if loss == "hinge" and sizes[-1] != 1:
+        raise click.UsageError("the hinge loss is of one score: let the sizes end in 1, as in --sizes 4,3,1")
+    rng = random.Random(seed)
+    of_scores = loss in ("cross_entropy", "hinge")
+    with bad_input():
+        model = nn.MLP(sizes[0], sizes[1:], activation, output or ("linear" if of_scores else activation), seed=rng)
+    x = [rng.uniform(-1, 1) for _ in range(sizes[0])]
+    y = [rng.uniform(0, 1) for _ in range(sizes[-1])]
+    if of_scores:
+        right = rng.randrange(max(2, sizes[-1]))
+        one_hot = [float(k == right) for k in range(sizes[-1])]
+        y = [2.0 * right - 1.0] if loss == "hinge" else [float(right)] if sizes[-1] == 1 else one_hot
+    return model, x, y
+
+
 @main.command()
-@click.option(
-    "--sizes",
-    default="4,3,2",
-    show_default=True,
-    type=layer_sizes,
-    metavar="N,N,…",
-    help="Inputs, then neurons in each layer.",
-)
-@click.option(
-    "--activation", default="tanh", show_default=True, type=click.Choice(ACTIVATIONS), help="Hidden layers' σ."
-)
-@click.option("--output", type=click.Choice(ACTIVATIONS), help="The last layer's σ.  [default: as fits the loss]")
-@click.option("--loss", default="quadratic", show_default=True, type=click.Choice(LOSSES), help="The cost C.")
-@click.option("--seed", default=0, show_default=True, help="Of the weights, the input and the target.")
-def check(sizes: list[int], activation: str, output: str | None, loss: str, seed: int) -> None:
+@network
+def check(loss: str, **options: Any) -> None:
     """One gradient in four independent ways: they must agree.
 
     Makes a network and a sample at random and compares, layer by layer, the scalar graph's
@@ -195,25 +223,36 @@ def check(sizes: list[int], activation: str, output: str | None, loss: str, seed
       microgradlike check --sizes 8,5,3 --activation maxout --loss cross_entropy
       microgradlike check --sizes 3,4,1 --activation relu --loss hinge
     """
-    import random
-
-    from microgradlike import nn
     from microgradlike.crosscheck import agreement
 
-    if loss == "hinge" and sizes[-1] != 1:
-        raise click.UsageError("the hinge loss is of one score: let the sizes end in 1, as in --sizes 4,3,1")
-    rng = random.Random(seed)
-    of_scores = loss in ("cross_entropy", "hinge")
+    model, x, y = sample(loss=loss, **options)
     with bad_input():
-        model = nn.MLP(sizes[0], sizes[1:], activation, output or ("linear" if of_scores else activation), seed=rng)
-        x = [rng.uniform(-1, 1) for _ in range(sizes[0])]
-        y: Any = [rng.uniform(0, 1) for _ in range(sizes[-1])]
-        if of_scores:
-            y = rng.choice((-1, 1)) if loss == "hinge" else rng.randrange(max(2, sizes[-1]))
         table = agreement(loss, model, x, y)
     _print(table)
     if not table.ok:
         raise SystemExit(1)
+
+
+@main.command()
+@network
+def equations(loss: str, **options: Any) -> None:
+    """The matrix form, found in a network's scalar graph.
+
+    Records the loss of one sample scalar by scalar, finds the arrays and matrix products in that
+    graph, with no knowledge of layers, and prints them as a textbook writes them.
+
+    \b
+      microgradlike equations --sizes 4,3,2 --activation tanh
+      microgradlike equations --sizes 4,8,3 --activation relu --loss cross_entropy
+    """
+    from microgradlike import Value, nn
+    from microgradlike.matrix import vectorize
+
+    model, *numbers = sample(loss=loss, **options)
+    x, y = ([Value(number) for number in row] for row in numbers)
+    with bad_input():
+        program = vectorize(nn.LOSSES[loss](model(x), y), batch=[x, y])
+    _print(program)
 
 
 @main.command()

@@ -82,6 +82,7 @@ def test_explain_steps_at_the_press_of_a_key(monkeypatch):
         (["check", "--sizes", "4,x"], "expected the number of inputs and the size of each layer"),
         (["check", "--activation", "step"], "'step' is not one of 'linear', "),
         (["check", "--loss", "hinge"], "let the sizes end in 1"),
+        (["equations", "--loss", "hinge"], "let the sizes end in 1"),
         (["train", "stars"], "'stars' is not one of 'moons', 'digits'"),
         (["train", "moons", "--steps", "0"], "0 is not in the range"),
         (["train", "moons", "--sizes", "3,1"], "moons needs 2 inputs and 1 outputs"),
@@ -107,6 +108,14 @@ def test_check_agrees_for_every_activation(activation):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_check_agrees_for_every_loss(loss):
     assert "All agree" in run("check", "--loss", loss, "--sizes", "3,4,1", "--activation", "sigmoid").stdout
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_equations_are_those_of_the_textbook(loss):
+    output = run("equations", "--sizes", "4,3,1", "--loss", loss).stdout
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert lines[0] == "z¹ = W¹ x + b¹ 3"
+    assert "∂C/∂W¹ = δ¹ xᵀ 3×4" in lines
 
 
 def test_check_fails_where_a_way_differs(monkeypatch):
@@ -193,7 +202,7 @@ def test_help_teaches_and_loads_nothing_heavy():
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert output.endswith("[]\n")
-    for command in ("demo", "explain", "check", "train"):
+    for command in ("demo", "explain", "check", "equations", "train"):
         assert command in output
         assert (f"microgradlike {command} " in run(command, "--help").stdout) == (command != "demo")
     assert run().stdout.startswith("Usage: ")
