@@ -110,7 +110,7 @@ COS = Operation("cos", "cos", ONE,
 
 def _sigmoid(xp: Any, x: Any) -> Any:
     e = xp.exp(-xp.abs(x))  # never overflows
-    return xp.divide(xp.where(x >= 0, 1.0, e), 1.0 + e)
+    return xp.divide(xp.exp(xp.minimum(x, 0.0)), 1.0 + e)
 
 def _sigmoid_slope(xp: Any, x: Any) -> Any:
     e = xp.exp(-xp.abs(x))  # σ(x)·σ(−x), and the same for x and −x
@@ -191,18 +191,24 @@ def _wins(xp: Any, a: Any, b: Any) -> Any:
 
 # ── Any number of operands: y = x₁ + … + xₙ,  w·x,  w·x + b,  max xᵢ,  log Σ exp xᵢ ──────────────
 
+def _affine(xp: Any, *wxb: Any) -> Any:
+    n, total = len(wxb) // 2, wxb[-1]
+    for w, x in zip(wxb[:n], wxb[n:]):  # the bias, last, is left over
+        total = total + w * x
+    return total
+
 def _numbered(letter: str) -> Callable[[int], tuple[str, ...]]:
     return lambda n: tuple(f"{letter}{i}" for i in range(1, n + 1))
 
 SUM = Operation("sum", "Σ", _numbered("x"),
     "sum(x)",               lambda xp, *x: xp.sum(x),
     lambda n: ("1",) * n,   lambda xp, y, *x: (1.0,) * len(x))
-DOT = Operation("dot", "·", lambda n: _numbered("w")(n // 2) + _numbered("x")(n // 2),
-    "dot(w, x)",            lambda xp, *wx: _multiply_add(0.0, wx),
+DOT = Operation("dot", "w·x", lambda n: _numbered("w")(n // 2) + _numbered("x")(n // 2),
+    "dot(w, x)",            lambda xp, *wx: _affine(xp, *wx, 0.0),
     lambda n: _numbered("x")(n // 2) + _numbered("w")(n // 2),
                             lambda xp, y, *wx: wx[len(wx) // 2:] + wx[:len(wx) // 2])
 AFFINE = Operation("affine", "w·x + b", lambda n: (*DOT.operand_names(n - 1), "b"),
-    "dot(w, x) + b",        lambda xp, *wxb: _multiply_add(wxb[-1], wxb),
+    "dot(w, x) + b",        _affine,
     lambda n: (*DOT.local_grad_formulas(n - 1), "1"),
                             lambda xp, y, *wxb: wxb[len(wxb) // 2:-1] + wxb[:len(wxb) // 2] + (1.0,))
 MAX = Operation("max", "max", _numbered("x"),
@@ -220,13 +226,6 @@ def _sum(terms: Any) -> Any:
     total = 0.0
     for term in terms:  # left to right: the built-in sum rounds otherwise from Python 3.12 on
         total = total + term
-    return total
-
-
-def _multiply_add(total: Any, wx: tuple[Any, ...]) -> Any:
-    n = len(wx) // 2
-    for w, x in zip(wx[:n], wx[n:], strict=False):  # a bias stands last, without a partner
-        total = total + w * x
     return total
 
 

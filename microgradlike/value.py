@@ -90,7 +90,7 @@ class Value:
             for node in reversed(order):
                 upstream = node.grad
                 if type(node._a) is tuple:
-                    for input, local_grad in zip(node._a, node._da, strict=True):
+                    for input, local_grad in zip(node._a, node._da):
                         input.grad += upstream * local_grad
                 else:  # the same for one input or two, without a loop
                     node._a.grad += upstream * node._da
@@ -183,10 +183,10 @@ def constant(number: Any) -> Value:
 
 def apply(op: Operation, *inputs: Any) -> Value:
     """Record the node y = op(*inputs). Plain numbers among the inputs become constants."""
-    if len(inputs) == 1:
-        return _unary(op, _as_value(inputs[0]))
     if len(inputs) == 2:
         return _binary(op, *inputs)
+    if len(inputs) == 1:
+        return _unary(op, _as_value(*inputs))
     try:
         data = [x._data for x in inputs]
     except AttributeError:

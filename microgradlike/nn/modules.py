@@ -125,7 +125,7 @@ class Neuron(Module):
                 z.label = label
         else:
             self.z = apply(AFFINE, *self.w, *x, self.b)
-            (self.z.label,) = self._z_labels
+            self.z.label = self._z_labels[0]
         return self.z
 
     def _activate(self, z: Any) -> Value:
