@@ -27,6 +27,7 @@ class Builder:
         self.saved: dict[Array, Any] = {}
         self.cotangents: dict[Array, list[tuple[Any, Ints]]] = {}
         self.needed: set[Array] = set()
+        self.products: dict[Array, Symbol] = {}  # a matrix product that reads the whole of an array
         self.constants: dict[tuple[bytes, Dims], Symbol] = {}
         for array in arrays:
             if array.kind != "computed":
@@ -163,6 +164,9 @@ class Builder:
             code.matmul(right.rows(), left.T, out.rows())
         else:
             code.matmul(right, left.T, out)
+        for ref in (group.left, group.right):
+            if ref is not None and ref.array is not None and len(np.unique(ref.index[ref.index >= 0])) == ref.array.size:
+                self.products.setdefault(ref.array, out)
         return out
 
     # ── Backward ───────────────────────────────────────────────────────────────────────────────

@@ -369,22 +369,23 @@ class Code:
 
     # ── Running ────────────────────────────────────────────────────────────────────────────────
 
-    def source(
-        self, name: str, arguments: list[str], results: list[Symbol], descend: list[tuple[Symbol, Symbol]] | None = None
-    ) -> str:
-        """A function that computes the results: the lines that matter for them. Then w −= g for each (w, g)."""
+    def source(self, name: str, arguments: list[str], results: list[Symbol]) -> str:
+        """A function that computes the results: the lines that matter for them."""
         needed, lines = {x.base for x in results}, []
         for line in reversed(self.lines):
             if line.writes in needed:
                 needed.update(line.reads)
                 lines.append(line.text)
-        lines.reverse()
-        for w, g in descend or ():
-            lines.append(f"subtract({self.name(w)}, {self.name(g)}, out={self.name(w)})")
         for number, given in self.given.items():
             if number in needed and any(k[0] == number and not v.startswith(given) for k, v in self.views.items()):
-                lines.insert(0, f"copyto({given}_here, {given})")
-        return f"def {name}({', '.join(arguments)}):\n    " + "\n    ".join(lines or ["pass"]) + "\n"
+                lines.append(f"copyto({given}_here, {given})")
+        return _function(name, arguments, lines[::-1])
+
+    def update(self, pairs: list[tuple[Symbol, Symbol]]) -> str:
+        """A function that computes w −= g for each pair (w, g)."""
+        return _function(
+            "update", [], [f"subtract({self.name(w)}, {self.name(g)}, out={self.name(w)})" for w, g in pairs]
+        )
 
     def frame(self, samples: int) -> tuple[dict[str, Any], list[tuple[Any, Seed]]]:
         """All that the lines name, for this many samples: buffers, views of them, constants, functions.
@@ -433,6 +434,10 @@ _USED = (
     "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "exp", "expm1", "log", "log1p",
     "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "matmul", "dot", "take", "copyto",
 )  # fmt: skip
+
+
+def _function(name: str, arguments: list[str], lines: list[str]) -> str:
+    return f"def {name}({', '.join(arguments)}):\n    " + "\n    ".join(lines or ["pass"]) + "\n"
 
 
 def compiled(source: str) -> CodeType:

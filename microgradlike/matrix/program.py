@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from math import isfinite
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -171,12 +172,16 @@ class Program:
         self._result = code.name(losses)
         self._checks = [(guard, code.name(symbol)) for guard, symbol in checks]
         symbols = [symbol for _, symbol in checks]
-        descend = [(build.value[array], gradients[array]) for array in trained]
+        # What is not finite in an argument shows in a product that reads it whole, which is smaller.
+        probes = [build.products.get(a, build.value[a]) for a in found.arrays[: len(arguments)]]
+        self._probes = [None if p.base in code.given else code.name(p.reshape(code.size[p.base])) for p in probes]
+        symbols += [p for p in probes if p.base not in code.given]
         self.source = code.source("run", self._arguments, [losses, *symbols, *gradients.values()])
         self._codes = (
             compiled(code.source("forward", self._arguments, [losses, *symbols])),
             compiled(self.source),
-            compiled(code.source("descend", self._arguments, [*symbols, *gradients.values()], descend)),
+            compiled(code.source("slope", self._arguments, [*symbols, *gradients.values()])),
+            compiled(code.update([(build.value[array], gradients[array]) for array in trained])),
         )
         self._frames: dict[int, _Frame] = {}
         self._builder = build
@@ -237,7 +242,8 @@ class Program:
         frame, arrays = self._prepare(args)
         if frame.samples:
             frame.seed(lr)
-            self._run(frame, frame.descend, arrays)
+            self._run(frame, frame.slope, arrays)
+            frame.update()
 
     def _prepare(self, args: tuple[Any, ...]) -> tuple[_Frame, list[Numbers]]:
         if len(args) != len(self.batch):
@@ -251,9 +257,6 @@ class Program:
                 raise ValueError(
                     f"expected arrays of one number of samples m, {self._expected()}, got {', '.join(str(np.shape(a)) for a in args)}"
                 )
-            flat = x.reshape(-1)
-            if not np.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
-                raise ValueError("the batch holds numbers that are not finite (inf or nan)")
         samples = len(arrays[0]) if arrays else 1
         frame = self._frames.get(samples)
         if frame is None:
@@ -278,6 +281,10 @@ class Program:
     def _run(self, frame: _Frame, function: Any, arrays: list[Numbers]) -> None:
         with np.errstate(all="ignore"):  # IEEE arithmetic, as in the scalar engine
             function(*arrays)
+        for probe, x in zip(self._probes, arrays, strict=True):
+            entries = (x if probe is None else frame.names[probe]).reshape(-1)
+            if not isfinite(entries.dot(entries)) and not np.isfinite(x).all():
+                raise ValueError("the batch holds numbers that are not finite (inf or nan)")
         for guard, name in self._checks:
             if not frame.names[name].all():
                 was = "" if guard.outcome else "not "
@@ -365,7 +372,7 @@ class _Frame:
     def __init__(self, program: Program, samples: int) -> None:
         self.samples = samples
         self.names, self._seeds = program._code.frame(samples)
-        self.forward, self.backward, self.descend = (FunctionType(code, self.names) for code in program._codes)
+        self.forward, self.backward, self.slope, self.update = (FunctionType(code, self.names) for code in program._codes)
         self.losses = self.names[program._result]
         self._scale = 0.0
         self.seed(1.0)
