@@ -1,0 +1,135 @@
+"""The notebooks as they are committed, without executing them; `make check-notebooks` does that."""
+
+import base64
+import copy
+import importlib.util
+import io
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image, ImageDraw
+
+spec = importlib.util.spec_from_file_location("run", Path(__file__).parent.parent / "notebooks" / "run.py")
+run = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run)
+
+
+@pytest.fixture(params=run.NOTEBOOKS, ids=lambda path: path.name[:2])
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_all_cells_were_executed_in_order(notebook):
+    nbformat.validate(notebook)
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    assert not [
+        o for cell in code(notebook) for o in cell.outputs if o.output_type == "error" or o.get("name") == "stderr"
+    ]
+
+
+def test_nothing_in_it_changes_from_run_to_run(path, notebook):
+    assert notebook.metadata == run.METADATA
+    assert set().union(*(cell.metadata for cell in notebook.cells)) <= {"tags"}
+    assert not re.search(r"\b0x[0-9a-f]{6,}|/tmp/|ipykernel_", path.read_text(encoding="utf-8"))
+    for cell in code(notebook):
+        measures = re.search(r"perf_counter\(\)|\btimeit\b|\.time\(\)", cell.source)
+        assert not measures or "timing" in cell.metadata.get("tags", []), f"cell {cell.id} measures time"
+
+
+def test_its_links_are_up_to_date(path, notebook):
+    assert {"links", "next"} <= {cell.id for cell in notebook.cells}
+    linked = copy.deepcopy(notebook)
+    run.link(linked, path)
+    assert list(run.differences(notebook, linked)) == []
+
+
+def test_it_names_its_source_and_what_is_our_own(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert re.search(r"Sources?:.*(Nielsen|CS231n)", text)
+    assert "ur own:" in text
+
+
+def test_its_exercises_are_open_and_have_solutions(notebook):
+    exercises = [cell for cell in code(notebook) if re.search(r"^check\(", cell.source, re.MULTILINE)]
+    assert len(exercises) >= 3
+    for cell in exercises:
+        assert "".join(
+            o.text for o in cell.outputs
+        ) == "· No answer yet: put yours in place of the dots.\n" * cell.source.count("\ncheck(")
+    assert len(run.solutions_of(notebook)) >= len(exercises)
+    assert "<details>" not in "".join(cell.source for cell in notebook.cells[:-2]), "solutions stand at the end"
+
+
+def test_numbers_say_what_the_file_names_say():
+    assert [int(run.title(path).split(".")[0]) for path in run.NOTEBOOKS] == [
+        int(path.name[:2]) for path in run.NOTEBOOKS
+    ]
+
+
+# ── What counts as out of date ─────────────────────────────────────────────────────────────────
+
+
+def png(*dots):
+    image = Image.new("RGB", (100, 60), "white")
+    for dot in dots:
+        ImageDraw.Draw(image).point(dot, "black")
+    file = io.BytesIO()
+    image.save(file, "png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def made(stream="6.0\n", html="<b>6</b>", svg_x=1, svg_text="z", picture=None, tags=(), source="f()", id="c1"):
+    svg = base64.b64encode(f'<svg><text x="{svg_x}">{svg_text}</text></svg>'.encode()).decode()
+    outputs = [
+        nbformat.v4.new_output("stream", text=stream),
+        nbformat.v4.new_output("display_data", {"text/html": html}),
+        nbformat.v4.new_output("display_data", {"text/html": f'<img src="data:image/svg+xml;base64,{svg}">'}),
+        nbformat.v4.new_output("display_data", {"image/png": picture or png()}),
+    ]
+    cell = nbformat.v4.new_code_cell(source, id=id, outputs=outputs, metadata={"tags": list(tags)})
+    return nbformat.v4.new_notebook(cells=[cell], metadata=run.METADATA)
+
+
+LINE = [(x, 30) for x in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("now", "what"),
+    [
+        ({}, None),
+        ({"svg_x": 2}, None),
+        ({"picture": png((5, 5))}, None),
+        ({"stream": "7.0\n"}, "cell c1: its outputs\n--- file\n+++ now\n@@ -1,2 +1,2 @@\n-6.0\n+7.0\n text/html"),
+        ({"html": "<b>7</b>"}, "-<b>6</b>\n+<b>7</b>"),
+        ({"svg_text": "w"}, "-z\n+w"),
+        ({"picture": png(*LINE)}, "cell c1: a plot"),
+        ({"source": "g()"}, "cell c1: its text"),
+        ({"id": "c2"}, "its metadata, or its cells"),
+    ],
+)  # fmt: skip
+def test_what_is_out_of_date(now, what):
+    found = list(run.differences(made(), made(**now)))
+    assert len(found) == (what is not None)
+    assert what is None or what in found[0]
+
+
+def test_a_missing_plot_is_out_of_date():
+    old = made()
+    del old.cells[0].outputs[-1]
+    assert "+image/png" in next(run.differences(old, made()))
+
+
+def test_measured_times_are_exempt():
+    old, new = made(tags=["timing"]), made(tags=["timing"], stream="7.0\n", picture=png(*LINE))
+    assert list(run.differences(old, new)) == []
