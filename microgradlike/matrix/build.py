@@ -158,20 +158,26 @@ class Builder:
         varies = left.varies or right.varies
         R, C = left.dims[-2], right.dims[-2]
         if R == C == 1 and (left.dims[:-2] or (left.varies and right.varies)):  # dot products side by side
-            return code.reduce("add", left * right)
+            return code.reduce("add", self._whole(left * right, left.dims)).reshape(*left.dims[:-2], 1, 1)
         out = code.buffer((*left.dims[:-2], C, R), varies)
         if right.varies and not left.varies and _has_rows(right):
             code.matmul(right.rows(), left.T, out.rows())
         else:
             code.matmul(right, left.T, out)
         for ref in (group.left, group.right):
-            if ref is not None and ref.array is not None and len(np.unique(ref.index[ref.index >= 0])) == ref.array.size:
+            if (
+                ref is not None
+                and ref.array is not None
+                and len(np.unique(ref.index[ref.index >= 0])) == ref.array.size
+            ):
                 self.products.setdefault(ref.array, out)
         return out
 
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
 
-    def backward(self, arrays: list[Array], loss: Array, position: int, differentiated: set[Array]) -> dict[Array, Symbol]:
+    def backward(
+        self, arrays: list[Array], loss: Array, position: int, differentiated: set[Array]
+    ) -> dict[Array, Symbol]:
         """Write the lines that compute ∂(mean loss)/∂array, for the parameters among `arrays`."""
         self.needed = set(differentiated)
         for array in arrays:
@@ -233,7 +239,11 @@ class Builder:
             sides = [(left, left, 2.0)]
         else:
             sides = [(left, right, 1.0), (right, left, 1.0)] if right is not None else [(left, None, 1.0)]
-        if group.is_product and len(sides) == 2 and not (left.index.shape[0] > 1 and prod(array.shape) == left.index.shape[0]):
+        if (
+            group.is_product
+            and len(sides) == 2
+            and not (left.index.shape[0] > 1 and prod(array.shape) == left.index.shape[0])
+        ):
             self._send_back_product(array, group, upstream)
             return
         for ref, other, factor in sides:
@@ -260,7 +270,11 @@ class Builder:
                 factor_symbol = other.constant
                 if factor_symbol is None:
                     factor_symbol = self.load(Ref(other.array, other.index.reshape(shape)))
-                share = share * factor_symbol * factor if factor == 1.0 or isinstance(share, Symbol) else share * factor * factor_symbol
+                share = (
+                    share * factor_symbol * factor
+                    if factor == 1.0 or isinstance(share, Symbol)
+                    else share * factor * factor_symbol
+                )
             self._send(array, ref, index.reshape(shape), share)
 
     def _send_back_product(self, array: Array, group: Group, upstream: Any) -> None:

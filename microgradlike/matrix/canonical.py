@@ -98,7 +98,9 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     right = np.concatenate([np.full(n_single, -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
     # Python's sum() starts with a 0, which is no term.
     zero = [op is ops.CONSTANT and nodes[i].data == 0 for i, op in enumerate(operations)]
-    start_of_sum = np.concatenate([(single & (by == ADD) & (slot == 0) & np.array(zero)[edges])[single], own_sign[n_single:] == 0])
+    start_of_sum = np.concatenate(
+        [(single & (by == ADD) & (slot == 0) & np.array(zero)[edges])[single], own_sign[n_single:] == 0]
+    )
     keep = ~start_of_sum
     keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
     owner, own_sign, left, right = owner[keep], own_sign[keep], left[keep], right[keep]

@@ -65,28 +65,71 @@ class Symbol:
     merged: int = 1  # this many rows for each sample stand on the first axis, beside the samples
     transposed: bool = False  # of a matrix: the samples are its columns
 
-    def __add__(self, other: Any) -> Any: return self.code.call("add", self, other)
-    def __radd__(self, other: Any) -> Any: return self.code.call("add", other, self)
-    def __sub__(self, other: Any) -> Any: return self.code.call("subtract", self, other)
-    def __rsub__(self, other: Any) -> Any: return self.code.call("subtract", other, self)
-    def __mul__(self, other: Any) -> Any: return self.code.call("multiply", self, other)
-    def __rmul__(self, other: Any) -> Any: return self.code.call("multiply", other, self)
-    def __truediv__(self, other: Any) -> Any: return self.code.call("divide", self, other)
-    def __rtruediv__(self, other: Any) -> Any: return self.code.call("divide", other, self)
-    def __pow__(self, other: Any) -> Any: return self.code.call("power", self, other)
-    def __rpow__(self, other: Any) -> Any: return self.code.call("power", other, self)
-    def __neg__(self) -> Any: return self.code.call("negative", self)
-    def __abs__(self) -> Any: return self.code.call("absolute", self)
-    def __lt__(self, other: Any) -> Any: return self.code.call("less", self, other)
-    def __le__(self, other: Any) -> Any: return self.code.call("less_equal", self, other)
-    def __gt__(self, other: Any) -> Any: return self.code.call("greater", self, other)
-    def __ge__(self, other: Any) -> Any: return self.code.call("greater_equal", self, other)
-    def __eq__(self, other: Any) -> Any: return self.code.call("equal", self, other)
-    def __ne__(self, other: Any) -> Any: return self.code.call("not_equal", self, other)
-    def __and__(self, other: Any) -> Any: return self.code.call("logical_and", self, other)
-    def __or__(self, other: Any) -> Any: return self.code.call("logical_or", self, other)
+    def __add__(self, other: Any) -> Any:
+        return self.code.call("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self.code.call("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return self.code.call("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self.code.call("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return self.code.call("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self.code.call("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.code.call("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self.code.call("divide", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return self.code.call("power", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return self.code.call("power", other, self)
+
+    def __neg__(self) -> Any:
+        return self.code.call("negative", self)
+
+    def __abs__(self) -> Any:
+        return self.code.call("absolute", self)
+
+    def __lt__(self, other: Any) -> Any:
+        return self.code.call("less", self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.code.call("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.code.call("greater", self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.code.call("greater_equal", self, other)
+
+    def __eq__(self, other: Any) -> Any:
+        return self.code.call("equal", self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self.code.call("not_equal", self, other)
+
+    def __and__(self, other: Any) -> Any:
+        return self.code.call("logical_and", self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return self.code.call("logical_or", self, other)
+
     __rand__, __ror__ = __and__, __or__
-    def __invert__(self) -> Any: return self.code.call("logical_not", self)
+
+    def __invert__(self) -> Any:
+        return self.code.call("logical_not", self)
+
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
@@ -100,7 +143,9 @@ class Symbol:
     @property
     def contiguous(self) -> bool:
         """Whether the view is the whole buffer, in its order."""
-        return self.offset == 0 and self.strides == strides_of(self.dims) and prod(self.dims) == self.code.size[self.base]
+        return (
+            self.offset == 0 and self.strides == strides_of(self.dims) and prod(self.dims) == self.code.size[self.base]
+        )
 
     def view(self, dims: Dims, strides: Dims, offset: int = 0) -> Symbol:
         """Another view of the same buffer."""
@@ -189,7 +234,9 @@ class Code:
     def constant(self, x: Any) -> str:
         """A name for a number or an index array."""
         for name, known in self.constants.items():
-            if known is x or (type(known) is type(x) and isinstance(x, Seed | Samples | Ones | float) and repr(known) == repr(x)):
+            if known is x or (
+                type(known) is type(x) and isinstance(x, Seed | Samples | Ones | float) and repr(known) == repr(x)
+            ):
                 return name
         name = f"c{len(self.constants) + 1}"
         self.constants[name] = x
@@ -253,7 +300,7 @@ class Code:
                 return -x
             case "multiply", (x, Seed(one)) | (Seed(one), x) if one == 0.0:
                 return Seed(0.0)
-            case ("negative" | "absolute"), (Symbol() as x,) if self.made_by.get(x.base, ("",))[0] == "negative":
+            case (("negative" | "absolute"), (Symbol() as x,)) if self.made_by.get(x.base, ("",))[0] == "negative":
                 inner = self.made_by[x.base][1]
                 if x.contiguous and isinstance(inner, Symbol) and inner.dims == x.dims:
                     return inner if function == "negative" else abs(inner)
@@ -347,7 +394,9 @@ class Code:
 
     # ── Rules on symbols ───────────────────────────────────────────────────────────────────────
 
-    def namespace(self, starts: Ints | None = None, owner: Ints | None = None, stacked: bool = False) -> SimpleNamespace:
+    def namespace(
+        self, starts: Ints | None = None, owner: Ints | None = None, stacked: bool = False
+    ) -> SimpleNamespace:
         """What the rules of `ops` use as xp. Stacked: all operands of an n-ary rule are one array."""
         functions = SimpleNamespace()
         for name in ops.FUNCTIONS:
@@ -469,7 +518,8 @@ def affine(index: Ints) -> tuple[int, Dims] | None:
     offset = int(index.flat[0])
     corner = (0,) * index.ndim
     strides = tuple(
-        int(index[(*corner[:axis], 1, *corner[axis + 1 :])]) - offset if d > 1 else 0 for axis, d in enumerate(index.shape)
+        int(index[(*corner[:axis], 1, *corner[axis + 1 :])]) - offset if d > 1 else 0
+        for axis, d in enumerate(index.shape)
     )
     expected: Any = offset
     for axis, (d, s) in enumerate(zip(index.shape, strides, strict=True)):

@@ -85,7 +85,10 @@ def _stem(labels: list[str]) -> str:
     """What the labels have in common: w²₁₁, w²₁₂ are entries of w²."""
     if len(labels) == 1 and not re.search("[⁰-⁹¹²³]", labels[0]):
         return labels[0]
-    stems = {re.sub(r"[₀-₉,]+$|[\[(_]?\d+(?:[\])\[(_,]+\d+)*[\])]?$", "", label).replace("′", "").replace("″", "") for label in labels}
+    stems = {
+        re.sub(r"[₀-₉,]+$|[\[(_]?\d+(?:[\])\[(_,]+\d+)*[\])]?$", "", label).replace("′", "").replace("″", "")
+        for label in labels
+    }
     return stems.pop() if len(stems) == 1 else ""
 
 
@@ -148,7 +151,11 @@ def _add(parts: Sequence[Text]) -> Text:
     text = ""
     for part in parts:
         minus = part.factor < 0
-        body = str(part.times(-1.0) if minus else part) if part.binds != SUM or abs(part.factor) != 1 or minus is False else f"({part.text})"
+        body = (
+            str(part.times(-1.0) if minus else part)
+            if part.binds != SUM or abs(part.factor) != 1 or minus is False
+            else f"({part.text})"
+        )
         text += (" − " if text else "−") + body if minus else (" + " if text else "") + body
     return Text(text, SUM)
 
@@ -228,7 +235,9 @@ class Equations:
             return x[0].times(-1.0)
         if op is ops.POW and x[1].text == "1":
             exponent = _number(x[1].factor)
-            return Text(x[0].within(ATOM) + (exponent.translate(SUPERSCRIPTS) if exponent.isdigit() else f"^{exponent}"))
+            return Text(
+                x[0].within(ATOM) + (exponent.translate(SUPERSCRIPTS) if exponent.isdigit() else f"^{exponent}")
+            )
         if op is ops.DIV:
             return Text(f"{x[0].within(PRODUCT)} / {x[1].within(ATOM)}", PRODUCT)
         if op is ops.POW:
@@ -238,7 +247,11 @@ class Equations:
     def _group(self, group: Group, array: Array) -> Text:
         left = self._read(group.left)
         if group.right is None:
-            return left if group.left.index.shape[-1] == 1 and group.starts is None else Text(f"Σ {left.within(PRODUCT)}", MATRIX)
+            return (
+                left
+                if group.left.index.shape[-1] == 1 and group.starts is None
+                else Text(f"Σ {left.within(PRODUCT)}", MATRIX)
+            )
         right = self._read(group.right)
         if _same(group):
             if array.size == 1 and group.left.index.size > 1:
@@ -290,7 +303,12 @@ class Equations:
                 continue
             receivers = sum(ref.array in needed for ref in refs(array))
             is_error = isinstance(array.instruction, Sum) and any(g.is_product for g in array.instruction.groups)
-            if array is not self.loss and not self._inlined(array) and upstream.text != "1" and (is_error or receivers > 1 and upstream.binds < ATOM):
+            if (
+                array is not self.loss
+                and not self._inlined(array)
+                and upstream.text != "1"
+                and (is_error or receivers > 1 and upstream.binds < ATOM)
+            ):
                 name = self._error(array)
                 self.backward.append(Equation(name, str(upstream), array.shape))
                 upstream = Text(name)
@@ -362,13 +380,19 @@ class Equations:
             (_, R, _), (_, C, _) = left.index.shape, right.index.shape
             x, w = self._read(right), self._read(left)
             if left.array in sent:
-                parts = [upstream, Text(x.within(ATOM) + "ᵀ")] if C == 1 else [Text(upstream.within(ATOM) + "ᵀ", ATOM), x]
+                parts = (
+                    [upstream, Text(x.within(ATOM) + "ᵀ")] if C == 1 else [Text(upstream.within(ATOM) + "ᵀ", ATOM), x]
+                )
                 if R == C == 1:
                     parts = [upstream, x]
                 sent[left.array].append(_join(parts, " "))
             if right.array in sent:
                 turned = "" if self._turned(left) else "ᵀ"
-                parts = [Text(w.within(ATOM) + turned), upstream] if C == 1 else [upstream, Text(w.within(ATOM) + ("ᵀ" if not turned else ""))]
+                parts = (
+                    [Text(w.within(ATOM) + turned), upstream]
+                    if C == 1
+                    else [upstream, Text(w.within(ATOM) + ("ᵀ" if not turned else ""))]
+                )
                 if R == C == 1:
                     parts = [upstream, w]
                 sent[right.array].append(_join(parts, " "))
@@ -389,7 +413,10 @@ class Equations:
 
     def latex(self) -> str:
         """The equations in a LaTeX `aligned` environment."""
-        rows = [rf"{latex(e.left)} &= {latex(e.right)} && {_shape(e.shape).replace('×', chr(92) + 'times ')}" for e in (*self.forward, *self.backward)]
+        rows = [
+            rf"{latex(e.left)} &= {latex(e.right)} && {_shape(e.shape).replace('×', chr(92) + 'times ')}"
+            for e in (*self.forward, *self.backward)
+        ]
         return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
 
     def __rich__(self) -> Any:

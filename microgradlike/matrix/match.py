@@ -150,6 +150,9 @@ class Matcher:
                 self._reduce(array, members, op)
             else:
                 self._apply(array, members, op)
+        for members in classes:  # leaves that nothing reads: the loss itself, or a side of a comparison
+            if self.leaf[members[0]] >= PARAMETER:
+                self._ref(members)
 
     # ── Arrays, positions, references ──────────────────────────────────────────────────────────
 
@@ -269,7 +272,9 @@ class Matcher:
             chosen, positions, (G, C, R), left, right = candidate, *grid
             size = G * C * R
         else:
-            firsts = [side[np.cumsum(g.count) - g.count] for g in groups for side in (g.left, g.right) if side is not None]
+            firsts = [
+                side[np.cumsum(g.count) - g.count] for g in groups for side in (g.left, g.right) if side is not None
+            ]
             order = self._order(members, firsts)
             chosen, positions, size = None, np.argsort(order), n
         at = np.zeros(size, np.int64)  # the member at each position; holes and doubles do no harm

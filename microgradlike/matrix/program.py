@@ -1,10 +1,10 @@
 """The array program found in a scalar graph: run it, train with it, ask it which entry is which node.
 
-    program = vectorize(loss, batch=[x, y])    from one recorded sample
-    program(X, Y)                              the losses of a whole batch
-    program.gradients(X, Y)                    the gradients of their mean
-    print(program)                             the equations, as the textbook writes them
-    print(program.source)                      the NumPy calls that run
+program = vectorize(loss, batch=[x, y])    from one recorded sample
+program(X, Y)                              the losses of a whole batch
+program.gradients(X, Y)                    the gradients of their mean
+print(program)                             the equations, as the textbook writes them
+print(program.source)                      the NumPy calls that run
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ class Parameter:
     It has `data` and `grad` as a Value has, so that an optimiser can take it for one.
     """
 
+    xp = ops.namespace(np)
+
     def __init__(self, name: str, nodes: list[Value], data: Numbers, gradient: Numbers) -> None:
         self.name, self.nodes, self.label = name, nodes, name
         self.grad: Numbers | None = None
@@ -92,7 +94,7 @@ class Parameter:
 
     @property
     def data(self) -> Numbers:
-        """The numbers; assigning copies them into place."""
+        """The numbers; to assign is to copy into place."""
         return self._data
 
     @data.setter
@@ -165,7 +167,9 @@ class Program:
             gradient = code.shared.setdefault(gradients[array].base, np.zeros(array.size, dtype))
             data = code.shared[build.value[array].base]
             values = [graph.nodes[i] for i in array.entries]
-            self.parameters.append(Parameter(array.name, values, data.reshape(array.shape), gradient.reshape(array.shape)))
+            self.parameters.append(
+                Parameter(array.name, values, data.reshape(array.shape), gradient.reshape(array.shape))
+            )
         self._untrained = [(a, code.shared[build.value[a].base]) for a in sources if a not in trained]
 
         # The functions that run
@@ -372,7 +376,9 @@ class _Frame:
     def __init__(self, program: Program, samples: int) -> None:
         self.samples = samples
         self.names, self._seeds = program._code.frame(samples)
-        self.forward, self.backward, self.slope, self.update = (FunctionType(code, self.names) for code in program._codes)
+        self.forward, self.backward, self.slope, self.update = (
+            FunctionType(code, self.names) for code in program._codes
+        )
         self.losses = self.names[program._result]
         self._scale = 0.0
         self.seed(1.0)
@@ -398,7 +404,9 @@ def _flat(values: Any) -> list[Value]:
     if isinstance(values, Value):
         return [values]
     if not isinstance(values, Iterable) or isinstance(values, str):
-        raise TypeError(f"batch lists the leaves that vary, Values in lists, got {type(values).__name__}: {values!r:.40}")
+        raise TypeError(
+            f"batch lists the leaves that vary, Values in lists, got {type(values).__name__}: {values!r:.40}"
+        )
     return [v for inner in values for v in _flat(inner)]
 
 
@@ -425,8 +433,4 @@ def gradients(loss: Value) -> dict[Value, float]:
     """∂loss/∂leaf of every leaf that is no constant, computed by the array program found in the graph of loss."""
     program = vectorize(loss)
     program.backward()
-    return {
-        v: g
-        for p in program.parameters
-        for v, g in zip(p.nodes, p._gradient.reshape(-1).tolist(), strict=True)
-    }
+    return {v: g for p in program.parameters for v, g in zip(p.nodes, p._gradient.reshape(-1).tolist(), strict=True)}

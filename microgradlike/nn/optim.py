@@ -6,7 +6,6 @@ A parameter whose `grad` is None (nothing has reached it yet) stays as it is, as
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import sqrt
 
 from microgradlike.ieee import ieee
 from microgradlike.value import Value
@@ -17,7 +16,7 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Value], lr: float) -> None:
         self.parameters = list(parameters)
-        if not self.parameters or not all(isinstance(p, Value) for p in self.parameters):
+        if not self.parameters or not all(hasattr(p, "data") and hasattr(p, "grad") for p in self.parameters):
             raise TypeError("an optimiser needs the list of Values to change, as model.parameters() gives it")
         if not lr >= 0:
             raise ValueError(f"the learning rate must not be negative, got {lr}")
@@ -79,4 +78,5 @@ class Adam(Optimizer):
                 m = beta1 * m + (1 - beta1) * p.grad
                 v = beta2 * v + (1 - beta2) * p.grad * p.grad
                 self._state[i] = t, m, v
-                p.data -= self.lr * ieee.divide(m / (1 - beta1**t), sqrt(v / (1 - beta2**t)) + self.eps)
+                xp = getattr(p, "xp", ieee)  # the parameters of an array program bring NumPy's functions
+                p.data -= self.lr * xp.divide(m / (1 - beta1**t), xp.sqrt(v / (1 - beta2**t)) + self.eps)

@@ -1,0 +1,530 @@
+"""The array program against the scalar engine: random graphs, networks however written, and the edges of its API."""
+
+import builtins
+import functools
+import operator
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microgradlike import (
+    Value,
+    affine,
+    constant,
+    dot,
+    log_softmax,
+    logsumexp,
+    maximum,
+    maxout,
+    nn,
+    operation,
+    ops,
+    softmax,
+    topological_order,
+)
+from microgradlike import sum as sum_
+from microgradlike.ieee import ieee
+from microgradlike.matrix import gradients, vectorize
+from microgradlike.value import apply
+
+
+def leaves(rng, *shape):
+    """Leaves with random numbers, in nested lists."""
+    if not shape:
+        return Value(rng.gauss(0, 0.5))
+    return [leaves(rng, *shape[1:]) for _ in range(shape[0])]
+
+
+def flat(values):
+    return [values] if isinstance(values, Value) else [v for inner in values for v in flat(inner)]
+
+
+def replay(loss, leaf_data):
+    """The loss and ∂loss/∂node of the recorded graph with other numbers in some leaves: an oracle of floats."""
+    order = topological_order(loss)
+    data = {}
+    for node in order:
+        if node.inputs:
+            data[node] = node.op.value(ieee, *(data[i] for i in node.inputs))
+        else:
+            data[node] = leaf_data.get(node, node.data)
+    grads = dict.fromkeys(order, 0.0)
+    grads[loss] = 1.0
+    for node in reversed(order):
+        if node.inputs:
+            local_grads = node.op.local_grads(ieee, data[node], *(data[i] for i in node.inputs))
+            for i, local_grad in zip(node.inputs, local_grads, strict=True):
+                grads[i] += grads[node] * local_grad
+    return data[loss], grads
+
+
+def check(loss, batch, rng, samples=3, tolerance=1e-11):
+    """The program equals the scalar graph at several samples; return it."""
+    program = vectorize(loss, batch)
+    columns = [flat(argument) for argument in batch]
+    arrays = [
+        np.array([[rng.uniform(0.3, 2) for _ in c] for _ in range(samples)]).reshape(samples, len(c)) for c in columns
+    ]
+    samples = samples if columns else 1
+    expected, total = [], {}
+    for row in range(samples):
+        numbers = {v: float(a[row, k]) for c, a in zip(columns, arrays, strict=True) for k, v in enumerate(c)}
+        value, grads = replay(loss, numbers)
+        expected.append(value)
+        for node, g in grads.items():
+            total[node] = total.get(node, 0.0) + g / samples
+    losses = program.backward(*arrays)
+    assert losses.shape == (samples,)
+    scale = np.max(np.abs(expected))
+    np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance * scale)
+    np.testing.assert_array_equal(program(*arrays), losses)
+    for p in program.parameters:
+        want = np.array([total[v] for v in p.nodes]).reshape(p.shape)
+        np.testing.assert_allclose(p.grad, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+    return program
+
+
+def products(program):
+    """How many matrix products were found; a mere dot product, such as ‖a − y‖², is none."""
+    sums = [a.instruction for a in program.arrays if hasattr(a.instruction, "groups")]
+    return builtins.sum(
+        g.is_product and g.left.index.size + g.right.index.size > 2 * g.left.index.shape[-1]
+        for s in sums
+        for g in s.groups
+    )
+
+
+def shapes(program):
+    return sorted(p.shape for p in program.parameters)
+
+
+# ── Random graphs ──────────────────────────────────────────────────────────────────────────────
+
+UNARY = [
+    ops.NEG,
+    ops.ABS,
+    ops.SIN,
+    ops.COS,
+    ops.SIGMOID,
+    ops.TANH,
+    ops.SOFTPLUS,
+    ops.RELU,
+    ops.leaky_relu(0.1),
+    ops.elu(1.0),
+]
+BINARY = [ops.ADD, ops.SUB, ops.MUL, ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.POW, ops.MAXIMUM, ops.MINIMUM]
+CUBE = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
+
+
+def random_graph(rng):
+    """A random DAG of all kinds of operations, with layers of shared weights among them: (loss, batch leaves)."""
+    batch, parameters = leaves(rng, rng.randint(0, 5)), leaves(rng, rng.randint(1, 5))
+    pool = batch + parameters + [constant(rng.choice([0.5, 1.0, 2.0])) for _ in range(2)]
+    for _ in range(rng.randint(1, 40)):
+
+        def pick():
+            return rng.choice(pool[-12:] if rng.random() < 0.6 else pool)
+
+        kind = rng.random()
+        if kind < 0.3:
+            a = pick()
+            node = rng.choice(
+                [
+                    lambda: apply(rng.choice(UNARY), a),
+                    lambda: a.tanh().exp(),
+                    lambda: (abs(a) + 0.5).log(),
+                    lambda: (abs(a) + 0.5).sqrt(),
+                    lambda: CUBE(a.tanh()),
+                ]
+            )()
+        elif kind < 0.7:
+            op, a, b = rng.choice(BINARY), pick(), pick()
+            if op in (ops.DIV, ops.POW):
+                a, b = abs(a) + 0.5, abs(b) + 0.5
+            if op is ops.POW:
+                b = b.tanh() if rng.random() < 0.5 else constant(rng.choice([2.0, 3.0, 0.5]))
+            node = apply(op, a, b)
+        elif kind < 0.85:
+            n = rng.randint(1, 5)
+            op = rng.choice([ops.SUM, ops.MAX, ops.LOGSUMEXP, ops.DOT, ops.AFFINE])
+            n = 2 * n + (op is ops.AFFINE) if op in (ops.DOT, ops.AFFINE) else n
+            node = apply(op, *(pick() for _ in range(n)))
+        else:
+            x = [pick() for _ in range(rng.randint(1, 4))]
+            rows = [
+                [rng.choice(parameters) if rng.random() < 0.3 else leaves(rng) for _ in x]
+                for _ in range(rng.randint(1, 4))
+            ]
+            for row in rows:
+                terms = [w * a if rng.random() < 0.5 else a * w for w, a in zip(row, x, strict=True)]
+                rng.shuffle(terms)
+                node = builtins.sum(terms).tanh()
+                pool.append(node)
+        pool.append(node.tanh() if abs(node.data) > 20 else node)
+    return sum_([rng.choice(pool[-20:]) for _ in range(rng.randint(1, 4))]), batch
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9))
+def test_random_graphs(seed):
+    rng = random.Random(seed)
+    loss, batch = random_graph(rng)
+    check(loss, [batch] if batch else [], rng, tolerance=1e-9)
+
+
+# ── Networks, however they are written ─────────────────────────────────────────────────────────
+
+
+def tree(terms):
+    while len(terms) > 1:
+        terms = [builtins.sum(terms[i + 1 : i + 2], terms[i]) for i in range(0, len(terms), 2)]
+    return terms[0]
+
+
+FORMS = {
+    "affine": affine,
+    "dot": lambda w, x, b: dot(w, x) + b,
+    "sum first": lambda w, x, b: builtins.sum(a * c for a, c in zip(w, x, strict=True)) + b,
+    "bias first": lambda w, x, b: builtins.sum((a * c for a, c in zip(w, x, strict=True)), b),
+    "x * w": lambda w, x, b: builtins.sum((c * a for a, c in zip(w, x, strict=True)), b),
+    "tree": lambda w, x, b: tree([a * c for a, c in zip(w, x, strict=True)] + [b]),
+    "backwards": lambda w, x, b: functools.reduce(operator.add, [b] + [a * c for a, c in zip(w, x, strict=True)][::-1]),
+    "one sum": lambda w, x, b: sum_([a * c for a, c in zip(w, x, strict=True)] + [b]),
+    "minus": lambda w, x, b: b - builtins.sum(-(a * c) for a, c in zip(w, x, strict=True)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_same_matrices_however_written(form):
+    rng = random.Random(1)
+    x = a = leaves(rng, 3)
+    for n_in, n_out in ((3, 4), (4, 2)):
+        a = [FORMS[form](w, a, b).tanh() for w, b in zip(leaves(rng, n_out, n_in), leaves(rng, n_out), strict=True)]
+    y = leaves(rng, 2)
+    program = check(0.5 * builtins.sum((p - q) ** 2 for p, q in zip(a, y, strict=True)), [x, y], rng)
+    assert products(program) == 2
+    assert shapes(program) == [(2,), (2, 4), (4,), (4, 3)]
+    assert "take" not in program.source
+    assert str(program).startswith("    z¹ = ")
+    assert "δ¹ = (W²ᵀ δ²) ⊙ tanh'(z¹)" in str(program)
+
+
+@pytest.mark.parametrize("activation", ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout"])
+@pytest.mark.parametrize("loss", ["quadratic", "mean_squared_error", "cross_entropy"])
+def test_networks(activation, loss):
+    rng = random.Random(2)
+    model = nn.MLP(3, [4, 4, 2], activation, seed=3)
+    x, y = leaves(rng, 3), [Value(0.25), Value(0.75)]
+    program = check(nn.losses.LOSSES[loss](model(x), y), [x, y], rng)
+    assert products(program) == 3
+    assert {p.name for p in program.parameters} == {"W¹", "b¹", "W²", "b²", "W³", "b³"}
+
+
+@pytest.mark.parametrize("data", ["constants", "leaves", "parameters"])
+def test_unrolled_over_samples_with_weight_decay(data):
+    rng = random.Random(4)
+    model = nn.MLP(3, [4, 2], "relu", seed=5)
+    X, Y = leaves(rng, 7, 3), leaves(rng, 7, 2)
+    if data == "constants":
+        X, Y = ([[v.data for v in row] for row in rows] for rows in (X, Y))
+    loss = builtins.sum(nn.losses.quadratic(model(x), y) for x, y in zip(X, Y, strict=True)) * (1 / 7)
+    program = check(
+        loss + 1e-4 * builtins.sum(p * p for p in model.parameters()), [X, Y] if data == "leaves" else [], rng
+    )
+    assert products(program) >= 2
+    assert {(4, 3), (2, 4)} <= set(shapes(program))
+    assert "take" not in program.source
+
+
+def test_repeated_samples_share_their_rows():
+    model = nn.MLP(2, [4, 1], "tanh", seed=6)
+    samples = [(0, 0, -1), (0, 1, 1), (1, 0, 1), (1, 1, -1)] * 3
+    check(builtins.sum((model([float(a), float(b)]) - y) ** 2 for a, b, y in samples), [], random.Random(0))
+
+
+def test_recurrent_network():
+    rng = random.Random(7)
+    Wx, Wh, b, Wo, xs, y = (
+        leaves(rng, 4, 3),
+        leaves(rng, 4, 4),
+        leaves(rng, 4),
+        leaves(rng, 2, 4),
+        leaves(rng, 5, 3),
+        leaves(rng, 2),
+    )
+    h = [constant(0.0)] * 4
+    for x in xs:
+        h = [(affine(Wx[i], x, b[i]) + dot(Wh[i], h)).tanh() for i in range(4)]
+    program = check(builtins.sum((dot(Wo[i], h) - y[i]) ** 2 for i in range(2)), [xs, y], rng)
+    assert products(program) == 11  # two at each of 5 steps, and the output
+    assert shapes(program) == [(2, 4), (4,), (4, 3), (4, 4)]
+
+
+def test_convolution_and_pooling():
+    rng = random.Random(8)
+    image, kernels, bias = leaves(rng, 6, 6), leaves(rng, 2, 3, 3), leaves(rng, 2)
+    maps = [
+        [
+            [
+                (builtins.sum(k[i][j] * image[p + i][q + j] for i in range(3) for j in range(3)) + b).relu()
+                for q in range(4)
+            ]
+            for p in range(4)
+        ]
+        for k, b in zip(kernels, bias, strict=True)
+    ]
+    pooled = [
+        maxout([m[p][q], m[p + 1][q], m[p][q + 1], m[p + 1][q + 1]]) for m in maps for p in (0, 2) for q in (0, 2)
+    ]
+    program = check(builtins.sum(v * v for v in pooled), [image], rng)
+    assert products(program) == 1
+    assert shapes(program) == [(2,), (2, 9)]
+
+
+def test_skip_connections_and_cross_entropy():
+    rng = random.Random(9)
+    x, W, U, b, y = leaves(rng, 4), leaves(rng, 4, 4), leaves(rng, 4, 4), leaves(rng, 4), leaves(rng, 4)
+    h = [affine(w, x, c).relu() for w, c in zip(W, b, strict=True)]
+    z = [affine(u, h, skip) for u, skip in zip(U, x, strict=True)]
+    program = check(-dot(y, log_softmax(z)), [x, y], rng)
+    assert products(program) == 2
+
+
+def test_class_indices_over_samples():
+    rng = random.Random(10)
+    model = nn.MLP(3, [5, 4], "tanh", seed=1)
+    X = leaves(rng, 9, 3)
+    program = check(builtins.sum(nn.losses.cross_entropy(model(x), rng.randrange(4)) for x in X) / 9, [X], rng)
+    assert products(program) == 2
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention(causal):
+    rng = random.Random(11)
+    T, D, heads, size = 5, 4, 2, 2
+    X, Wq, Wk, Wv, Wo = leaves(rng, T, D), *(leaves(rng, D, D) for _ in range(4))
+    q, k, v = ([[dot(w, x) for w in W] for x in X] for W in (Wq, Wk, Wv))
+    loss = constant(0.0)
+    for t in range(T):
+        row = []
+        for h in range(0, D, size):
+            seen = range(t + 1 if causal else T)
+            p = softmax([dot(q[t][h : h + size], k[u][h : h + size]) * size**-0.5 for u in seen])
+            row += [dot(p, [v[u][h + d] for u in seen]) for d in range(size)]
+        loss += builtins.sum((dot(w, row) + x) ** 2 for w, x in zip(Wo, X[t], strict=True))
+    program = check(loss, [X], rng)
+    assert heads == 2
+    assert products(program) >= 4  # W x, the scores, the weighted values, Wo
+    assert shapes(program) == [(4, 4), (12, 4)]
+
+
+# ── The program ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def network():
+    rng = random.Random(12)
+    model = nn.MLP(3, [4, 2], "tanh", output="sigmoid", seed=13)
+    x, y = [Value(0.1 * i, label=f"x{'₀₁₂'[i]}") for i in range(3)], [Value(0.5, label=f"y{'₀₁'[i]}") for i in range(2)]
+    loss = nn.losses.quadratic(model(x), y)
+    return model, loss, vectorize(loss, [x, y]), rng
+
+
+def test_reads_like_the_textbook(network):
+    equations = [line.split("  ")[0] for line in map(str.strip, str(network[2]).splitlines())]
+    assert equations == [
+        "z¹ = W¹ x + b¹", "a¹ = tanh(z¹)", "z² = W² a¹ + b²", "a² = σ(z²)", "C = ½‖a² − y‖²", "",
+        "δ² = (a² − y) ⊙ σ'(z²)", "δ¹ = (W²ᵀ δ²) ⊙ tanh'(z¹)",
+        "∂C/∂b² = δ²", "∂C/∂W² = δ² a¹ᵀ", "∂C/∂b¹ = δ¹", "∂C/∂W¹ = δ¹ xᵀ",
+    ]  # fmt: skip
+    assert r"\delta^{1} &= (W^{2\top} \delta^{2}) \odot" in network[2].equations.latex()
+    assert network[2]._repr_mimebundle_()["text/plain"] == str(network[2])
+
+
+def test_where_and_nodes(network):
+    model, loss, program, _ = network
+    place = program.where(model.layers[1].neurons[1].w[2])
+    assert (place.name, place.index) == ("W²", (1, 2))
+    assert str(program.where(model.layers[0].z[3])) == "z¹[3]"
+    assert program.nodes("W²")[1, 2] is model.layers[1].neurons[1].w[2]
+    assert program.where(loss).name == program.name_of(loss) == "C"
+    with pytest.raises(KeyError, match="not part of"):
+        program.where(Value(1.0))
+    with pytest.raises(KeyError, match="there are"):
+        program.nodes("W⁷")
+
+
+def test_training_on_arrays_equals_training_on_values(network):
+    model, loss, program, rng = network
+    samples = [([rng.random() for _ in range(3)], [rng.random(), rng.random()]) for _ in range(4)]
+    X, Y = (np.array(a) for a in zip(*samples, strict=True))
+    for optimizer, settings_ in ((nn.SGD, {"lr": 0.3}), (nn.Adam, {"lr": 0.05})):
+        scalar, arrays = optimizer(model.parameters(), **settings_), optimizer(program.parameters, **settings_)
+        program.pull()
+        for _ in range(5):
+            program.backward(X, Y)
+            arrays.step()
+        for _ in range(5):
+            scalar.zero_grad()
+            total = builtins.sum(nn.losses.quadratic(model(x), y) for x, y in samples) / 4
+            total.backward()
+            scalar.step()
+        for p in program.parameters:
+            np.testing.assert_allclose(p.data.ravel(), [v.data for v in p.nodes], rtol=1e-11)
+    program.push()
+    program.pull()
+    before = {p.name: p.data.copy() for p in program.parameters}
+    program.descend(X, Y, lr=0.5)
+    after = {p.name: p.data.copy() for p in program.parameters}
+    program.pull()
+    slopes = program.gradients(X, Y)
+    for name, data in before.items():
+        np.testing.assert_allclose(after[name], data - 0.5 * slopes[name], rtol=1e-12)
+
+
+def test_push_and_pull(network):
+    model, _, program, _ = network
+    X, Y = np.ones((2, 3)), np.zeros((2, 2))
+    program.backward(X, Y)
+    program.parameters[0].data += 1.0
+    program.push()
+    p = program.parameters[0]
+    assert [v.data for v in p.nodes] == p.data.ravel().tolist()
+    assert [v.grad for v in p.nodes] == p.grad.ravel().tolist()
+    model.layers[0].neurons[0].w[0].data = 7.0
+    program.pull()
+    assert program.parameters[0].data[0, 0] == 7.0
+
+
+def test_kinds_of_arrays(network):
+    _, _, program, rng = network
+    X, Y = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1], [1, 0]])
+    want = program(X.astype(float), Y.astype(float))
+    np.testing.assert_array_equal(program(X, Y), want)
+    np.testing.assert_array_equal(program(X.tolist(), Y.astype(np.float32)), want)
+    np.testing.assert_array_equal(program(np.asfortranarray(X, float), np.repeat(Y, 2, axis=1)[:, ::2]), want)
+    np.testing.assert_allclose(program(X[:1], Y[:1]), want[:1], rtol=1e-15)
+    assert program(X[:0], Y[:0]).shape == (0,)
+    program.backward(X[:0], Y[:0])
+    assert all((p.grad == 0).all() for p in program.parameters)
+
+
+def test_float32():
+    x = [Value(0.5), Value(1.5)]
+    w = [Value(2.0), Value(-1.0)]
+    program = vectorize(dot(w, x).sigmoid(), [x], dtype=np.float32)
+    assert program(np.ones((3, 2))).dtype == np.float32
+    np.testing.assert_allclose(program(np.ones((1, 2))), 1 / (1 + np.exp(-1.0)), rtol=1e-6)
+    program.backward(np.ones((1, 2)))
+    assert program.parameters[0].grad.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "message"),
+    [
+        ([np.ones((2, 3))], TypeError, "expected 2 arrays"),
+        ([np.ones((2, 4)), np.ones((2, 2))], ValueError, r"shape \(m, 3\)"),
+        ([np.ones((2, 3)), np.ones((3, 2))], ValueError, "one number of samples"),
+        ([1.0, np.ones((3, 2))], ValueError, "got a number"),
+        ([np.ones((2, 3), complex), np.ones((2, 2))], TypeError, "real numbers, got one of complex128"),
+        ([np.array([["a"] * 3]), np.ones((1, 2))], TypeError, "real numbers"),
+        ([np.full((2, 3), np.nan), np.ones((2, 2))], ValueError, "not finite"),
+        ([np.array([[1.0, np.inf, 0.0]]), np.ones((1, 2))], ValueError, "not finite"),
+        ([np.ones((1, 3)), np.array([[1.0, -np.inf]])], ValueError, "not finite"),
+    ],
+)
+def test_bad_arrays(network, args, error, message):
+    for call in (network[2], network[2].backward, functools.partial(network[2].descend, lr=0.1)):
+        before = [p.data.copy() for p in network[2].parameters]
+        with pytest.raises(error, match=message):
+            call(*args)
+        for p, data in zip(network[2].parameters, before, strict=True):
+            np.testing.assert_array_equal(p.data, data)
+
+
+def test_bad_arguments_of_vectorize():
+    x = Value(1.0)
+    y = x * 2.0
+    with pytest.raises(TypeError, match="expected the loss"):
+        vectorize(3.0)
+    with pytest.raises(TypeError, match="must return a Value"):
+        vectorize(lambda: 3.0)
+    with pytest.raises(TypeError, match="Values in lists"):
+        vectorize(y, [1.0])
+    with pytest.raises(ValueError, match="result of"):
+        vectorize(y, [y])
+    with pytest.raises(ValueError, match="twice"):
+        vectorize(y, [x, x])
+    with pytest.raises(ValueError, match="does not depend"):
+        vectorize(y, parameters=[Value(1.0)])
+    with pytest.raises(TypeError, match="float64 or float32"):
+        vectorize(y, dtype=int)
+
+
+def test_leaves_the_loss_does_not_depend_on():
+    x, unused, w = Value(2.0), Value(3.0), Value(5.0)
+    program = vectorize(w * 3.0, [[x], [unused]])
+    np.testing.assert_array_equal(program(np.ones((4, 1)), np.ones((4, 1))), [15.0] * 4)
+    program.backward(np.ones((4, 1)), np.ones((4, 1)))
+    np.testing.assert_array_equal(program.parameters[0].grad, [3.0])
+    assert vectorize(x * 1.0, [x])(np.array([[7.0]])).tolist() == [7.0]
+    assert vectorize(w)().tolist() == [5.0]
+
+
+def test_only_the_parameters_asked_for():
+    x, w, frozen = Value(2.0), Value(3.0), Value(4.0, label="frozen")
+    program = vectorize((w * x + frozen).tanh(), [x], parameters=[w])
+    assert [p.nodes for p in program.parameters] == [[w]]
+    frozen.data = -6.0
+    program.pull()
+    np.testing.assert_allclose(program(np.array([[2.0]])), [0.0], atol=1e-15)
+
+
+def test_branches_taken_while_recording_are_guarded():
+    x, w = Value(2.0, label="x"), Value(3.0)
+
+    def record():
+        z = w * x
+        return z * z if z > 1.0 else -z
+
+    program = vectorize(record, [x])
+    np.testing.assert_array_equal(program(np.array([[2.0], [1.0]])), [36.0, 9.0])
+    for call in (program, program.backward, functools.partial(program.descend, lr=0.1)):
+        with pytest.raises(ValueError, match="took that branch"):
+            call(np.array([[2.0], [-1.0]]))
+    assert w.data == 3.0
+    np.testing.assert_array_equal(program.parameters[0].data, [3.0])
+    assert (Value(1.0) < 2.0) is True  # and comparing is as before
+    biggest = vectorize(lambda: max([w * x, w + x, x * x]), [x])
+    np.testing.assert_array_equal(biggest(np.array([[2.5]])), [7.5])
+    with pytest.raises(ValueError, match="took that branch"):
+        biggest(np.array([[10.0]]))
+
+
+def test_gradients_of_all_leaves():
+    model = nn.MLP(2, [3, 1], "tanh", seed=1)
+    loss = nn.losses.quadratic(model([0.5, -1.0]), [0.25])
+    found = gradients(loss)
+    loss.backward()
+    assert set(found) == set(model.parameters())
+    np.testing.assert_allclose(list(found.values()), [p.grad for p in found], rtol=1e-13)
+
+
+def test_no_work_for_scalar_nodes_in_a_call(monkeypatch, network):
+    """A call touches arrays alone: it runs with all Values out of reach."""
+    program = network[2]
+    want = program(np.ones((2, 3)), np.ones((2, 2)))
+    monkeypatch.setattr(program, "_graph", None)
+    monkeypatch.setattr(program, "arrays", None)
+    np.testing.assert_array_equal(program.backward(np.ones((2, 3)), np.ones((2, 2))), want)
+
+
+def test_ties_and_kinks_are_as_in_the_scalar_engine():
+    x = [Value(1.0), Value(1.0), Value(0.0)]
+    loss = maximum(x[0], x[1]) + maxout(x) * 3.0 + x[2].relu() + abs(x[2]) + logsumexp(x)
+    found = gradients(loss)
+    loss.backward()
+    np.testing.assert_allclose([found[v] for v in x], [v.grad for v in x], rtol=1e-15)
