@@ -131,15 +131,10 @@ def random_graph(rng):
         kind = rng.random()
         if kind < 0.3:
             a = pick()
+            one = rng.choice(UNARY)
             node = rng.choice(
-                [
-                    lambda: apply(rng.choice(UNARY), a),
-                    lambda: a.tanh().exp(),
-                    lambda: (abs(a) + 0.5).log(),
-                    lambda: (abs(a) + 0.5).sqrt(),
-                    lambda: CUBE(a.tanh()),
-                ]
-            )()
+                [apply(one, a), a.tanh().exp(), (abs(a) + 0.5).log(), (abs(a) + 0.5).sqrt(), CUBE(a.tanh())]
+            )
         elif kind < 0.7:
             op, a, b = rng.choice(BINARY), pick(), pick()
             if op in (ops.DIV, ops.POW):
@@ -191,7 +186,7 @@ FORMS = {
     "bias first": lambda w, x, b: builtins.sum((a * c for a, c in zip(w, x, strict=True)), b),
     "x * w": lambda w, x, b: builtins.sum((c * a for a, c in zip(w, x, strict=True)), b),
     "tree": lambda w, x, b: tree([a * c for a, c in zip(w, x, strict=True)] + [b]),
-    "backwards": lambda w, x, b: functools.reduce(operator.add, [b] + [a * c for a, c in zip(w, x, strict=True)][::-1]),
+    "backwards": lambda w, x, b: functools.reduce(operator.add, [b, *[a * c for a, c in zip(w, x, strict=True)][::-1]]),
     "one sum": lambda w, x, b: sum_([a * c for a, c in zip(w, x, strict=True)] + [b]),
     "minus": lambda w, x, b: b - builtins.sum(-(a * c) for a, c in zip(w, x, strict=True)),
 }
@@ -347,7 +342,7 @@ def test_reads_like_the_textbook(network):
 def test_where_and_nodes(network):
     model, loss, program, _ = network
     place = program.where(model.layers[1].neurons[1].w[2])
-    assert (place.name, place.index) == ("W²", (1, 2))
+    assert (place.name, place.entry) == ("W²", (1, 2))
     assert str(program.where(model.layers[0].z[3])) == "z¹[3]"
     assert program.nodes("W²")[1, 2] is model.layers[1].neurons[1].w[2]
     assert program.where(loss).name == program.name_of(loss) == "C"
@@ -358,7 +353,7 @@ def test_where_and_nodes(network):
 
 
 def test_training_on_arrays_equals_training_on_values(network):
-    model, loss, program, rng = network
+    model, _loss, program, rng = network
     samples = [([rng.random() for _ in range(3)], [rng.random(), rng.random()]) for _ in range(4)]
     X, Y = (np.array(a) for a in zip(*samples, strict=True))
     for optimizer, settings_ in ((nn.SGD, {"lr": 0.3}), (nn.Adam, {"lr": 0.05})):
@@ -400,7 +395,7 @@ def test_push_and_pull(network):
 
 
 def test_kinds_of_arrays(network):
-    _, _, program, rng = network
+    _, _, program, _rng = network
     X, Y = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1], [1, 0]])
     want = program(X.astype(float), Y.astype(float))
     np.testing.assert_array_equal(program(X, Y), want)

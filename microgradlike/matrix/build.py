@@ -91,7 +91,8 @@ class Builder:
             whole = self.code.buffer(y.dims if same_size else dims, varies)
             self.code.copy(y, whole)
             y = whole
-        return y.reshape(prod(dims))
+        flat: Symbol = y.reshape(prod(dims))
+        return flat
 
     def _owner(self, ref: Ref, starts: Ints | None) -> Ints | None:
         """Which segment each entry of a flat index belongs to."""
@@ -236,7 +237,7 @@ class Builder:
         left, right = group.left, group.right
         if right is not None and left.array is right.array and np.array_equal(left.index.ravel(), right.index.ravel()):
             # squares: one product with 2 in place of two
-            sides = [(left, left, 2.0)]
+            sides: list[tuple[Ref | None, Ref | None, float]] = [(left, left, 2.0)]
         else:
             sides = [(left, right, 1.0), (right, left, 1.0)] if right is not None else [(left, None, 1.0)]
         if (
@@ -258,7 +259,7 @@ class Builder:
             else:
                 if group.is_product:  # squares, or dot products side by side: dims (G, 1, K)
                     index = index.reshape(-1, index.shape[-1])
-                    shape: Dims = index.shape
+                    shape = index.shape
                     lead: Dims = shape[:1]
                 else:
                     shape = (*dims, index.shape[-1])
@@ -330,9 +331,8 @@ class Builder:
                 parts.append((part, positions))
         if any_number:
             seed = Seed(float(numbers[0]), summed)
-            if (numbers == numbers[0]).all():
-                if not wholes and not parts:
-                    return seed
+            if (numbers == numbers[0]).all() and not wholes and not parts:
+                return seed
             if not (numbers == numbers[0]).all():
                 total = code.array(numbers) * Seed(1.0, summed)
                 wholes.append(total if not array.varies else self._whole_varying(total, n))

@@ -62,7 +62,7 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     operations = [node.op for node in nodes]
     kinds = {op: kind for kind, op in enumerate((*ADDITIVE, ops.MUL))}
     kind = np.fromiter((kinds.get(op, -1) for op in operations), np.int64, n)  # type: ignore[arg-type]
-    ADD, SUB, NEG, SUM, DOT, AFFINE, MUL = range(7)
+    ADD, SUB, NEG, _SUM, DOT, AFFINE, MUL = range(7)
 
     consumer = np.repeat(np.arange(n), counts)
     slot = np.arange(len(edges)) - start[consumer]

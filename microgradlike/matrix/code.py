@@ -11,6 +11,7 @@ view into the buffer of `base`. A stride of 0 is a broadcast.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -505,7 +506,7 @@ def strides_of(dims: Dims) -> Dims:
 
 def _fold(function: str, *args: Any) -> Any:
     """A function of plain numbers, computed now."""
-    simple = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "negative": operator.neg,
+    simple: dict[str, Any] = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "negative": operator.neg,
               "absolute": abs}  # fmt: skip
     return (simple.get(function) or getattr(ieee, function))(*args)
 
@@ -533,10 +534,10 @@ def common_dims(n: int, indices: list[Ints]) -> Dims:
     for index in indices:
         found = set(_blocks(index))
         union = sorted(blocks | found)
-        if all(b % a == 0 for a, b in zip(union, union[1:], strict=False)) and len(union) <= 4:
+        if all(b % a == 0 for a, b in itertools.pairwise(union)) and len(union) <= 4:
             blocks |= found
     sizes = [1, *sorted(blocks - {1})]
-    return tuple(b // a for a, b in zip(sizes, sizes[1:], strict=False))[::-1] or (1,)
+    return tuple(b // a for a, b in itertools.pairwise(sizes))[::-1] or (1,)
 
 
 def _blocks(index: Ints) -> Iterator[int]:

@@ -55,8 +55,8 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
                 if source is not None and source.name.startswith("z"):
                     give(array, "a" + source.name[1:])
             continue
-        weights = [s.array for g in array.instruction.groups if g.is_product for s in (g.left, g.right) if s]
-        weights = [a for a in weights if a is not None and a.kind == "parameter" and len(a.shape) == 2]
+        sides = [s.array for g in array.instruction.groups if g.is_product for s in (g.left, g.right) if s]
+        weights = [a for a in sides if a is not None and a.kind == "parameter" and len(a.shape) == 2]
         if not weights or array.size == 1:
             continue
         if not array.name:
@@ -260,7 +260,7 @@ class Equations:
             return square if group.left.index.shape[-1] == 1 else Text(f"Σ {square}", MATRIX)
         if group.is_product:
             return self._matrix_product(group, left, right)
-        if left.text == "1" or right.text == "1" or group.left.index.shape[-1] == 1 and group.starts is None:
+        if left.text == "1" or right.text == "1" or (group.left.index.shape[-1] == 1 and group.starts is None):
             product = _join([left, right], " ⊙ " if left.text != "1" and right.text != "1" and array.size > 1 else " ")
             if group.left.index.shape[-1] == 1 and group.starts is None:
                 return product
@@ -307,7 +307,7 @@ class Equations:
                 array is not self.loss
                 and not self._inlined(array)
                 and upstream.text != "1"
-                and (is_error or receivers > 1 and upstream.binds < ATOM)
+                and (is_error or (receivers > 1 and upstream.binds < ATOM))
             ):
                 name = self._error(array)
                 self.backward.append(Equation(name, str(upstream), array.shape))

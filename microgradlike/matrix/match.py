@@ -342,11 +342,11 @@ class Matcher:
             here = (group_of == kind).nonzero()[0] if len(kinds) > 1 else np.arange(len(key))
             is_pair = right[here[0]] >= 0
             sides = [left[here], right[here]] if is_pair else [left[here]]
-            ranks = []
+            ranks: list[tuple[bool, int, int, Ints]] = []
             for side in sides:
                 if self.colour[side[0]] != CONSTANT:
                     placed = self.position[side[0]] >= 0 and bool((self.position[side] >= 0).all())
-                    distinct = np.count_nonzero(np.bincount(side))
+                    distinct = int(np.count_nonzero(np.bincount(side)))
                     ranks.append((not placed, distinct, len(ranks), self.position[side] if placed else side))
             rank = min(ranks, key=lambda r: r[:3])[3] if ranks else np.arange(len(here))
             here = here[np.lexsort((rank, owner[here]))]
@@ -371,10 +371,9 @@ class Matcher:
         right_row, right_first = _rows(self._identity(right))
         N = len(left)
         left_varies, right_varies = self._varies(left), self._varies(right)
-        if left_varies != right_varies:
-            swap = left_varies  # the rows of the weights run fastest: z of one sample lies together
-        else:
-            swap = N > 1 and left_row[0] == left_row[1]  # as recorded: what changes first runs fastest
+        swap = left_varies  # the rows of the weights run fastest: z of one sample lies together
+        if left_varies == right_varies:
+            swap = N > 1 and bool(left_row[0] == left_row[1])  # as recorded: what changes first runs fastest
         if swap:
             left, left_row, left_first, right, right_row, right_first = (
                 right, right_row, right_first, left, left_row, left_first,
@@ -421,7 +420,7 @@ class Matcher:
         here = np.arange(K) < terms.count[:, None]
         sides = [np.full((N, K), -1), np.full((N, K), -1)]
         sides[0][here], sides[1][here] = terms.left, terms.right
-        for long, short in ((1, 0), (0, 1)):
+        for long, _short in ((1, 0), (0, 1)):
             if CONSTANT in self.colour[[terms.left[0], terms.right[0]]]:
                 break
             by_length = np.argsort(-terms.count, kind="stable")
@@ -434,7 +433,7 @@ class Matcher:
         return None
 
     def _varies(self, nodes: Ints) -> bool:
-        return self.colour[nodes.flat[0]] != CONSTANT and self.arrays[self.array_of[nodes.flat[0]]].varies
+        return bool(self.colour[nodes.flat[0]] != CONSTANT) and self.arrays[self.array_of[nodes.flat[0]]].varies
 
     def _rank(self, rows: Ints, row: Ints, first: Ints) -> tuple[Ints, Ints]:
         """Number the rows in the order of the array they come from, or of their first use."""
@@ -456,7 +455,7 @@ def _parts(left: Ints, right: Ints, n_left: int, n_right: int) -> tuple[Ints, In
         if np.array_equal(smaller, part):
             break
         part = smaller
-    parts, part = np.unique(part, return_inverse=True)
+    part = np.unique(part, return_inverse=True)[1]
     of_right = np.zeros(n_right, np.int64)
     of_right[right] = part[left]
     return part, of_right
@@ -480,4 +479,5 @@ def _rows(rows: Ints) -> tuple[Ints, Ints]:
 def _ranges(starts: Ints, counts: Ints) -> Ints:
     """start, start + 1, … for each start, as many as its count."""
     ends = np.cumsum(counts)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    ranges: Ints = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
+    return ranges

@@ -25,7 +25,7 @@ from microgradlike.matrix.code import Symbol, compiled
 from microgradlike.matrix.colours import BATCH, CONSTANT, PARAMETER
 from microgradlike.matrix.equations import Equations, name_arrays
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
-from microgradlike.matrix.match import Array, Matcher
+from microgradlike.matrix.match import Matcher
 from microgradlike.value import Value, apply, topological_order
 
 Numbers = npt.NDArray[Any]
@@ -70,13 +70,13 @@ def vectorize(
 
 
 class Place(NamedTuple):
-    """Where a scalar node went: the entry `index` of the array called `name`."""
+    """Where a scalar node went: the `entry` of the array called `name`."""
 
     name: str
-    index: tuple[int, ...]
+    entry: tuple[int, ...]
 
     def __str__(self) -> str:
-        return f"{self.name}[{', '.join(map(str, self.index))}]"
+        return f"{self.name}[{', '.join(map(str, self.entry))}]"
 
 
 class Parameter:
