@@ -50,8 +50,10 @@ def refine(graph: Graph, leaf: Ints, rounds: int = 8) -> tuple[Ints, Ints]:
     for _ in range(rounds):
         split: dict[tuple[int, int], int] = {}
         refined = leaf.copy()
-        for i in parameters.tolist():
-            refined[i] = split.setdefault((consumers[i], int(leaf[i])), PARAMETER + len(split))
+        refined[parameters] = [
+            split.setdefault((consumers[i], before), PARAMETER + len(split))
+            for i, before in zip(parameters.tolist(), leaf[parameters].tolist(), strict=True)
+        ]
         if len(split) == classes:
             break
         classes, leaf = len(split), refined
@@ -70,7 +72,7 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[list[int], list[int], lis
     term_start, sign = graph.term_start.tolist(), graph.sign.tolist()
     left, right = graph.left.tolist(), graph.right.tolist()
     is_sum, operations = graph.is_sum.tolist(), graph.ops
-    known_terms, known_uses = term_sets.added, use_sets.added
+    known_terms = term_sets.added
     for i in graph.live.nonzero()[0].tolist():
         op = operations[i]
         if op is None or op is ops.CONSTANT:
@@ -78,21 +80,16 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[list[int], list[int], lis
         key: object
         below = 0
         if is_sum[i]:
-            terms = range(term_start[i], term_start[i + 1])
-            state = 0
-            for t in terms:
-                a, b = left[t], right[t]
-                if b < 0:
-                    term = (colour[a], -1, sign[t])
-                    if depth[a] > below:
-                        below = depth[a]
-                else:
-                    ca, cb = colour[a], colour[b]
-                    term = (ca, cb, sign[t]) if ca <= cb else (cb, ca, sign[t])
-                    if depth[a] > below:
-                        below = depth[a]
-                    if depth[b] > below:
-                        below = depth[b]
+            here = slice(term_start[i], term_start[i + 1])
+            terms = list(zip(left[here], right[here], sign[here], strict=True))
+            state, last = 0, (-2, -2, 0)
+            for a, b, plus in terms:
+                ca, cb = colour[a], colour[b] if b >= 0 else -1
+                if ca == last[0] and cb == last[1] and plus == last[2]:
+                    continue  # a set does not change by what it has
+                last = (ca, cb, plus)
+                below = max(below, depth[a], depth[b] if b >= 0 else 0)
+                term = (ca, cb, plus) if b < 0 or ca <= cb else (cb, ca, plus)
                 known = known_terms.get((state, term))
                 state = term_sets.add(state, term) if known is None else known
             key = (None, state)
@@ -108,16 +105,22 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[list[int], list[int], lis
         mine = colour[i] = numbers.setdefault(key, fresh + len(numbers))
         depth[i] = below + 1
         if is_sum[i]:
-            for t in terms:
-                a, b = left[t], right[t]
+            before = beside = sense = after = -2
+            for a, b, plus in terms:
                 if not depth[a]:
-                    use = (mine, colour[b] if b >= 0 else -1, sign[t])
-                    known = known_uses.get((uses[a], use))
-                    uses[a] = use_sets.add(uses[a], use) if known is None else known
+                    cb = colour[b] if b >= 0 else -1
+                    if uses[a] != before or cb != beside or plus != sense:
+                        before, beside, sense = uses[a], cb, plus
+                        after = use_sets.add(before, (mine, cb, plus))
+                    uses[a] = after
+            before = beside = sense = after = -2
+            for a, b, plus in terms:
                 if b >= 0 and not depth[b]:
-                    use = (mine, colour[a], sign[t])
-                    known = known_uses.get((uses[b], use))
-                    uses[b] = use_sets.add(uses[b], use) if known is None else known
+                    ca = colour[a]
+                    if uses[b] != before or ca != beside or plus != sense:
+                        before, beside, sense = uses[b], ca, plus
+                        after = use_sets.add(before, (mine, ca, plus))
+                    uses[b] = after
         else:
             for slot, a in enumerate(inputs):
                 if not depth[a]:

@@ -9,6 +9,7 @@ print(program.source)                      the NumPy calls that run
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from math import isfinite
@@ -66,7 +67,13 @@ def vectorize(
             raise TypeError(f"the function that records the loss must return a Value, got {type(loss).__name__}")
     if np.dtype(dtype) not in (np.float64, np.float32):
         raise TypeError(f"dtype must be float64 or float32, got {np.dtype(dtype)}")
-    return Program(loss, _arguments(batch), None if parameters is None else list(parameters), np.dtype(dtype), guards)
+    collecting = gc.isenabled()
+    gc.disable()  # nothing here is garbage, and looking for it would cost more than all the rest
+    try:
+        return Program(loss, _arguments(batch), None if parameters is None else list(parameters), np.dtype(dtype), guards)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class Place(NamedTuple):
