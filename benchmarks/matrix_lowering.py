@@ -1,0 +1,78 @@
+"""How long it takes to find the matrix form, for graphs of a thousand to a million scalar nodes.
+
+    python benchmarks/matrix_lowering.py [--picture FILE.png]
+
+Networks n-n/4-10 written out with * and +. Each size in a process of its own; processor time, which
+a busy machine does not change, and peak memory beyond what the graph itself takes.
+"""
+
+import argparse
+import builtins
+import random
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+WIDTHS = (40, 80, 160, 320, 640, 1160)
+
+
+def worker(width):
+    import gc
+
+    from microgradlike import Value, topological_order
+    from microgradlike.matrix import vectorize
+
+    gc.disable()
+    rng = random.Random(0)
+    x = a = [Value(rng.random()) for _ in range(width)]
+    for n in (width // 4, 10):
+        rows = [[Value(rng.uniform(-1, 1)) for _ in a] for _ in range(n)]
+        a = [builtins.sum((w * v for w, v in zip(row, a, strict=True)), Value(0.0)).tanh() for row in rows]
+    loss = builtins.sum(v * v for v in a)
+    nodes = len(topological_order(loss))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.process_time()
+    vectorize(loss, [x])
+    spent = time.process_time() - start
+    print(nodes, spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--worker", type=int)
+    options = parser.parse_args()
+    if options.worker:
+        worker(options.worker)
+        return
+    import machine
+
+    print(machine.describe())
+    rows = []
+    for width in WIDTHS:
+        command = [sys.executable, __file__, "--worker", str(width)]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        rows.append([float(v) for v in out])
+        nodes, spent, memory = rows[-1]
+        print(f"{nodes:10,.0f} nodes  {spent:8.3f} s  {spent / nodes * 1e6:5.2f} µs a node  {memory / nodes:6.0f} bytes a node")
+    if options.picture:
+        import matplotlib
+
+        matplotlib.use("agg")
+        import matplotlib.pyplot as plt
+
+        figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+        nodes = [r[0] for r in rows]
+        axes.loglog(nodes, [r[1] for r in rows], "o-", label="measured")
+        axes.loglog(nodes, [5e-6 * n for n in nodes], ":", color="gray", label="5 µs a node")
+        axes.set(xlabel="scalar nodes", ylabel="seconds to find the matrix form")
+        axes.legend()
+        figure.savefig(options.picture, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
