@@ -2,7 +2,8 @@
 
 What is written depends on the code alone: no times, no machine, no random ids. A cell with the
 tag `timing` measures time, and its outputs alone may differ from run to run; a notebook whose
-other outputs came out the same is left as it is. Then nothing changes where nothing changed.
+other outputs came out the same is left as it is. Then nothing changes where nothing changed. To
+have something measured again, clear the outputs of its cell first.
 
 The solutions at the end of a notebook stand in text that is folded up, `<details>`. Their code is
 executed too, and has to be right. The links to next and previous are written here.
@@ -123,7 +124,8 @@ def differences(old: NotebookNode, new: NotebookNode) -> Iterator[str]:
     for was, now in zip(old.cells, new.cells, strict=True):
         if was.source != now.source:
             yield f"cell {now.id}: its text"
-        if now.cell_type == "code" and "timing" not in now.metadata.get("tags", []):
+        measured = "timing" in now.metadata.get("tags", []) and was.outputs
+        if now.cell_type == "code" and not measured:
             before, after = ([s for o in cell.outputs for s in said(o)] for cell in (was, now))
             if before != after:
                 diff = difflib.unified_diff(before, after, "file", "now", lineterm="", n=1)
