@@ -161,7 +161,7 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
     if not isinstance(root, Value):
         raise TypeError(f"explain takes the Value to start from, the loss, and got {type(root).__name__}: {root!r:.60}")
     order = topological_order(root)
-    names = name_nodes(order)
+    names = {node: _shorten(name) for node, name in graph.names(order, root).items()}
     grads = {root: 1.0}
     steps = []
     for node in reversed(order):
@@ -174,15 +174,6 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
             terms.append(Term(node, input, position, upstream, local_grad, product, before, after, names))
         steps.append(Step(node, node.data, upstream, tuple(terms), names))
     return Explanation(root, tuple(steps), names, full)
-
-
-def name_nodes(order: list[Value]) -> dict[Value, str]:
-    """`graph.names`, long ones cut in the middle; a root without a label is L, if no other node is."""
-    names = {node: _shorten(name) for node, name in graph.names(order).items()}
-    root = order[-1]
-    if not root.label and "L" not in names.values():
-        names[root] = "L"
-    return names
 
 
 def _shorten(name: str) -> str:

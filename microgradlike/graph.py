@@ -69,8 +69,11 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
     return products
 
 
-def names(nodes: Iterable[Value]) -> dict[Value, str]:
-    """A name for each node: its label; a constant's number; else v₁, v₂, … in the order given."""
+def names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]:
+    """A name for each node: its label; a constant's number; else v₁, v₂, … in the order given.
+
+    A `root` without a label is L, if no other node is called so.
+    """
     result: dict[Value, str] = {}
     unnamed = 0
     for node in nodes:
@@ -81,6 +84,8 @@ def names(nodes: Iterable[Value]) -> dict[Value, str]:
         else:
             unnamed += 1
             result[node] = "v" + subscript(unnamed)
+    if root is not None and not root.label and "L" not in result.values():
+        result[root] = "L"
     return result
 
 
