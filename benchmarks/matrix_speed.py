@@ -8,6 +8,7 @@ Each contestant runs in a process of its own, in turn, for several rounds; the m
 
 import argparse
 import builtins
+import itertools
 import json
 import os
 import random
@@ -42,7 +43,7 @@ def nielsen_data(m, dtype="float64"):
 
     rng = np.random.default_rng(0)
     X, Y = rng.random((m, SIZES[0])), np.eye(SIZES[2])[rng.integers(0, 10, m)]
-    weights = [rng.normal(0, n**-0.5, (k, n)) for n, k in zip(SIZES, SIZES[1:], strict=False)]
+    weights = [rng.normal(0, n**-0.5, (k, n)) for n, k in itertools.pairwise(SIZES)]
     return [a.astype(dtype) for a in (X, Y, *weights, np.zeros(SIZES[1]), np.zeros(SIZES[2]))]
 
 
@@ -249,7 +250,10 @@ class GPT:
             return [v * scale for v in x]
 
         columns = list(zip(*self.wte, strict=True))
-        x = [[dot(hot, c) + p for c, p in zip(columns, pos, strict=True)] for hot, pos in zip(onehot, self.wpe, strict=True)]
+        x = [
+            [dot(hot, c) + p for c, p in zip(columns, pos, strict=True)]
+            for hot, pos in zip(onehot, self.wpe, strict=True)
+        ]
         x = [norm(v) for v in x]
         y = [norm(v) for v in x]
         q, k, v = ([linear(row, w) for row in y] for w in (self.wq, self.wk, self.wv))
@@ -392,7 +396,9 @@ def main():
             for name, call in contestants.items():
                 python = options.torch if name == "PyTorch" else sys.executable
                 worker = [python, __file__, "--worker", call]
-                times[name].append(float(subprocess.run(worker, env=environment, capture_output=True, text=True, check=True).stdout))
+                times[name].append(
+                    float(subprocess.run(worker, env=environment, capture_output=True, text=True, check=True).stdout)
+                )
         results[case] = {name: statistics.median(t) for name, t in times.items()}
         ours = results[case]["found program"]
         print(f"\n{case}")

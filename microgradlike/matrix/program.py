@@ -70,7 +70,9 @@ def vectorize(
     collecting = gc.isenabled()
     gc.disable()  # nothing here is garbage, and looking for it would cost more than all the rest
     try:
-        return Program(loss, _arguments(batch), None if parameters is None else list(parameters), np.dtype(dtype), guards)
+        return Program(
+            loss, _arguments(batch), None if parameters is None else list(parameters), np.dtype(dtype), guards
+        )
     finally:
         if collecting:
             gc.enable()
@@ -292,8 +294,8 @@ class Program:
     def _run(self, frame: _Frame, function: Any, arrays: list[Numbers]) -> None:
         with np.errstate(all="ignore"):  # IEEE arithmetic, as in the scalar engine
             function(*arrays)
-        for probe, x in zip(self._probes, arrays, strict=True):
-            entries = (x if probe is None else frame.names[probe]).reshape(-1)
+        for probe, x in zip(frame.probes, arrays, strict=True):
+            entries = x.reshape(-1) if probe is None else probe
             if not isfinite(entries.dot(entries)) and not np.isfinite(x).all():
                 raise ValueError("the batch holds numbers that are not finite (inf or nan)")
         for guard, name in self._checks:
@@ -387,6 +389,7 @@ class _Frame:
             FunctionType(code, self.names) for code in program._codes
         )
         self.losses = self.names[program._result]
+        self.probes = [None if name is None else self.names[name].reshape(-1) for name in program._probes]
         self._scale = 0.0
         self.seed(1.0)
 
