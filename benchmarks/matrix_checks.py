@@ -12,12 +12,12 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-import machine
-import matrix_speed as speed
-import numpy as np
+import machine  # noqa: E402
+import matrix_speed as speed  # noqa: E402
+import numpy as np  # noqa: E402
 
-from microgradlike import Value, nn
-from microgradlike.matrix import vectorize
+from microgradlike import Value, nn  # noqa: E402
+from microgradlike.matrix import vectorize  # noqa: E402
 
 
 def ratio(name, program, args):

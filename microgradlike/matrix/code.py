@@ -376,8 +376,10 @@ class Code:
 
     def matmul(self, a: Symbol, b: Symbol, out: Symbol) -> Symbol:
         """out = a @ b."""
+        # dot has the smaller overhead, but writes zeros to a large result first
         flat = all(len(x.dims) + x.varies == 2 for x in (a, b, out))
-        self.write("dot" if flat and out.strides[-1:] != (0,) else "matmul", a, b, out=out)
+        small = out.varies or prod(out.dims) < 4096
+        self.write("dot" if flat and small and out.strides[-1:] != (0,) else "matmul", a, b, out=out)
         return out
 
     def copy(self, x: Any, out: Symbol) -> None:
