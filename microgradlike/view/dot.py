@@ -56,7 +56,7 @@ def draw(
     - fold: whether the weights and the bias of w·x + b, where nothing else uses them, stand in its
       box, each in a row that ends with its local derivative, rather than in boxes of their own.
     - closed: the groups to draw as one box each, as ("layer 1",) or ("layer 1", "neuron 2"). It shows
-      the last result in it.
+      the last result in it, unless there are further groups within.
     - depth: draw only the nodes up to this many edges away from v.
     - only: draw only the nodes on the ways from these to v.
     - names: what to call the nodes, if not as `graph.names` does.
@@ -73,7 +73,7 @@ def draw(
     edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
     drawing = _Drawing(
         root=v,
-        name=dict(names or graph.names(order)),
+        name=dict(names or graph.names(order, v)),
         number={node: i for i, node in enumerate(order) if node in edges},
         edges=edges,
         rows=_fold(edges) if fold else set(),
@@ -170,11 +170,18 @@ class _Drawing:
     box: dict[Value, str] = field(default_factory=dict)  # the id of the closed box that a node is in
     joined: set[tuple[str, str]] = field(default_factory=set)  # the edges drawn so far that end at a closed box
 
+    @property
+    def _many_edges(self) -> bool:
+        """So many that Graphviz might take minutes to bend them around the boxes."""
+        return sum(map(len, self.edges.values())) > 250
+
     def write(self, cluster_of: Callable[[Value], str | Path | None]) -> Diagram:
         import graphviz
 
         picture = graphviz.Digraph(
-            graph_attr=boxes.GRAPH | {"rankdir": self.rankdir}, node_attr=boxes.NODE, edge_attr=boxes.EDGE
+            graph_attr=boxes.GRAPH | {"rankdir": self.rankdir} | (boxes.LARGE if self._many_edges else {}),
+            node_attr=boxes.NODE,
+            edge_attr=boxes.EDGE,
         )
         clusters: dict[Path, list[Value]] = {(): []}
         for node in self.number:
@@ -204,8 +211,8 @@ class _Drawing:
             dot.node(self._id(node), self._label(node), id=self._id(node), **self._look(node))
         for i, inner in enumerate(clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
-                inside = [node for group, nodes in clusters.items() if group[: len(inner)] == inner for node in nodes]
-                label = boxes.box(boxes.title(f"{inner[-1]} ▸", bold=True), "", *self._numbers(inside[-1]))
+                numbers = self._numbers(clusters[inner][-1]) if clusters[inner] else ("", "")
+                label = boxes.box(boxes.title(f"{inner[-1]} ▸", bold=True), "", *numbers)
                 dot.node(f"c{i}", label, id=f"c{i}", **boxes.GROUP)
             elif inner and inner[:-1] == path:
                 with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:

@@ -237,7 +237,7 @@ function show(host, data, pictures, css, alone, stepped, moved) {
       group.dataText = group.gradientText = null;
       if (!drawn) return;
       const texts = [...drawn.querySelectorAll("text")];
-      [group.dataText, group.gradientText] = closed.has(g) ? texts.slice(-2) : [];
+      [group.dataText, group.gradientText] = closed.has(g) && group.output !== undefined ? texts.slice(-2) : [];
       if (!closed.has(g) && texts.length && views.some((each) => each.closed.includes(g))) texts[0].textContent += " ▾";
     });
     edges = new Map();

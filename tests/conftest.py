@@ -1,0 +1,60 @@
+"""What several test files share: a browser, and pictures of what it showed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Debian's Chromium, without a window. CI must have it; elsewhere the tests that need it are skipped."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not program and os.environ.get("CI"):
+        pytest.fail("no Chromium on PATH, and in CI the page must be tested in a browser")
+    if not program:
+        pytest.skip("no Chromium on PATH: the page is not tested in a browser (`apt-get install chromium`)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--force-color-profile=srgb"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browse(chromium):
+    """A function that opens a page, in which any error and any request to a host fails the test."""
+    wrong, contexts = [], []
+
+    def open_page(url=None, *, width=1200, height=900, **settings):
+        context = chromium.new_context(viewport={"width": width, "height": height}, **settings)
+        contexts.append(context)
+        context.set_default_timeout(5000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on(
+            "request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or wrong.append(request.url)
+        )
+        if url:
+            page.goto(url)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def screenshot():
+    """Keeps a picture of a page in screenshots/, for a person to look at."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    return lambda page, name: page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
