@@ -13,7 +13,6 @@ import click
 from microgradlike import __version__
 
 if TYPE_CHECKING:
-    from microgradlike.nn import MLP
     from microgradlike.training import Task
 
 ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "softmax"]
@@ -186,48 +185,24 @@ def network(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def sample(
-    sizes: list[int], activation: str, output: str | None, loss: str, seed: int
-) -> tuple[MLP, list[float], list[float]]:
-    """A network, an input and a target, at random."""
-    import random
-
-    from microgradlike import nn
-
-    if loss == "hinge" and sizes[-1] != 1:
-        raise click.UsageError("the hinge loss is of one score: let the sizes end in 1, as in --sizes 4,3,1")
-    rng = random.Random(seed)
-    of_scores = loss in ("cross_entropy", "hinge")
-    with bad_input():
-        model = nn.MLP(sizes[0], sizes[1:], activation, output or ("linear" if of_scores else activation), seed=rng)
-    x = [rng.uniform(-1, 1) for _ in range(sizes[0])]
-    y = [rng.uniform(0, 1) for _ in range(sizes[-1])]
-    if of_scores:
-        right = rng.randrange(max(2, sizes[-1]))
-        one_hot = [float(k == right) for k in range(sizes[-1])]
-        y = [2.0 * right - 1.0] if loss == "hinge" else [float(right)] if sizes[-1] == 1 else one_hot
-    return model, x, y
-
-
 @main.command()
 @network
 def check(loss: str, **options: Any) -> None:
-    """One gradient in four independent ways: they must agree.
+    """One gradient in five ways: they must agree.
 
     Makes a network and a sample at random and compares, layer by layer, the scalar graph's
-    backward(), the δ equations BP1–BP4 in matrix form, forward mode and finite differences.
-    The exit code is 1 if they disagree.
+    backward(), the δ equations BP1–BP4, the array form found in the graph, forward mode and
+    finite differences. The exit code is 1 if they disagree.
 
     \b
       microgradlike check --sizes 4,3,2 --activation tanh
       microgradlike check --sizes 8,5,3 --activation maxout --loss cross_entropy
       microgradlike check --sizes 3,4,1 --activation relu --loss hinge
     """
-    from microgradlike.crosscheck import agreement
+    from microgradlike.crosscheck import agreement, random_network
 
-    model, x, y = sample(loss=loss, **options)
     with bad_input():
-        table = agreement(loss, model, x, y)
+        table = agreement(loss, *random_network(loss=loss, **options))
     _print(table)
     if not table.ok:
         raise SystemExit(1)
@@ -246,11 +221,12 @@ def equations(loss: str, **options: Any) -> None:
       microgradlike equations --sizes 4,8,3 --activation relu --loss cross_entropy
     """
     from microgradlike import Value, nn
+    from microgradlike.crosscheck import random_network
     from microgradlike.matrix import vectorize
 
-    model, *numbers = sample(loss=loss, **options)
-    x, y = ([Value(number) for number in row] for row in numbers)
     with bad_input():
+        model, *numbers = random_network(loss=loss, **options)
+        x, y = ([Value(number) for number in row] for row in numbers)
         program = vectorize(nn.LOSSES[loss](model(x), y), batch=[x, y])
     _print(program)
 
@@ -264,14 +240,21 @@ def equations(loss: str, **options: Any) -> None:
     "--activation", default="tanh", show_default=True, type=click.Choice(ACTIVATIONS), help="Hidden layers' σ."
 )
 @click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(["sgd", "adam"]), help="How to step.")
+@click.option(
+    "--engine",
+    default="scalar",
+    show_default=True,
+    type=click.Choice(["scalar", "matrix"]),
+    help="One number at a time, or by the matrices found in the scalar graph.",
+)
 @click.option("--lr", type=click.FloatRange(0), help="The learning rate η.  [default: 0.3 for sgd, 0.01 for adam]")
 @click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the samples.")
 @click.option("--plot", type=picture, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(
-    task: str, steps: int, batch_size: int, sizes: list[int] | None, activation: str, optimizer: str,
+    task: str, steps: int, batch_size: int, sizes: list[int] | None, activation: str, optimizer: str, engine: str,
     lr: float | None, seed: int, plot: Path | None,
 ) -> None:  # fmt: skip
-    """Train a network with scalars alone, and test it.
+    """Train a network, and test it.
 
     Shows the loss as it falls, the accuracy on samples it has never seen, and saves the loss
     curve. Ctrl-C stops early and keeps what was learnt until then.
@@ -279,6 +262,7 @@ def train(
     \b
       microgradlike train moons
       microgradlike train digits --steps 1500 --optimizer adam
+      microgradlike train digits --steps 10000 --engine matrix
       microgradlike train moons --sizes 2,8,1 --activation relu --lr 0.1
     """
     from microgradlike import nn, training
@@ -290,9 +274,12 @@ def train(
         raise click.UsageError(f"{task} needs {data.sizes[0]} inputs and {data.sizes[-1]} outputs, got sizes {sizes}")
     with bad_input():
         model = nn.MLP(sizes[0], sizes[1:], activation, seed=seed, init="xavier")
-    make: Callable[..., Any] = {"sgd": nn.SGD, "adam": nn.Adam}[optimizer]
-    updates = make(model.parameters(), lr={"sgd": 0.3, "adam": 0.01}[optimizer] if lr is None else lr)
-    losses = training.watched(training.steps(model, data.train, updates, batch_size, seed), steps)
+    rate = {"sgd": 0.3, "adam": 0.01}[optimizer] if lr is None else lr
+    trained: Any = model if engine == "scalar" else training.program(model, data.train[0])
+    parameters = model.parameters() if engine == "scalar" else trained.parameters
+    updates = {"sgd": nn.SGD, "adam": nn.Adam}[optimizer](parameters, lr=rate)
+    run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
+    losses = training.watched(run(trained, data.train, updates, batch_size, seed), steps)
     plot = plot or Path(f"{task}-loss.png")
     if losses:
         with bad_input():

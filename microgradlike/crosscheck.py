@@ -3,6 +3,7 @@
     scalar graph    `backward()`, one product for each edge; δ is z.grad of a weighted input z
     δ equations     the textbook's BP1–BP4 in matrix form (`nn.deltas`)
     forward mode    the same local derivatives pushed the other way, one pass for each entry
+    array form      the matrix products that `matrix` finds in the scalar graph, run by NumPy
     differences     calculus by brute force, two passes or more for each entry
 
 `print(agreement("quadratic", model, x, y))` shows, layer by layer as the backward pass visits them,
@@ -12,13 +13,14 @@ any entry from the scalar graph's, relative to the largest entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from random import Random
 from textwrap import wrap
 from typing import Any
 
+from microgradlike import matrix
 from microgradlike.check import backward_gradients
 from microgradlike.differences import ForwardPass, judge, rounding_error, value_slope
 from microgradlike.graph import jvps
@@ -140,6 +142,7 @@ def agreement(
     gradients = backward_gradients(C)
     tolerance = 256 * EPS * _conditioning(model, gradients)
     equations = backpropagate(*arrays(model), _numbers(x), _numbers(y), name)
+    found = matrix.gradients(C)
     noise = rounding_error(gradients)
     passes = 0
     rows = []
@@ -148,10 +151,16 @@ def agreement(
             nodes = _pieces(model.layers[i], letter)
             row = Row(letter, i + 1, array.shape, nodes, [gradients.get(v, 0.0) for v in nodes], {})
             rows.append(row)
-            every, some = range(len(nodes)), _evenly(len(nodes), max_entries, row.largest)
-            row.columns["δ equations"] = _exact(row, every, array.ravel().tolist(), tolerance)
-            row.columns["forward mode"] = _exact(row, some, jvps(C, [{nodes[i]: 1.0} for i in some]), tolerance)
+            some = _evenly(len(nodes), max_entries, row.largest)
+            taken = [nodes[i] for i in some]
             forward_pass = ForwardPass(_recompute(C, nodes))
+            ways = {
+                "δ equations": dict(zip(nodes, array.ravel().tolist(), strict=True)),
+                "array form": {v: found[v] for v in nodes if v in found},
+                "forward mode": dict(zip(taken, jvps(C, [{v: 1.0} for v in taken]), strict=True)),
+            }
+            for way, numbers in ways.items():
+                row.columns[way] = _exact(row, numbers, tolerance)
             row.columns["differences"] = _by_differences(row, some, forward_pass, noise)
             passes += forward_pass.count
     sizes = "-".join(map(str, [model.layers[0].nin, *(len(layer.neurons) for layer in model.layers)]))
@@ -160,48 +169,51 @@ def agreement(
     return Agreement(title, C.data, rows, tolerance, passes)
 
 
-def agreement_of_random_network(
+def random_network(
     sizes: Sequence[int],
     activation: str = "tanh",
     loss: str = "quadratic",
     seed: int = 0,
     output: str | None = None,
-) -> Agreement:
-    """`agreement` for a network of these sizes, n₀ to n_L, at a random point: weights, biases, x and y from `seed`.
+) -> tuple[MLP, list[float], list[float]]:
+    """A network of these sizes, n₀ to n_L, and an x and y for it: weights, biases and numbers from `seed`.
 
-    Unless `output` says otherwise, the last layer is softmax for cross-entropy of several classes, the same as the others for a
-    quadratic loss of sigmoid or tanh, and else linear. Raises ValueError for sizes that make no network.
+    Unless `output` says otherwise, the last layer is like the others for a quadratic loss of sigmoid,
+    tanh or softmax, and else linear. For cross-entropy y is one-hot (0 or 1 of a single output), for the
+    hinge loss ±1. Raises ValueError for sizes that make no network.
     """
     if len(sizes) < 2:
         raise ValueError(f"a network has at least the sizes of its input and of one layer: got {list(sizes)}")
     if loss == "hinge" and sizes[-1] != 1:
         raise ValueError(f"the hinge loss is of a single output: let the sizes end with 1, not {sizes[-1]}")
-    own = activation if activation in ("sigmoid", "tanh", "softmax") else "linear"
-    last = {"cross_entropy": "softmax" if sizes[-1] > 1 else "linear", "hinge": "linear"}.get(loss, own)
+    of_scores = loss in ("cross_entropy", "hinge")
+    bounded = activation in ("sigmoid", "tanh", "softmax")
     rng = Random(seed)
+    last = activation if bounded and not of_scores else "linear"
     model = MLP(sizes[0], sizes[1:], activation, output or last, rng, init="xavier")
     for neuron in (neuron for layer in model.layers for neuron in layer.neurons):
         for _, b in neuron.pieces():
             b.data = rng.uniform(-1, 1)
     x = [rng.uniform(-1, 1) for _ in range(sizes[0])]
-    y: Any = [rng.uniform(0, 1) for _ in range(sizes[-1])]
-    if loss == "cross_entropy":
-        y = rng.randrange(max(2, sizes[-1]))
-    elif loss == "hinge":
-        y = rng.choice([-1, 1])
-    return agreement(loss, model, x, y)
+    if not of_scores:
+        return model, x, [rng.uniform(0, 1) for _ in range(sizes[-1])]
+    right = rng.randrange(max(2, sizes[-1]))
+    if sizes[-1] > 1:
+        return model, x, [float(k == right) for k in range(sizes[-1])]
+    return model, x, [float(right) if loss == "cross_entropy" else 2.0 * right - 1.0]
 
 
 # ── The columns ────────────────────────────────────────────────────────────────────────────────
 
 
-def _exact(row: Row, entries: Iterable[int], numbers: list[float], tolerance: float) -> Column:
+def _exact(row: Row, found: Mapping[Value, float], tolerance: float) -> Column:
     """A way that differs from the scalar graph by rounding only."""
-    entries = list(entries)
+    entries = [i for i, v in enumerate(row.nodes) if v in found]
+    numbers = [found[row.nodes[i]] for i in entries]
     allowed = tolerance * abs(row.gradient[row.largest])
     off = [_difference(number, row.gradient[i]) for i, number in zip(entries, numbers, strict=True)]
     wrong = [i for i, d in zip(entries, off, strict=True) if not d <= allowed]
-    return Column(entries, numbers, max(off), wrong)
+    return Column(entries, numbers, max(off, default=0.0), wrong)
 
 
 def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noise: float) -> Column:
@@ -282,6 +294,7 @@ _LABEL = 12
 _UNDER = {
     "scalar graph": "backward()",
     "δ equations": "BP1 – BP4",
+    "array form": "found in C",
     "forward mode": "tangents",
     "differences": "C(v ± ε)",
 }
@@ -310,7 +323,8 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
             x = "kink" if shown in column.kinks else _number(taken[shown], digits) if shown in taken else "–"
             mark = "✗ " if column.wrong else ""
             numbers.append((f"{x:>{width}}", role))
-            differences.append((f"{mark + _off(row.relative(way)):>{width}}", role or "dim"))
+            off = mark + _off(row.relative(way)) if taken else ""
+            differences.append((f"{off:>{width}}", role or "dim"))
         yield numbers
         yield differences
     for text, role in _verdict(a):
@@ -349,7 +363,7 @@ def _verdict(a: Agreement) -> Iterator[Piece]:
     if kinks:
         more = f" and {len(kinks) - 6} more" if len(kinks) > 6 else ""
         yield f"At a kink, where differences have no answer: {', '.join(kinks[:6])}{more}.", ""
-    some = {row.name: min(len(c.entries) for c in row.columns.values()) for row in a.rows}
+    some = {row.name: len(row.columns["differences"].entries) for row in a.rows}
     left_out = [
         f"{some[row.name]} of the {len(row.nodes)} of {row.name}" for row in a.rows if some[row.name] < len(row.nodes)
     ]

@@ -42,7 +42,10 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     console.print("The backward pass begins at C, and ends at the weights that lead into layer 1:\n")
     console.print(_ends(explanation))
 
-    _heading(console, "3. The same gradient in four ways")
+    _heading(console, "3. The matrix form, found in the scalar graph")
+    console.print(training.program(model, (x, y)))
+
+    _heading(console, "4. The same gradient in five ways")
     console.print(agreement("cross_entropy", model, x, y))
 
     model.zero_grad()
@@ -54,7 +57,7 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     replace_file(out / "explanation.html", _page(full).encode())
     save(digit_sheet([x for x, _ in shown], predicted[:50], [y for _, y in shown]), out / "digits.png")
 
-    _heading(console, "4. Look")
+    _heading(console, "5. Look")
     files = {
         "graph.svg": "a part of the graph, with values, gradients and local derivatives",
         "explanation.html": "every step of that backward pass, for a browser",

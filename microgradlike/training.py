@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from microgradlike import datasets
 from microgradlike.functions import sum
+from microgradlike.matrix import Program, vectorize
 from microgradlike.nn import MLP, cross_entropy
 from microgradlike.nn.optim import Optimizer
+from microgradlike.value import Value
 
 Sample = tuple[list[float], int]  # what goes into the network, and its class
 
@@ -40,22 +42,55 @@ def digits() -> Task:
 TASKS = {"moons": moons, "digits": digits}
 
 
-def steps(model: MLP, samples: list[Sample], optimizer: Optimizer, batch_size: int, seed: int) -> Iterator[float]:
+def steps(model: MLP, samples: list[Sample], optimizer: Optimizer, batch_size: int, seed: int) -> Generator[float]:
     """Endless steps: each records the mean loss of a minibatch, runs backward, updates, and yields the loss.
 
     The minibatches go through the samples in random order, again and again; the loss is the
     cross-entropy of the outputs, which are logits (a single one for two classes).
     """
+    for batch in _minibatches(samples, batch_size, seed):
+        loss = sum(cross_entropy(model(x), y) for x, y in batch) / len(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield loss.data
+
+
+def matrix_steps(
+    program: Program, samples: list[Sample], optimizer: Optimizer, batch_size: int, seed: int
+) -> Generator[float]:
+    """The same steps by the array program of one sample's loss, as `program` finds it.
+
+    `optimizer` is one of `program.parameters`. The model gets its numbers when the generator is closed.
+    """
+    target = len(program.batch[1])
+    try:
+        for batch in _minibatches(samples, batch_size, seed):
+            losses = program.backward([x for x, _ in batch], [_probabilities(y, target) for _, y in batch])
+            optimizer.step()
+            yield float(losses.mean())
+    finally:
+        program.push()
+
+
+def program(model: MLP, sample: Sample) -> Program:
+    """The array program found in the scalar graph of the loss of one sample."""
+    x = [Value(number) for number in sample[0]]
+    y = [Value(p) for p in _probabilities(sample[1], len(model.layers[-1].neurons))]
+    return vectorize(cross_entropy(model(x), y), batch=[x, y])
+
+
+def _minibatches(samples: list[Sample], batch_size: int, seed: int) -> Iterator[list[Sample]]:
     rng = random.Random(seed)
     while True:
         rng.shuffle(samples := list(samples))
         for start in range(0, len(samples), batch_size):
-            batch = samples[start : start + batch_size]
-            loss = sum(cross_entropy(model(x), y) for x, y in batch) / len(batch)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            yield loss.data
+            yield samples[start : start + batch_size]
+
+
+def _probabilities(y: int, outputs: int) -> list[float]:
+    """The class as what a cross-entropy compares with: one-hot, or itself where there is a single output."""
+    return [float(k == y) for k in range(outputs)] if outputs > 1 else [float(y)]
 
 
 def predict(model: MLP, x: list[float]) -> int:
@@ -71,7 +106,7 @@ def correct(model: MLP, samples: list[Sample]) -> int:
     return [predict(model, x) == y for x, y in samples].count(True)
 
 
-def watched(losses: Iterator[float], n: int) -> list[float]:
+def watched(losses: Generator[float], n: int) -> list[float]:
     """The losses of the first n steps, with a progress bar; fewer where Ctrl-C stops them."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -86,4 +121,6 @@ def watched(losses: Iterator[float], n: int) -> list[float]:
                 bar.update(task, advance=1, description=f"loss {math.fsum(recent) / len(recent):.3f}")
         except KeyboardInterrupt:
             bar.update(task, description=f"stopped after {len(done)} steps")
+        finally:
+            losses.close()
     return done

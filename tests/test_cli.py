@@ -81,8 +81,8 @@ def test_explain_steps_at_the_press_of_a_key(monkeypatch):
         (["check", "--sizes", "4,0"], "expected the number of inputs and the size of each layer"),
         (["check", "--sizes", "4,x"], "expected the number of inputs and the size of each layer"),
         (["check", "--activation", "step"], "'step' is not one of 'linear', "),
-        (["check", "--loss", "hinge"], "let the sizes end in 1"),
-        (["equations", "--loss", "hinge"], "let the sizes end in 1"),
+        (["check", "--loss", "hinge"], "let the sizes end with 1"),
+        (["equations", "--loss", "hinge"], "let the sizes end with 1"),
         (["train", "stars"], "'stars' is not one of 'moons', 'digits'"),
         (["train", "moons", "--steps", "0"], "0 is not in the range"),
         (["train", "moons", "--sizes", "3,1"], "moons needs 2 inputs and 1 outputs"),
@@ -152,6 +152,28 @@ def test_training_repeats_with_its_seeds():
         return list(islice(steps, 5))
 
     assert losses(1) == losses(1) != losses(2)
+
+
+@pytest.mark.parametrize("task", [training.moons, training.digits])
+def test_the_matrix_engine_takes_the_same_steps(task):
+    task = task()
+    scalar, matrix = (nn.MLP(task.sizes[0], task.sizes[1:], "tanh", seed=0, init="xavier") for _ in range(2))
+    expected = training.steps(scalar, task.train, nn.Adam(scalar.parameters(), 0.01), 10, seed=1)
+    program = training.program(matrix, task.train[0])
+    found = training.matrix_steps(program, task.train, nn.Adam(program.parameters, 0.01), 10, seed=1)
+    losses = list(islice(expected, 8))
+    assert list(islice(found, 8)) == pytest.approx(losses, rel=1e-11)
+    assert losses[-1] < losses[0]
+    before = [p.data for p in matrix.parameters()]
+    found.close()
+    assert [p.data for p in matrix.parameters()] == pytest.approx([p.data for p in scalar.parameters()], rel=1e-9)
+    assert before != [p.data for p in matrix.parameters()]
+
+
+def test_train_with_the_matrix_engine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = run("train", "digits", "--steps", "2000", "--engine", "matrix").output
+    assert int(re.search(r"(\d+) of 297 samples", output)[1]) > 255
 
 
 def test_an_epoch_takes_every_sample_once():

@@ -12,12 +12,16 @@ from rich.console import Console
 
 import microgradlike.crosscheck as module
 from microgradlike import Value
-from microgradlike.crosscheck import agreement, agreement_of_random_network
+from microgradlike.crosscheck import agreement, random_network
 from microgradlike.nn import LOSSES, MLP, cross_entropy, modules, quadratic
 
 EPS = 2.0**-52
 SMOOTH = ["linear", "sigmoid", "tanh", "elu", "softmax"]
 ALL = [*SMOOTH, "relu", "leaky_relu", "maxout"]
+
+
+def agreement_of_random_network(sizes, activation="tanh", loss="quadratic", seed=0, output=None):
+    return agreement(loss, *random_network(sizes, activation, loss, seed, output))
 
 
 # ── Bit for bit against exact rational arithmetic ──────────────────────────────────────────────
@@ -199,10 +203,12 @@ def test_the_table():
     text = str(agreement_of_random_network([4, 3, 2], "tanh", "quadratic", 0))
     lines = text.splitlines()
     assert lines[0] == "The quadratic loss of a 4-3-2 network (tanh, tanh): C = 0.57867873"
-    assert lines[2].split() == ["scalar", "graph", "δ", "equations", "forward", "mode", "differences"]
+    assert lines[2].split() == ["scalar", "graph", "δ", "equations", "array", "form", "forward", "mode", "differences"]
     assert [line for line in lines if line.startswith("layer")] == ["layer 2", "layer 1"]
     first = lines[lines.index("layer 2") + 1]
-    assert first.split() == ["δ²₂", *["-0.960882568"] * 4]
+    assert first.split() == ["δ²₂", "-0.96088", "-0.96088", "–", "-0.96088", "-0.96088"]
+    bias = lines[lines.index("layer 2") + 3]
+    assert bias.split() == ["∂C/∂b²₂", *["-0.96088"] * 5]
     assert "All agree: each within 5.7e-14 (256 eps)" in text
     assert max(map(len, lines)) <= 80
     assert text == str(agreement_of_random_network([4, 3, 2], "tanh", "quadratic", 0))
@@ -280,3 +286,17 @@ def test_bad_arguments_say_what_to_do():
         agreement_of_random_network([3])
     with pytest.raises(ValueError, match="let the sizes end with 1"):
         agreement_of_random_network([3, 2], "relu", "hinge")
+
+
+def test_a_wrong_array_program_is_noticed(monkeypatch):
+    right = module.matrix.gradients
+
+    def wrong(loss):
+        gradients = right(loss)
+        last = max(gradients, key=lambda v: abs(gradients[v]))
+        return gradients | {last: 1.001 * gradients[last]}
+
+    monkeypatch.setattr(module.matrix, "gradients", wrong)
+    table = agreement_of_random_network([3, 4, 2])
+    assert not table.ok
+    assert [way for row in table.rows for way, column in row.columns.items() if column.wrong] == ["array form"]
