@@ -58,7 +58,9 @@ def main():
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         rows.append([float(v) for v in out])
         nodes, spent, memory = rows[-1]
-        print(f"{nodes:10,.0f} nodes  {spent:8.3f} s  {spent / nodes * 1e6:5.2f} µs a node  {memory / nodes:6.0f} bytes a node")
+        print(
+            f"{nodes:10,.0f} nodes  {spent:8.3f} s  {spent / nodes * 1e6:5.2f} µs a node  {memory / nodes:6.0f} bytes a node"
+        )
     if options.picture:
         import matplotlib
 

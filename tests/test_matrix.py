@@ -81,9 +81,11 @@ def check(loss, batch, rng, samples=3, tolerance=1e-11):
     scale = np.max(np.abs(expected))
     np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance * scale)
     np.testing.assert_array_equal(program(*arrays), losses)
+    # Sums are added in another order: what cancels keeps their rounding. (A constant exponent has a nan.)
+    largest = max(abs(g) for g in total.values() if g == g)
     for p in program.parameters:
-        want = np.array([total[v] for v in p.nodes]).reshape(p.shape)
-        np.testing.assert_allclose(p.grad, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+        want = np.array([total.get(v, 0.0) for v in p.nodes]).reshape(p.shape)
+        np.testing.assert_allclose(p.grad, want, rtol=tolerance, atol=tolerance * largest)
     return program
 
 
@@ -167,7 +169,7 @@ def random_graph(rng):
 def test_random_graphs(seed):
     rng = random.Random(seed)
     loss, batch = random_graph(rng)
-    check(loss, [batch] if batch else [], rng, tolerance=1e-9)
+    check(loss, [batch] if batch else [], rng)
 
 
 # ── Networks, however they are written ─────────────────────────────────────────────────────────
