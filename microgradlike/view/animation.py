@@ -22,6 +22,7 @@ from microgradlike.view.diagram import Diagram
 
 START, FORWARD, BACKWARD, END = 1.5, 1.0, 2.5, 5.0  # seconds
 MOST_LINES = 4  # under the picture
+SCALE = 1.5  # of the whole, to be read from afar
 LINE, SIZE, LETTER = 18, 12, 7.3  # the height of a line, of a letter, and its width
 ACTIVE = {"stroke": "#a33c00", "stroke-width": "3", "fill": "#ffd9a0"}
 RECEIVES = {"stroke": "#0058a3", "stroke-width": "2.5", "stroke-dasharray": "7 3", "fill": "#cfe6fa"}
@@ -156,8 +157,8 @@ class _Film:
         longest = max(sum(len(text) for text, _ in line) for frame in lines for line in frame)
         wide, high = max(width, longest * LETTER + 24), height + most * LINE + 16
         self.svg.set("viewBox", f"{(width - wide) / 2:.0f} 0 {wide:.0f} {high:.0f}")
-        self.svg.set("width", f"{wide:.0f}")
-        self.svg.set("height", f"{high:.0f}")
+        self.svg.set("width", f"{SCALE * wide:.0f}")
+        self.svg.set("height", f"{SCALE * high:.0f}")
         left = (width - wide) / 2 + 4
         panel = {"x": f"{left:.0f}", "y": f"{height:.0f}", "width": f"{wide - 8:.0f}", "height": f"{most * LINE + 12}"}
         ElementTree.SubElement(self.svg, "rect", {**panel, "rx": "6", "fill": "#f3f5f8", "stroke": "#808a96"})

@@ -1,0 +1,96 @@
+"""The page as a widget: its traits in Python, and its module in a browser with a stand-in for the kernel's side."""
+
+import json
+import math
+
+import pytest
+
+from microgradlike import Value, explain, formula, nn, steps
+from microgradlike.value import topological_order
+from microgradlike.view.widget import StepsWidget, record_again
+
+
+def expression():
+    w, x = Value(2.0, "w"), Value(-3.0, "x")
+    y = (w * x + 1.0).tanh() * w
+    y.label = "y"
+    return y
+
+
+def test_moving_a_leaf_runs_both_passes_again():
+    loss = expression()
+    widget = steps(loss).widget()
+    assert isinstance(widget, StepsWidget)
+    widget.set("w", 0.5)
+    fresh = (0.5 * Value(-3.0) + 1.0).tanh() * 0.5
+    assert widget.loss.data == fresh.data
+    assert loss.data == math.tanh(-5.0) * 2.0  # left as it was
+    nodes = {node["name"]: node["data"] for node in widget.data["nodes"]}
+    assert (nodes["w"], nodes["y"]) == ("0.5", formula.number(fresh.data))
+    expected = {step.name: formula.number(step.upstream) for step in explain(widget.loss).steps}
+    last = {widget.data["nodes"][t["input"]]["name"]: t["after"] for s in widget.data["steps"] for t in s["terms"]}
+    assert last == {name: number for name, number in expected.items() if name != "y"}
+    widget.numbers = {**widget.numbers, next(iter(widget.numbers)): 2.0}  # as the page does it
+    assert widget.loss.data == loss.data
+
+
+def test_an_unknown_leaf_is_named():
+    with pytest.raises(KeyError, match="no leaf is called 'v'; there are w, x"):
+        steps(expression()).widget().set("v", 1.0)
+
+
+def test_an_expression_is_recorded_again_node_for_node():
+    model = nn.MLP(3, [4, 2], "maxout", "softmax", seed=2)
+    loss = nn.losses.quadratic(model([0.1, -0.2, 0.3]), [1.0, 0.0])
+    again = record_again(loss, {})
+    old, new = topological_order(loss), topological_order(again)
+    assert [(v.data, v.label, v.op, v.local_grads) for v in old] == [
+        (v.data, v.label, v.op, v.local_grads) for v in new
+    ]
+    assert not set(old) & set(new)
+
+
+def test_its_text_and_its_picture_change_only_with_the_graph():
+    one, other = (steps(expression()).widget() for _ in range(2))
+    assert repr(one) == repr(other) == str(explain(expression()))
+    data, _ = one._repr_mimebundle_()
+    assert data["text/html"].startswith("<img alt=")
+
+
+MODEL = """window.model = {
+    values: %s, listeners: {}, saved: 0,
+    get(name) { return this.values[name]; },
+    set(name, value) { this.values[name] = value; (this.listeners["change:" + name] || []).forEach(each => each()); },
+    on(event, act) { (this.listeners[event] ||= []).push(act); },
+    save_changes() { this.saved += 1; },
+};"""
+
+
+def test_the_module_in_a_browser(browse, screenshot):
+    result = steps(expression())
+    widget = result.widget()
+    page = browse()
+    page.set_content("<div id='cell'></div>")
+    state = {name: getattr(widget, name) for name in ("step", "data", "pictures", "numbers")}
+    page.evaluate(MODEL % json.dumps(state))
+    page.evaluate(
+        """async code => {
+        const module = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+        module.default.render({ model, el: document.getElementById("cell") });
+    }""",
+        result.module(),
+    )
+    page.get_by_label("Step forward").click()
+    assert page.evaluate("model.values.step") == 1
+    page.evaluate("model.set('step', 7)")
+    assert page.locator(".place").inner_text().startswith("backward")
+    page.get_by_label("w as a number").fill("0.5")
+    moved = page.evaluate("model.values.numbers")
+    assert 0.5 in moved.values()
+    widget.numbers = moved
+    page.evaluate("data => model.set('data', data)", widget.data)
+    shown = page.locator(".picture").text_content()
+    assert formula.number(widget.loss.data) in shown
+    slope = next(s.terms[0] for s in explain(widget.loss).steps if s.node.op and s.node.op.name == "tanh")
+    assert formula.number(slope.local_grad) in shown  # the local derivatives follow as well
+    screenshot(page, "widget")
