@@ -5,6 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Slow machines are no errors. In CI, Hypothesis by itself takes the same examples every time.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
 
