@@ -327,6 +327,7 @@ def test_the_matrix_form_shows_the_gradients_of_the_z_nodes(stepped, screenshot,
         assert lit(page, "lit") == z
     equations = {"sigmoid": "δ² = ∇ₐC ⊙ σ′(z²)", "linear": "δ² = ∂C/∂z²", "softmax": "δ² = Jᵀ ∇ₐC, J = ∂a²/∂z²"}
     assert equations[output] in text(matrix)
+    assert ("= Jᵀ" in matrix.locator(".vectors").inner_text()) == (output == "softmax")
     page.get_by_label("Layer in focus").select_option("layer 1")
     assert "δ¹ = (w²)ᵀ δ² ⊙ σ′(z¹)" in text(matrix)
 

@@ -30,7 +30,7 @@ PALETTE = [
 FONT = "Helvetica,Arial,sans-serif"
 GRAPH = {"id": "graph", "bgcolor": "transparent", "fontname": FONT, "fontsize": "10", "fontcolor": INK,
          "nodesep": "0.15", "ranksep": "0.3", "pad": "0.1", "ordering": "in"}  # fmt: skip
-LARGE = {"splines": "line", "nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
+LARGE = {"splines": "line", "outputorder": "edgesfirst", "nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 NODE = {"shape": "box", "margin": "0.08,0.03", "width": "0", "height": "0",
         "fontname": FONT, "fontsize": "11", "fontcolor": INK}  # fmt: skip
 EDGE = {"color": LINE, "arrowsize": "0.6", "fontname": FONT, "fontsize": "9", "fontcolor": LOCAL}

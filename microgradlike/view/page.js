@@ -467,7 +467,7 @@ function show(host, data, pictures, css, alone, stepped, moved) {
     const slopes = layer.slopes && layer.slopes.map((row, j) => row.map((slope, k) => (known(layer.outputs[j][k]) ? slope : "–")));
     matrix.replaceChildren(el("h3", {}, "Matrix form, ", select), el("p", { class: "rule" }, layer.equation),
       el("div", { class: "vectors" }, vector(layer.delta, layer.errors, true),
-        ...(layer.outputs ? [el("span", {}, "="), vector(layer.arrives, layer.outputs, false)] : []),
+        ...(layer.outputs ? [el("span", {}, layer.slopes ? "=" : "= Jᵀ"), vector(layer.arrives, layer.outputs, false)] : []),
         ...(slopes ? [el("span", {}, "⊙"), vector(layer.slope, slopes, false)] : [])),
       el("p", { class: "dim" }, `Point at ${layer.delta}: its entries are the gradients of the z nodes.`));
     if (kept) select.focus();
