@@ -129,7 +129,7 @@ def differences(old: NotebookNode, new: NotebookNode) -> Iterator[str]:
             before, after = ([s for o in cell.outputs for s in said(o)] for cell in (was, now))
             if before != after:
                 diff = difflib.unified_diff(before, after, "file", "now", lineterm="", n=1)
-                yield "\n".join([f"cell {now.id}: its outputs", *diff])
+                yield "\n".join([f"cell {now.id}: its outputs", *(line[:300] for line in diff)])
             elif not all(map(same, plots(was), plots(now))):
                 yield f"cell {now.id}: a plot"
 
@@ -146,14 +146,20 @@ def said(output: NotebookNode) -> list[str]:
             lines += [mime]
         elif content:
             content = re.sub(r"data:image/svg\+xml;base64,([\w+/=]+)", decoded, str(content))
-            texts = re.findall(r">([^<>]*\w[^<>]*)<", content)
-            lines += [mime, *(texts if "<svg" in content else content.splitlines())]
+            content = content.replace(r"\u003c", "<")  # as it stands in JSON
+            content = re.sub("<svg.*?</svg>", texts, content, flags=re.DOTALL)
+            lines += [mime, *content.replace("<tr", "\n<tr").splitlines()]
     return lines
 
 
 def decoded(data: re.Match[str]) -> str:
     """The text in a data address."""
     return base64.b64decode(data[1]).decode()
+
+
+def texts(drawing: re.Match[str]) -> str:
+    """The texts in a drawing."""
+    return "\n".join(re.findall(r">([^<>]*\w[^<>]*)<", drawing[0]))
 
 
 def plots(cell: NotebookNode) -> list[str]:

@@ -93,7 +93,16 @@ def png(*dots):
     return base64.b64encode(file.getvalue()).decode()
 
 
-def made(stream="6.0\n", html="<b>6</b>", svg_x=1, svg_text="z", picture=None, tags=(), source="f()", id="c1"):
+def made(
+    stream="6.0\n",
+    html="<b>6</b><script>go()</script>",
+    svg_x=1,
+    svg_text="z",
+    picture=None,
+    tags=(),
+    source="f()",
+    id="c1",
+):
     svg = base64.b64encode(f'<svg><text x="{svg_x}">{svg_text}</text></svg>'.encode()).decode()
     outputs = [
         nbformat.v4.new_output("stream", text=stream),
@@ -115,8 +124,8 @@ LINE = [(x, 30) for x in range(100)]
         ({"svg_x": 2}, None),
         ({"picture": png((5, 5))}, None),
         ({"stream": "7.0\n"}, "cell c1: its outputs\n--- file\n+++ now\n@@ -1,2 +1,2 @@\n-6.0\n+7.0\n text/html"),
-        ({"html": "<b>7</b>"}, "-<b>6</b>\n+<b>7</b>"),
-        ({"svg_text": "w"}, "-z\n+w"),
+        ({"html": "<b>6</b><script>stop()</script>"}, "-<b>6</b><script>go()</script>\n+<b>6</b><script>stop()</script>"),
+        ({"svg_text": "w"}, '-<img src="z">\n+<img src="w">'),
         ({"picture": png(*LINE)}, "cell c1: a plot"),
         ({"source": "g()"}, "cell c1: its text"),
         ({"id": "c2"}, "its metadata, or its cells"),
