@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from html import escape
+from itertools import groupby
 from typing import Any
 
 Piece = tuple[str, str]  # a text and its role
@@ -120,6 +121,8 @@ def _fold(cell: Sequence[Piece], width: int) -> Iterator[list[Piece]]:
 
 
 def _html(pieces: Sequence[Piece]) -> str:
-    return "".join(
-        f'<span style="{STYLES[role][1]}">{escape(text)}</span>' if role else escape(text) for text, role in pieces
-    )
+    html = ""
+    for role, neighbours in groupby(pieces, key=lambda piece: piece[1]):  # nbconvert drops a span of spaces alone
+        text = escape("".join(text for text, _ in neighbours))
+        html += f'<span style="{STYLES[role][1]}">{text}</span>' if role else text
+    return html
