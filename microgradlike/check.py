@@ -115,7 +115,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     if not isinstance(loss, Value):
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
-    name = names(order, loss)
+    name = names(order)
     local_grads = list(_local_entries(order, name, places, rtol))
     backward = backward_gradients(loss)
     noise = rounding_error(backward)
