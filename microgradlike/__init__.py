@@ -22,6 +22,7 @@ from microgradlike.value import Value, constant, topological_order
 if TYPE_CHECKING:
     from microgradlike.check import check_gradients, finite_differences
     from microgradlike.crosscheck import agreement
+    from microgradlike.matrix import vectorize
     from microgradlike.view.dot import draw
     from microgradlike.view.page import steps
 
@@ -48,6 +49,7 @@ __all__ = [
     "steps",
     "sum",
     "topological_order",
+    "vectorize",
 ]
 
 _loaded_when_used = {
@@ -58,6 +60,7 @@ _loaded_when_used = {
     "nn": "microgradlike.nn",
     "steps": "microgradlike.view.page",
     "testing": "microgradlike.testing",
+    "vectorize": "microgradlike.matrix",
 }
 
 
