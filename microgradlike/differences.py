@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from math import hypot, inf, isfinite, nan
 from typing import Any, Literal
 
-from microgradlike.digits import digits
 from microgradlike.ieee import ieee
 from microgradlike.ops import Operation
+from microgradlike.thousand_digits import thousand_digits
 from microgradlike.value import Value
 
 UNIT = 2.0**-53  # the relative error of one rounding
@@ -232,7 +232,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     in_floats = slope(y, x, 2.0**-13 * (abs(x) or 1.0), UNIT * abs(y(x)), tries=2)
     if not in_floats.kink and abs(in_floats.estimate - recorded) + in_floats.error <= rtol * abs(recorded):
         return in_floats
-    xp = digits()
+    xp = thousand_digits()
     exact_data = [xp.number(x) for x in data]
     exact_rule = xp.real(lambda *inputs: op.value(xp, *inputs))
 

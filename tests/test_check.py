@@ -9,8 +9,8 @@ import pytest
 from microgradlike import Value, affine, dot, logsumexp, maxout, operation, ops
 from microgradlike.check import by_how_much, check_gradients, finite_differences
 from microgradlike.differences import judge, local_slope, slope
-from microgradlike.digits import digits
 from microgradlike.ieee import ieee
+from microgradlike.thousand_digits import thousand_digits
 from microgradlike.value import apply
 
 ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation) and row is not ops.CONSTANT]
@@ -91,8 +91,8 @@ def test_saturated_derivatives_are_known_to_many_digits():
 
 def test_a_thousand_digits_refuse_to_become_floats():
     with pytest.raises(TypeError, match="floats only"):
-        math.exp(digits().number(1))
-    assert digits().to_float(digits().number(10) ** 400) == math.inf
+        math.exp(thousand_digits().number(1))
+    assert thousand_digits().to_float(thousand_digits().number(10) ** 400) == math.inf
 
 
 def test_slope_of_smooth_functions_and_its_own_error():

@@ -1,6 +1,6 @@
 """Numbers with a thousand digits, for rules to run on: differences of such numbers lose none that matter.
 
-`digits()` is a namespace like `ieee`, and any rule of `ops` runs with it. A thousand digits hold the
+`thousand_digits()` is a namespace like `ieee`, and any rule of `ops` runs with it. A thousand digits hold the
 sum of the largest float and the smallest (630), with room for a difference between the two.
 """
 
@@ -16,7 +16,7 @@ from microgradlike.ops import with_reductions
 
 
 @cache
-def digits() -> SimpleNamespace:
+def thousand_digits() -> SimpleNamespace:
     """The names of `ieee`, and `number(x)`, `to_float(x)` and `real(rule)`.
 
     `real(rule)` answers nan where the rule leaves the real numbers. Such numbers refuse to become floats
