@@ -187,10 +187,15 @@ def apply(op: Operation, *inputs: Any) -> Value:
         return _binary(op, *inputs)
     if len(inputs) == 1:
         return _unary(op, _as_value(*inputs))
+    return apply_to_all(op, inputs)
+
+
+def apply_to_all(op: Operation, inputs: tuple[Any, ...]) -> Value:
+    """`apply` for a tuple of three inputs or more, or none."""
     try:
         data = [x._data for x in inputs]
     except AttributeError:
-        return apply(op, *map(_as_value, inputs))
+        return apply_to_all(op, tuple(map(_as_value, inputs)))
     y = op.value(ieee, *data)
     return _record(op, y, inputs, None, op.local_grads(ieee, y, *data), None)
 

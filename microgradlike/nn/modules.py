@@ -19,7 +19,7 @@ from microgradlike import ops
 from microgradlike.functions import softmax
 from microgradlike.notation import subscript, superscript
 from microgradlike.ops import AFFINE, Operation
-from microgradlike.value import Value, apply, constant
+from microgradlike.value import Value, apply, apply_to_all, constant
 
 
 class Activation(NamedTuple):
@@ -102,7 +102,7 @@ class Neuron(Module):
         self._name()
 
     def __call__(self, x: Iterable[Any]) -> Value:
-        return self._activate(self._weigh(_inputs(x, self)))
+        return self._activate(self._weigh(_inputs(x, self)), ACTIVATIONS[self.activation].op)
 
     @property
     def nin(self) -> int:
@@ -120,24 +120,22 @@ class Neuron(Module):
     def _weigh(self, x: Sequence[Value]) -> Any:
         """Record z = w·x + b, or the pair of them."""
         if type(self.b) is list:
-            self.z = tuple(apply(AFFINE, *w, *x, b) for w, b in self.pieces())
+            self.z = tuple(apply_to_all(AFFINE, (*w, *x, b)) for w, b in self.pieces())
             for z, label in zip(self.z, self._z_labels, strict=True):
                 z.label = label
         else:
-            self.z = apply(AFFINE, *self.w, *x, self.b)
+            self.z = apply_to_all(AFFINE, (*self.w, *x, self.b))
             self.z.label = self._z_labels[0]
         return self.z
 
-    def _activate(self, z: Any) -> Value:
-        """Record a = σ(z)."""
-        op = ACTIVATIONS[self.activation].op
+    def _activate(self, z: Any, op: Operation | None) -> Value:
+        """Record a = σ(z), where op is σ, or None for the identity."""
         if op is None:
-            a: Value = z
+            self.a = z
         else:
-            a = apply(op, *z) if type(z) is tuple else apply(op, z)
-            a.label = self._a_label
-        self.a = a
-        return a
+            self.a = apply(op, *z) if type(z) is tuple else apply(op, z)
+            self.a.label = self._a_label
+        return self.a  # type: ignore[no-any-return]
 
     def _name(self, layer: int | str = "", j: int | str = "") -> None:
         """Label w, b, z and a as those of neuron j in a layer: w²₁₃, b²₁, z²₁, a²₁."""
@@ -186,8 +184,9 @@ class Layer(Module):
     def feedforward(self, x: Sequence[Value]) -> list[Value]:
         """The activations as a list, of inputs that are nin Values already."""
         z = [neuron._weigh(x) for neuron in self.neurons]
-        if not ACTIVATIONS[self.activation].whole_layer:
-            return [neuron._activate(z_j) for neuron, z_j in zip(self.neurons, z, strict=True)]
+        activation = ACTIVATIONS[self.activation]
+        if not activation.whole_layer:
+            return [neuron._activate(z_j, activation.op) for neuron, z_j in zip(self.neurons, z)]
         a = softmax(z)
         for neuron, a_j in zip(self.neurons, a, strict=True):
             a_j.label = neuron._a_label
