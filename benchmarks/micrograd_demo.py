@@ -81,7 +81,7 @@ def with_nn() -> tuple[Callable[..., Any], list[Any]]:
 
     def loss(X: list[list[float]], y: list[int]) -> Any:
         scores = [model([Value(x) for x in row]) for row in X]
-        losses = [nn.losses.hinge(score, yi) for score, yi in zip(scores, y, strict=True)]
+        losses = [(1 - yi * score).relu() for score, yi in zip(scores, y, strict=True)]
         return total(losses) / len(losses) + 1e-4 * dot(parameters, parameters)
 
     return loss, parameters

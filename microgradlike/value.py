@@ -183,11 +183,10 @@ def constant(number: Any) -> Value:
 
 def apply(op: Operation, *inputs: Any) -> Value:
     """Record the node y = op(*inputs). Plain numbers among the inputs become constants."""
-    if len(inputs) == 2:
-        return _binary(op, *inputs)
     if len(inputs) == 1:
-        return _unary(op, _as_value(*inputs))
-    return apply_to_all(op, inputs)
+        (x,) = inputs
+        return _unary(op, x if type(x) is Value else _as_value(x))
+    return _binary(op, *inputs) if len(inputs) == 2 else apply_to_all(op, inputs)
 
 
 def apply_to_all(op: Operation, inputs: tuple[Any, ...]) -> Value:
