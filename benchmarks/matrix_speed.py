@@ -125,18 +125,11 @@ def nielsen_torch(m, dtype="float64"):
 # ── micrograd's demo: 100 moons, 2-16-16-1, hinge loss with weight decay ───────────────────────
 
 
-def moons(n=100):
-    rng = random.Random(1)
-    X, Y = [], []
-    for i in range(n):
-        import math
+def moons():
+    from microgradlike import datasets
 
-        t = math.pi * rng.random()
-        side = i % 2
-        X.append([math.cos(t) + rng.gauss(0, 0.1), math.sin(t) + rng.gauss(0, 0.1)] if not side else
-                 [1 - math.cos(t) + rng.gauss(0, 0.1), 0.5 - math.sin(t) + rng.gauss(0, 0.1)])  # fmt: skip
-        Y.append(2 * side - 1)
-    return X, Y
+    X, classes = datasets.moons(100, noise=0.1)
+    return X, [2 * c - 1 for c in classes]
 
 
 def demo_loss(model, X, Y, value):
@@ -145,14 +138,8 @@ def demo_loss(model, X, Y, value):
     return builtins.sum(losses) * (1.0 / len(losses)) + 1e-4 * builtins.sum(p * p for p in model.parameters())
 
 
-def demo_micrograd(collect=True):
-    import gc
-
-    from micrograd.engine import Value
-    from micrograd.nn import MLP
-
-    if not collect:
-        gc.disable()
+def demo_step(Value, MLP):
+    """The same program for both scalar engines."""
     random.seed(1337)
     model, (X, Y) = MLP(2, [16, 16, 1]), moons()
 
@@ -166,20 +153,21 @@ def demo_micrograd(collect=True):
     return step
 
 
+def demo_micrograd(collect=True):
+    import gc
+
+    from micrograd.engine import Value
+    from micrograd.nn import MLP
+
+    if not collect:
+        gc.disable()
+    return demo_step(Value, MLP)
+
+
 def demo_scalar():
     from microgradlike import Value, nn
 
-    random.seed(1337)
-    model, (X, Y) = nn.MLP(2, [16, 16, 1]), moons()
-
-    def step():
-        loss = demo_loss(model, X, Y, Value)
-        model.zero_grad()
-        loss.backward()
-        for p in model.parameters():
-            p.data -= 0.05 * p.grad
-
-    return step
+    return demo_step(Value, nn.MLP)
 
 
 def demo_program():

@@ -108,8 +108,8 @@ def demo(out: Path, steps: int, seed: int) -> None:
     """The whole of it, on real handwritten digits, in under a minute.
 
     Trains a [64, 16, 10] network with scalars alone, explains and draws the backward pass of one
-    digit's loss, and computes that gradient in four independent ways. Ctrl-C ends the training
-    early, and the rest follows.
+    digit's loss, and prints the matrix form found in it, and computes that gradient in five
+    ways. Ctrl-C ends the training early, and the rest follows.
     """
     from microgradlike.demo import run
 

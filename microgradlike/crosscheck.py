@@ -124,8 +124,8 @@ def agreement(
     `loss` is one of `nn.LOSSES` or its name; x is one sample, y its target. Cross-entropy takes the
     logits: after a softmax layer, that layer's z. The `grad` of no parameter is touched.
 
-    The δ equations and forward mode differ from the scalar graph in nothing but the order of their
-    roundings: they must agree to 256 eps of the gradient's largest entry, or a multiple of it that the
+    The δ equations, the array form and forward mode differ from the scalar graph in nothing but the
+    order of their roundings: they must agree to 256 eps of the gradient's largest entry, or a multiple of it that the
     table states, where the gradient itself hangs on rounding: where weighted inputs are large, or
     the output so close to its target that a − y cancels. Finite differences must agree within 10⁻⁶
     and their own error estimate; at a kink they have no answer, which is marked, and not failed.
