@@ -1,19 +1,17 @@
-"""Step 4a, write: the array program as straight-line NumPy, every result into its own buffer.
+"""Step 4a, write: the array program as straight-line NumPy, every result into a buffer of its own.
 
 A `Symbol` stands for an array. The rules of `ops.py` run on symbols once, when the program is
-made, and each NumPy call they would make is written down as a line `multiply(a1, a2, out=a3)`.
+made, and each NumPy call they would make is written down as a line `multiply(a1, a2, a3)`.
 A line that was written before is not written again: what a rule needs for its local derivative
 and has computed for its value (exp(−|x|) of a sigmoid, say) is shared by itself.
 
-The first axis of an array that varies is the sample; `dims` and `strides` describe the rest, as a
-view into the buffer of `base`. A stride of 0 is a broadcast.
+A symbol is a view into a buffer. In one that varies from sample to sample, one axis has the
+samples: its `dims` count the entries for one sample, and it is as many times longer as there are
+samples. A stride of 0 is a broadcast.
 """
 
 from __future__ import annotations
 
-import itertools
-import operator
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 from types import CodeType, SimpleNamespace
@@ -26,157 +24,115 @@ from microgradlike.ieee import ieee
 from microgradlike.matrix.canonical import Ints
 
 Dims = tuple[int, ...]
+COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
 
 
-@dataclass(frozen=True)
-class Seed:
-    """factor · ∂(mean loss)/∂(loss of one sample): one number for all samples; or, summed, over them."""
-
-    factor: float
-    summed: bool = False
-
-    def __mul__(self, other: Any) -> Any:
-        if isinstance(other, Symbol):
-            return other * self
-        return Seed(self.factor * other, self.summed)
+def _operator(function: str) -> Any:
+    return lambda self, *other: self.code.call(function, self, *other)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """The number of samples."""
-
-
-@dataclass(frozen=True)
-class Ones:
-    """A row of ones, `rows` for each sample."""
-
-    rows: int
+def _reflected(function: str) -> Any:
+    return lambda self, other: self.code.call(function, other, self)
 
 
 @dataclass(eq=False, slots=True)
 class Symbol:
-    """An array in the program: a view (offset, dims, strides) of the buffer of `base`."""
+    """An array in the program: the view (offset, dims, strides) of a buffer.
+
+    `samples` is the axis of the samples, or None. Elsewhere than in a matrix product it is the
+    first; `dims` has 1 there, or, where several rows of each sample stand below each other, their number.
+    """
 
     code: Code
-    base: int  # the number of the buffer
-    varies: bool
+    buffer: int
     dims: Dims
     strides: Dims
     offset: int = 0
-    merged: int = 1  # this many rows for each sample stand on the first axis, beside the samples
-    transposed: bool = False  # of a matrix: the samples are its columns
+    samples: int | None = None
 
-    def __add__(self, other: Any) -> Any:
-        return self.code.call("add", self, other)
+    @property
+    def varies(self) -> bool:
+        """Whether it differs from sample to sample."""
+        return self.samples is not None
 
-    def __radd__(self, other: Any) -> Any:
-        return self.code.call("add", other, self)
+    @property
+    def inner(self) -> Dims:
+        """The dims without the axis of the samples."""
+        return self.dims[1:] if self.varies else self.dims
 
-    def __sub__(self, other: Any) -> Any:
-        return self.code.call("subtract", self, other)
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for equal views."""
+        return (self.buffer, self.dims, self.strides, self.offset, self.samples)
 
-    def __rsub__(self, other: Any) -> Any:
-        return self.code.call("subtract", other, self)
+    @property
+    def whole(self) -> bool:
+        """Whether the view is the whole buffer, in its order."""
+        size = self.code.buffers[self.buffer].size
+        return (self.samples or 0, self.strides[self.varies :]) == (0, strides_of(self.inner)) and prod(
+            self.dims
+        ) == size
 
-    def __mul__(self, other: Any) -> Any:
-        return self.code.call("multiply", self, other)
+    def view(self, inner: Dims, strides: Dims, offset: int = 0) -> Symbol:
+        """Another view of the same buffer; for one that varies, inner and strides are those beside the samples."""
+        if not self.varies:
+            return Symbol(self.code, self.buffer, inner, strides, offset)
+        size = self.code.buffers[self.buffer].size
+        return Symbol(self.code, self.buffer, (1, *inner), (size, *strides), offset, 0)
 
-    def __rmul__(self, other: Any) -> Any:
-        return self.code.call("multiply", other, self)
+    def reshape(self, *inner: int) -> Symbol:
+        """The same entries in other dims; the view must be whole."""
+        assert self.whole
+        return self.view(inner, strides_of(inner))
 
-    def __truediv__(self, other: Any) -> Any:
-        return self.code.call("divide", self, other)
+    def rows(self) -> Symbol:
+        """The matrix whose rows are those of all samples: (samples · C, K) from inner dims (C, K)."""
+        _, C, K = self.dims
+        assert C == 1 or self.whole
+        return Symbol(self.code, self.buffer, (C, K), (self.strides[0] // C, self.strides[2]), self.offset, 0)
 
-    def __rtruediv__(self, other: Any) -> Any:
-        return self.code.call("divide", other, self)
+    @property
+    def T(self) -> Symbol:
+        """The last two axes exchanged."""
+        *lead, r, c = range(len(self.dims))
+        order = (*lead, c, r)
+        dims, strides = (tuple(each[axis] for axis in order) for each in (self.dims, self.strides))
+        return Symbol(
+            self.code,
+            self.buffer,
+            dims,
+            strides,
+            self.offset,
+            None if self.samples is None else order.index(self.samples),
+        )
 
-    def __pow__(self, other: Any) -> Any:
-        return self.code.call("power", self, other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return self.code.call("power", other, self)
-
-    def __neg__(self) -> Any:
-        return self.code.call("negative", self)
-
-    def __abs__(self) -> Any:
-        return self.code.call("absolute", self)
-
-    def __lt__(self, other: Any) -> Any:
-        return self.code.call("less", self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return self.code.call("less_equal", self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self.code.call("greater", self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self.code.call("greater_equal", self, other)
-
-    def __eq__(self, other: Any) -> Any:
-        return self.code.call("equal", self, other)
-
-    def __ne__(self, other: Any) -> Any:
-        return self.code.call("not_equal", self, other)
-
-    def __and__(self, other: Any) -> Any:
-        return self.code.call("logical_and", self, other)
-
-    def __or__(self, other: Any) -> Any:
-        return self.code.call("logical_or", self, other)
-
-    __rand__, __ror__ = __and__, __or__
-
-    def __invert__(self) -> Any:
-        return self.code.call("logical_not", self)
-
+    __add__, __radd__ = _operator("add"), _reflected("add")
+    __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")
+    __mul__, __rmul__ = _operator("multiply"), _reflected("multiply")
+    __truediv__, __rtruediv__ = _operator("divide"), _reflected("divide")
+    __pow__, __rpow__ = _operator("power"), _reflected("power")
+    __and__, __rand__ = _operator("logical_and"), _reflected("logical_and")
+    __or__, __ror__ = _operator("logical_or"), _reflected("logical_or")
+    __lt__, __le__, __gt__, __ge__ = map(_operator, ("less", "less_equal", "greater", "greater_equal"))
+    __eq__, __ne__ = map(_operator, ("equal", "not_equal"))
+    __neg__, __abs__, __invert__ = map(_operator, ("negative", "absolute", "logical_not"))
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
         raise TypeError("a Python `if` in the rule of an operation sees one number only: use xp.where, which sees all")
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for equal views."""
-        return (self.base, self.dims, self.strides, self.offset, self.merged, self.transposed)
 
-    @property
-    def contiguous(self) -> bool:
-        """Whether the view is the whole buffer, in its order."""
-        return (
-            self.offset == 0 and self.strides == strides_of(self.dims) and prod(self.dims) == self.code.size[self.base]
-        )
+@dataclass(slots=True)
+class Buffer:
+    """Memory for `size` numbers, for each sample if it `varies`."""
 
-    def view(self, dims: Dims, strides: Dims, offset: int = 0) -> Symbol:
-        """Another view of the same buffer."""
-        return Symbol(self.code, self.base, self.varies, dims, strides, offset)
-
-    def reshape(self, *dims: int) -> Symbol:
-        """The same entries in other dims; the view must be whole."""
-        assert self.contiguous
-        return self.view(dims, strides_of(dims))
-
-    def rows(self) -> Symbol:
-        """The matrix whose rows are those of all samples: (samples · C, K) from (C, K)."""
-        assert self.varies
-        if self.dims[0] == 1:
-            return self.view(self.dims[1:], self.strides[1:], self.offset)
-        assert self.contiguous
-        result = self.view(self.dims[1:], self.strides[1:])
-        result.merged = self.dims[0]
-        return result
-
-    @property
-    def T(self) -> Symbol:
-        """The last two axes exchanged."""
-        if len(self.dims) == 1:  # a matrix of rows
-            result = self.view(self.dims, self.strides, self.offset)
-            result.merged, result.transposed = self.merged, not self.transposed
-            return result
-        *lead, r, c = self.dims
-        *lead_strides, sr, sc = self.strides
-        return self.view((*lead, c, r), (*lead_strides, sc, sr), self.offset)
+    size: int
+    varies: bool
+    boolean: bool = False
+    given: str = ""  # the argument of the program that it holds
+    data: Any = None  # numbers that live outside the program: parameters, gradients, constants
+    fill: float | None = None  # one and the same number everywhere
+    place: int | None = None  # the buffer in whose memory it lies
 
 
 @dataclass(slots=True)
@@ -190,7 +146,6 @@ class Line:
 
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
                "logical_and", "logical_or", "logical_not"}  # fmt: skip
-FUNCTIONS = {"abs": "absolute"}
 
 
 @dataclass
@@ -198,214 +153,180 @@ class Code:
     """The lines of a program, and the buffers they write to."""
 
     dtype: Any
-    size: list[int] = field(default_factory=list)  # of each buffer, for one sample
-    varying: list[bool] = field(default_factory=list)
-    boolean: list[bool] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     views: dict[tuple[Any, ...], str] = field(default_factory=dict)  # view → its name in the lines
-    known: dict[tuple[Any, ...], Symbol] = field(default_factory=dict)
+    constants: dict[Any, tuple[str, Any]] = field(default_factory=dict)  # numbers and index arrays, with their names
+    known: dict[tuple[Any, ...], Symbol] = field(default_factory=dict)  # call → its result
     made_by: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # buffer → (function, *args)
-    constants: dict[str, Any] = field(default_factory=dict)  # index arrays, numbers
-    given: dict[int, str] = field(default_factory=dict)  # buffers that the caller passes
-    shared: dict[int, Any] = field(default_factory=dict)  # buffers that live outside: parameters, constants
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────
 
-    def buffer(self, dims: Dims, varies: bool, boolean: bool = False) -> Symbol:
-        """A new array of its own."""
-        self.size.append(prod(dims))
-        self.varying.append(varies)
-        self.boolean.append(boolean)
-        return Symbol(self, len(self.size) - 1, varies, dims, strides_of(dims))
+    def new(self, inner: Dims, varies: bool, **properties: Any) -> Symbol:
+        """A new array in a buffer of its own."""
+        self.buffers.append(Buffer(prod(inner), varies, **properties))
+        return Symbol(self, len(self.buffers) - 1, (), (), 0, 0 if varies else None).view(inner, strides_of(inner))
+
+    def array(self, values: Any) -> Symbol:
+        """Numbers that do not change."""
+        data = np.ascontiguousarray(values, bool if values.dtype == bool else self.dtype)
+        key = ("array", *_key(data))
+        if key not in self.known:
+            self.known[key] = self.new(data.shape, False, data=data.reshape(-1))
+        return self.known[key]
 
     def name(self, x: Any) -> str:
         """What a line calls an argument."""
         if isinstance(x, Symbol):
-            known = self.views.get(x.key)
-            if known is None:
-                name = self.given.get(x.base, "")
-                if not (name and x.contiguous and len(x.dims) == 1):
-                    name = f"a{len(self.views) + 1}"
-                elif x.transposed:
-                    name += ".T"
-                self.views[x.key] = known = name
-            return known
-        return self.constant(x if isinstance(x, Seed | Samples | Ones | np.ndarray) else float(x))
+            return self._argument(x) or self.views.setdefault(x.key, f"a{len(self.views) + 1}")
+        return self.constants.setdefault(_key(x), (f"c{len(self.constants) + 1}", x))[0]
 
-    def constant(self, x: Any) -> str:
-        """A name for a number or an index array."""
-        for name, known in self.constants.items():
-            if known is x or (
-                type(known) is type(x) and isinstance(x, Seed | Samples | Ones | float) and repr(known) == repr(x)
-            ):
-                return name
-        name = f"c{len(self.constants) + 1}"
-        self.constants[name] = x
-        return name
-
-    def array(self, values: Any) -> Symbol:
-        """Numbers that do not change."""
-        result = self.buffer(values.shape, False)
-        self.shared[result.base] = np.ascontiguousarray(values, self.dtype).reshape(-1)
-        return result
+    def _argument(self, x: Symbol) -> str:
+        """For the whole of an argument of the program: the argument itself."""
+        given, size = self.buffers[x.buffer].given, self.buffers[x.buffer].size
+        if given and x.whole:
+            return given if x.dims == (1, size) else f"{given}.reshape({', '.join(map(str, (-1, *x.dims[1:])))})"
+        return f"{self._argument(x.T)}.T" if given and x.samples == 1 and x.T.whole else ""
 
     def write(self, function: str, *args: Any, out: Symbol, **options: Any) -> None:
-        """The line function(*args, out=out)."""
+        """The line function(*args, out), or with options function(*args, …, out=out)."""
         given = [self.name(x) for x in args]
-        if function == "copyto":
-            given.insert(0, self.name(out))
-        else:
+        if function in ("minimum", "maximum") or (options and function != "copyto"):  # elsewhere the keyword costs time
             options["out"] = out
+        else:
+            given.insert(0 if function == "copyto" else len(given), self.name(out))
         given += [f"{key}={x if isinstance(x, str | int | tuple) else self.name(x)}" for key, x in options.items()]
-        reads = tuple(x.base for x in (*args, *options.values()) if isinstance(x, Symbol))
-        self.lines.append(Line(out.base, reads, f"{function}({', '.join(given)})"))
+        reads = tuple(x.buffer for x in (*args, *options.values()) if isinstance(x, Symbol))
+        self.lines.append(Line(out.buffer, reads, f"{function}({', '.join(given)})"))
+
+    def once(self, inner: Dims, varies: bool, function: str, *args: Any, **options: Any) -> Symbol:
+        """The result of a call, in a buffer of its own; the same call is written only once."""
+        key = (function, *map(_key, args), *options.values())
+        if key not in self.known:
+            out = self.known[key] = self.new(inner, varies, boolean=function in COMPARISONS)
+            self.made_by[out.buffer] = (function, *args)
+            if function == "where":
+                condition, a, b = args
+                self.write("copyto", b, out=out)
+                self.write("copyto", a, out=out, where=condition)
+            else:
+                self.write(function, *args, out=out, **options)
+        return self.known[key]
 
     def call(self, function: str, *args: Any) -> Any:
         """The entry-by-entry function of symbols and numbers, as NumPy broadcasts."""
         symbols = [x for x in args if isinstance(x, Symbol)]
         if not symbols:
-            if function == "multiply" and any(isinstance(x, Seed) for x in args):
-                seed, factor = args if isinstance(args[0], Seed) else args[::-1]
-                return seed * factor
-            assert not any(isinstance(x, Seed) for x in args)
-            return _fold(function, *args)
-        simple = self._simplify(function, args)
+            return _folded(function, *args)
+        simple = self._simplify(function, *args)
         if simple is not None:
             return simple
-        key = (function, *(x.key if isinstance(x, Symbol) else repr(x) for x in args))
-        if key not in self.known:
-            dims = np.broadcast_shapes(*(x.dims for x in symbols))
-            varies = any(x.varies for x in symbols)
-            wide = [self._align(x, len(dims)) if isinstance(x, Symbol) else x for x in args]
-            out = self.known[key] = self.buffer(dims, varies, function in COMPARISONS)
-            if function == "where":
-                condition, a, b = wide
-                self.write("copyto", b, out=out)
-                self.write("copyto", a, out=out, where=condition)
-            else:
-                self.write(function, *wide, out=out)
-                self.made_by[out.base] = (function, *args)
-        return self.known[key]
+        inner = np.broadcast_shapes(*(x.inner for x in symbols))
+        varies = any(x.varies for x in symbols)
+        if function in ("minimum", "maximum"):  # which NumPy takes three times as long for with a single number
+            args = tuple(x if isinstance(x, Symbol) else self._filled(x, inner, varies) for x in args)
+        return self.once(inner, varies, function, *(self._align(x, len(inner)) for x in args))
 
-    def _align(self, x: Symbol, ndim: int) -> Symbol:
-        """Dims of 1 in front, between the samples and the rest, where NumPy would put them before."""
-        missing = ndim - len(x.dims)
-        return x.view((1,) * missing + x.dims, (0,) * missing + x.strides, x.offset) if missing and x.varies else x
+    def _align(self, x: Any, ndim: int) -> Any:
+        """Dims of 1 between the samples and the rest, where NumPy would put them before."""
+        if not (isinstance(x, Symbol) and x.varies and len(x.inner) < ndim):
+            return x
+        missing = ndim - len(x.inner)
+        return x.view((1,) * missing + x.inner, (0,) * missing + x.strides[1:], x.offset)
 
-    def _simplify(self, function: str, args: tuple[Any, ...]) -> Any:
-        """x·1 = x, x² = x·x, and max(x, 0) as NumPy has it: the few cases that matter for speed."""
-        match function, args:
-            case "multiply", (x, float(one)) | (float(one), x) if one == 1.0:
+    def _simplify(self, function: str, *args: Any) -> Any:
+        """x·1 = x, c·(d·x) = (c·d)·x, x² = x·x and max(x, 0): the few cases that matter for speed."""
+        if function == "multiply" and isinstance(args[0], float):
+            args = args[::-1]
+        made = self.made_by.get(args[0].buffer, ()) if isinstance(args[0], Symbol) and args[0].whole else ()
+        match (function, *args):
+            case ("multiply", x, float(c)) if c == 1.0:
                 return x
-            case "multiply", (x, float(minus)) | (float(minus), x) if minus == -1.0 and isinstance(x, Symbol):
+            case ("multiply", x, float(c)) if c == -1.0:
                 return -x
-            case "multiply", (x, Seed(one)) | (Seed(one), x) if one == 0.0:
-                return Seed(0.0)
-            case (("negative" | "absolute"), (Symbol() as x,)) if self.made_by.get(x.base, ("",))[0] == "negative":
-                inner = self.made_by[x.base][1]
-                if x.contiguous and isinstance(inner, Symbol) and inner.dims == x.dims:
-                    return inner if function == "negative" else abs(inner)
-            case "power", (x, float(two)) if two == 2.0:
-                return x * x
-            case "power", (x, float(one)) if one == 1.0:
-                return x
-            case "where", (Symbol() as condition, float(one), float(zero)) if (one, zero) == (1.0, 0.0):
-                return self.call("multiply", condition, self._one)
-            case "where", (Symbol() as condition, float(zero), float(one)) if (zero, one) == (0.0, 1.0):
-                return self.call("subtract", self._one, condition)
-            case "where", (Symbol() as condition, float(zero), Symbol() as x) if zero == 0.0:
-                made = self.made_by.get(condition.base, ("",))
-                if made[0] == "less_equal" and made[1] is x and made[2] == 0.0:
-                    return self.call("maximum", x, 0.0)
-            case "where", (bool(condition), a, b):
-                return a if condition else b
+            case ("multiply", x, float(c)):
+                match made:
+                    case ("multiply", Symbol() as inner, float(d)) | ("multiply", float(d), Symbol() as inner):
+                        if inner.inner == x.inner and 1e-100 < abs(c * d) < 1e100:
+                            return inner * (c * d)
+            case ("negative", x):
+                if made[:1] == ("negative",) and made[1].inner == x.inner:
+                    return made[1]
+            case ("power", x, float(exponent)) if exponent in (1.0, 2.0):
+                return x if exponent == 1.0 else x * x
+            case ("where", x, float(yes), float(no)) if (yes, no) == (1.0, 0.0):
+                return self.call("multiply", x, self.array(np.ones(())))
+            case ("where", x, float(yes), float(no)) if (yes, no) == (0.0, 1.0):
+                return self.call("subtract", self.array(np.ones(())), x)
+            case ("where", _, float(yes), Symbol() as x) if yes == 0.0:
+                match made:
+                    case ("less_equal", compared, float(limit)) if compared is x and limit == 0.0:
+                        return self.call("maximum", x, 0.0)
         return None
-
-    @property
-    def _one(self) -> Symbol:
-        if ("one",) not in self.known:
-            self.known["one",] = self.array(np.ones(()))
-        return self.known["one",]
 
     def reduce(self, function: str, x: Symbol, keep: bool = False) -> Symbol:
         """Over the last axis."""
         if x.dims[-1] == 1:
-            return x if keep else x.view(x.dims[:-1], x.strides[:-1], x.offset)
-        key = (function, "reduce", x.key)
-        if key not in self.known:
-            out = self.known[key] = self.buffer(x.dims[:-1], x.varies)
-            self.write(f"{function}.reduce", x, out=out, axis=-1)
-        out = self.known[key]
-        return out.view((*out.dims, 1), (*out.strides, 0)) if keep else out
+            return x if keep else x.view(x.inner[:-1], x.strides[x.varies : -1], x.offset)
+        out = self.once(x.inner[:-1], x.varies, f"{function}.reduce", x, axis=-1)
+        return out.reshape(*out.inner, 1) if keep else out
 
-    def sum_axes(self, x: Symbol, axes: list[int], samples: bool) -> Symbol:
-        """Over some dims, and over the samples."""
+    def sum_over(self, x: Symbol, axes: list[int], samples: bool) -> Symbol:
+        """Over some of the inner axes, and over the samples."""
         if not axes and not samples:
             return x
-        key = ("sum", x.key, tuple(axes), samples)
+        inner = tuple(d for axis, d in enumerate(x.inner) if axis not in axes)
+        if samples and axes == list(range(len(axes))) and inner and x.whole:
+            # the rows of a matrix: BLAS adds them up faster than add.reduce
+            rows = x.reshape(prod(x.inner[: len(axes)]), prod(inner)).rows()
+            ones = self._filled(1.0, (rows.dims[0], 1), True).rows()
+            ones = Symbol(self, ones.buffer, rows.dims[:1], ones.strides[:1], 0, 0)
+            total = self.once((prod(inner),), False, "dot", ones, rows)
+            return total.reshape(*inner)
+        over = tuple([0] * samples + [axis + x.varies for axis in axes])
+        return self.once(inner, x.varies and not samples, "add.reduce", x, axis=over)
+
+    def _filled(self, x: float, inner: Dims, varies: bool) -> Symbol:
+        """One number again and again."""
+        key = ("filled", repr(x), inner, varies)
         if key not in self.known:
-            dims = tuple(d for axis, d in enumerate(x.dims) if axis not in axes)
-            out = self.known[key] = self.buffer(dims, x.varies and not samples)
-            leading = axes == list(range(len(axes)))
-            if samples and leading and len(axes) < len(x.dims) and x.contiguous:
-                # the rows of a matrix: BLAS adds them up faster than add.reduce
-                rows = x.reshape(prod(x.dims[: len(axes)]), prod(dims)).rows()
-                self.write("dot", Ones(rows.merged), rows, out=out.view((prod(dims),), strides_of((prod(dims),))))
-            else:
-                over = tuple([0] * samples + [axis + x.varies for axis in axes])
-                self.write("add.reduce", x, out=out, axis=over[0] if len(over) == 1 else over)
+            self.known[key] = self.new(inner, varies, fill=x)
         return self.known[key]
 
     def segments(self, function: str, x: Symbol, starts: Ints) -> Symbol:
         """Over each segment of the last axis."""
-        key = (function, x.key, starts.tobytes())
-        if key not in self.known:
-            out = self.known[key] = self.buffer((len(starts),), x.varies)
-            self.write(f"{function}.reduceat", x, starts, out=out, axis=-1)
-        return self.known[key]
+        return self.once((len(starts),), x.varies, f"{function}.reduceat", x, starts, axis=-1)
 
     def take(self, x: Symbol, index: Ints, missing: float = 0.0) -> Symbol:
         """The gather x[index], for a flat x; where the index is −1, `missing`."""
-        key = ("take", x.key, index.shape, index.tobytes(), missing)
-        if key not in self.known:
-            out = self.known[key] = self.buffer(index.shape, x.varies)
-            self.write("take", x, index, out=out, axis=-1, mode="'clip'")
-            if (index < 0).any():
-                self.write("copyto", missing, out=out, where=index < 0)
-        return self.known[key]
+        if (index < 0).any():
+            found = self.once(index.shape, x.varies, "take", x, np.maximum(index, 0), axis=-1, mode="'clip'")
+            return self.once(index.shape, x.varies, "where", self.array(index < 0), missing, found)
+        return self.once(index.shape, x.varies, "take", x, index, axis=-1, mode="'clip'")
 
-    def matmul(self, a: Symbol, b: Symbol, out: Symbol) -> Symbol:
+    def matmul(self, a: Symbol, b: Symbol, out: Symbol) -> None:
         """out = a @ b."""
         # dot has the smaller overhead, but writes zeros to a large result first
-        flat = all(len(x.dims) + x.varies == 2 for x in (a, b, out))
-        small = out.varies or prod(out.dims) < 4096
-        self.write("dot" if flat and small and out.strides[-1:] != (0,) else "matmul", a, b, out=out)
-        return out
+        plain = all(len(x.dims) == 2 for x in (a, b, out)) and (out.varies or prod(out.dims) < 4096)
+        self.write("dot" if plain and out.strides[-1] != 0 else "matmul", a, b, out=out)
 
     def copy(self, x: Any, out: Symbol) -> None:
         """out[…] = x."""
-        self.write("copyto", x, out=out)
+        self.write("copyto", self._align(x, len(out.inner)), out=out)
 
     def accumulate(self, x: Any, out: Symbol) -> None:
         """out[…] += x."""
-        self.write("add", out, x, out=out)
+        self.write("add", out, self._align(x, len(out.inner)), out=out)
 
     def put(self, x: Symbol, index: Ints, out: Symbol) -> None:
         """out[index] += x, for different indices."""
-        text = f"{self.name(out)}[..., {self.constant(index)}] += {self.name(x)}"
-        self.lines.append(Line(out.base, (x.base,), text))
+        text = f"{self.name(out)}[..., {self.name(index)}] += {self.name(x)}"
+        self.lines.append(Line(out.buffer, (x.buffer,), text))
 
-    # ── Rules on symbols ───────────────────────────────────────────────────────────────────────
-
-    def namespace(
-        self, starts: Ints | None = None, owner: Ints | None = None, stacked: bool = False
-    ) -> SimpleNamespace:
+    def namespace(self, starts: Ints | None = None, owner: Ints | None = None, stacked: bool = False) -> Any:
         """What the rules of `ops` use as xp. Stacked: all operands of an n-ary rule are one array."""
-        functions = SimpleNamespace()
-        for name in ops.FUNCTIONS:
-            function = FUNCTIONS.get(name, name)
-            setattr(functions, name, lambda *args, function=function: self.call(function, *args))
-        xp = ops.namespace(functions)
+        functions = {name: lambda *x, name=name: self.call(_NUMPY.get(name, name), *x) for name in ops.FUNCTIONS}
+        xp = ops.namespace(SimpleNamespace(**functions))
         if stacked:
 
             def over(function: str, x: Any) -> Any:
@@ -421,75 +342,84 @@ class Code:
 
     # ── Running ────────────────────────────────────────────────────────────────────────────────
 
-    def source(self, name: str, arguments: list[str], results: list[Symbol]) -> str:
-        """A function that computes the results: the lines that matter for them."""
-        needed, lines = {x.base for x in results}, []
+    def needed(self, results: list[Symbol]) -> list[Line]:
+        """The lines that matter for the results."""
+        needed, lines = {x.buffer for x in results}, []
         for line in reversed(self.lines):
             if line.writes in needed:
                 needed.update(line.reads)
-                lines.append(line.text)
-        for number, given in self.given.items():
-            if number in needed and any(k[0] == number and not v.startswith(given) for k, v in self.views.items()):
-                lines.append(f"copyto({given}_here, {given})")
-        return _function(name, arguments, lines[::-1])
+                lines.append(line)
+        return lines[::-1]
 
-    def update(self, pairs: list[tuple[Symbol, Symbol]]) -> str:
-        """A function that computes w −= g for each pair (w, g)."""
-        return _function(
-            "update", [], [f"subtract({self.name(w)}, {self.name(g)}, out={self.name(w)})" for w, g in pairs]
+    def source(self, name: str, results: list[Symbol]) -> str:
+        """A function of the arguments that computes the results."""
+        lines = self.needed(results)
+        viewed = {key[0] for key in self.views} & {number for line in lines for number in line.reads}
+        given = [b.given for b in self.buffers if b.given]
+        copied = [f"copyto({b.given}_here, {b.given})" for n, b in enumerate(self.buffers) if b.given and n in viewed]
+        body = [*copied, *(line.text for line in lines)] or ["pass"]
+        return f"def {name}({', '.join(given)}):\n    " + "\n    ".join(body) + "\n"
+
+    def share_memory(self, results: list[Symbol]) -> None:
+        """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
+        lines, last = self.needed(results), {x.buffer: len(self.lines) for x in results}
+        for i, line in enumerate(lines):
+            for number in (line.writes, *line.reads):
+                last[number] = max(i, last.get(number, 0))
+        free: dict[Any, list[int]] = {}
+        for i, line in enumerate(lines):
+            for number in dict.fromkeys((line.writes, *line.reads)):
+                buffer = self.buffers[number]
+                if buffer.given or buffer.data is not None or buffer.fill is not None:
+                    continue
+                places = free.setdefault((buffer.size, buffer.varies, buffer.boolean), [])
+                if buffer.place is None:
+                    buffer.place = places.pop() if places else number
+                if last[number] == i:
+                    places.append(buffer.place)
+
+    def frame(self, samples: int) -> tuple[dict[str, Any], list[Any]]:
+        """For this many samples, all that the lines name (views of buffers, constants, functions); and the buffers."""
+        memory: list[Any] = []
+        for number, buffer in enumerate(self.buffers):
+            place = number if buffer.place is None else buffer.place
+            memory.append(memory[place] if place < number else self._memory(buffer, samples))
+        columns = samples >= COLUMNS and not any(
+            axis is not None and dims[axis] > 1 for _, dims, _, _, axis in self.views
         )
-
-    def frame(self, samples: int) -> tuple[dict[str, Any], list[tuple[Any, Seed]]]:
-        """All that the lines name, for this many samples: buffers, views of them, constants, functions.
-
-        Also the arrays that hold seeds, to be filled.
-        """
-        seeds = []
-        bases: dict[int, Any] = {}
         names: dict[str, Any] = {name: getattr(np, name) for name in _USED}
-        for name, x in self.constants.items():
-            if isinstance(x, Seed):
-                names[name] = np.zeros((), self.dtype)
-                seeds.append((names[name], x))
-                continue
-            if isinstance(x, Samples):
-                x = samples
-            elif isinstance(x, Ones):
-                x = np.ones(samples * x.rows, self.dtype)
+        if columns:
+            names["dot"] = np.matmul  # dot wants its result row by row
+        for name, x in self.constants.values():
             names[name] = x if isinstance(x, np.ndarray) else np.asarray(x, self.dtype)
-        for key, name in self.views.items():
-            number, dims, strides, offset, merged, transposed = key
-            given = self.given.get(number)
-            if given and name.startswith(given):
-                continue
-            base = bases.get(number)
-            if base is None:
-                size, varies = self.size[number], self.varying[number]
-                base = self.shared.get(number)
-                if base is None:
-                    base = np.zeros((samples if varies else 1) * size, bool if self.boolean[number] else self.dtype)
-                bases[number] = base
-            step = base.itemsize
-            shape, byte_strides = dims, tuple(s * step for s in strides)
-            if self.varying[number]:
-                shape = (samples * merged, *dims)
-                byte_strides = (self.size[number] // merged * step, *byte_strides)
-            view = np.lib.stride_tricks.as_strided(base[offset:], shape, byte_strides)
-            names[name] = view.T if transposed else view
+        for (number, dims, strides, offset, axis), name in self.views.items():
+            base, given = memory[number], self.buffers[number].given
+            shape = tuple(d * samples if a == axis else d for a, d in enumerate(dims))
+            if columns and axis is not None and not given:
+                offset, strides = (
+                    offset * samples,
+                    tuple(1 if a == axis else s * samples for a, s in enumerate(strides)),
+                )
+            steps = tuple(s * base.itemsize for s in strides)
+            names[name] = np.lib.stride_tricks.as_strided(base[offset:], shape, steps)
             if given:
-                names[f"{given}_here"] = base.reshape(samples, self.size[number])
-        return names, seeds
+                names[f"{given}_here"] = base.reshape(samples, -1)
+        return names, memory
+
+    def _memory(self, buffer: Buffer, samples: int) -> Any:
+        if buffer.data is not None:
+            return buffer.data
+        size = buffer.size * (samples if buffer.varies else 1)
+        kind = bool if buffer.boolean else self.dtype
+        return np.empty(size, kind) if buffer.fill is None else np.full(size, buffer.fill, kind)
 
 
+_NUMPY = {"abs": "absolute"}
 _USED = (
     "add", "subtract", "multiply", "divide", "power", "negative", "absolute", "less", "less_equal", "greater",
     "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "exp", "expm1", "log", "log1p",
     "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "matmul", "dot", "take", "copyto",
 )  # fmt: skip
-
-
-def _function(name: str, arguments: list[str], lines: list[str]) -> str:
-    return f"def {name}({', '.join(arguments)}):\n    " + "\n    ".join(lines or ["pass"]) + "\n"
 
 
 def compiled(source: str) -> CodeType:
@@ -506,55 +436,16 @@ def strides_of(dims: Dims) -> Dims:
     return tuple(reversed(strides))
 
 
-def _fold(function: str, *args: Any) -> Any:
+def _key(x: Any) -> Any:
+    """Equal for arguments that are the same: views, arrays, numbers (0 is not −0)."""
+    if isinstance(x, Symbol):
+        return x.key
+    return (x.dtype.str, x.shape, x.tobytes()) if isinstance(x, np.ndarray) else repr(x)
+
+
+def _folded(function: str, *args: float) -> Any:
     """A function of plain numbers, computed now."""
-    simple: dict[str, Any] = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "negative": operator.neg,
-              "absolute": abs}  # fmt: skip
-    return (simple.get(function) or getattr(ieee, function))(*args)
-
-
-# ── Which positions are a view ─────────────────────────────────────────────────────────────────
-
-
-def affine(index: Ints) -> tuple[int, Dims] | None:
-    """(offset, strides) where index[i, j, …] = offset + strides · (i, j, …), else None."""
-    offset = int(index.flat[0])
-    corner = (0,) * index.ndim
-    strides = tuple(
-        int(index[(*corner[:axis], 1, *corner[axis + 1 :])]) - offset if d > 1 else 0
-        for axis, d in enumerate(index.shape)
-    )
-    expected: Any = offset
-    for axis, (d, s) in enumerate(zip(index.shape, strides, strict=True)):
-        expected = expected + s * np.arange(d).reshape((-1,) + (1,) * (index.ndim - axis - 1))
-    return (offset, strides) if (index == expected).all() else None
-
-
-def common_dims(n: int, indices: list[Ints]) -> Dims:
-    """Dims of n entries in which as many of the flat index arrays as possible have equal steps."""
-    blocks = {n}
-    for index in indices:
-        found = set(_blocks(index))
-        union = sorted(blocks | found)
-        if all(b % a == 0 for a, b in itertools.pairwise(union)) and len(union) <= 4:
-            blocks |= found
-    sizes = [1, *sorted(blocks - {1})]
-    return tuple(b // a for a, b in itertools.pairwise(sizes))[::-1] or (1,)
-
-
-def _blocks(index: Ints) -> Iterator[int]:
-    """The lengths after which the steps of a flat index array change, if they do so regularly."""
-    size = 1
-    for _ in range(4):
-        if len(index) < 2:
-            return
-        steps = np.diff(index)
-        breaks = (steps != steps[0]).nonzero()[0]
-        if not len(breaks):
-            return
-        length = int(breaks[0]) + 1
-        if len(index) % length or not (np.diff(index.reshape(-1, length)) == steps[0]).all():
-            return
-        size *= length
-        yield size
-        index = index.reshape(-1, length)[:, 0]
+    operators = {"add": float.__add__, "subtract": float.__sub__, "multiply": float.__mul__, "negative": float.__neg__,
+                 "absolute": abs}  # fmt: skip
+    rule: Any = operators.get(function) or getattr(ieee, function)
+    return rule(*args)

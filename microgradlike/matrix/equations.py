@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from microgradlike import formula, ops
-from microgradlike.matrix.build import refs
+from microgradlike.matrix.build import is_square, refs
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum
 from microgradlike.value import Value
 
@@ -253,7 +253,7 @@ class Equations:
                 else Text(f"Σ {left.within(PRODUCT)}", MATRIX)
             )
         right = self._read(group.right)
-        if _same(group):
+        if is_square(group):
             if array.size == 1 and group.left.index.size > 1:
                 return Text(f"‖{left}‖²")
             square = Text(f"{left.within(ATOM)}²")
@@ -372,7 +372,7 @@ class Equations:
             if left.array in sent:
                 sent[left.array].append(self._summed(left, upstream, array))
             return
-        if _same(group):
+        if is_square(group):
             if left.array in sent:
                 sent[left.array].append(_join([upstream, self._read(left).times(2.0)], " ⊙ "))
             return
@@ -442,16 +442,6 @@ def _plain(text: str) -> Any:
 
 def _shape(shape: Iterable[int]) -> str:
     return "×".join(map(str, shape))
-
-
-def _same(group: Group) -> bool:
-    left, right = group.left, group.right
-    return (
-        right is not None
-        and left.array is not None
-        and left.array is right.array
-        and np.array_equal(left.index.ravel(), right.index.ravel())
-    )
 
 
 _LATEX = {

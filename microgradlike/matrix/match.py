@@ -94,6 +94,11 @@ class Group:
     starts: Ints | None = None
     is_product: bool = False
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether sums of different lengths were made equal by factors of 0."""
+        return self.is_product and bool((self.left.index < 0).any() or (self.right and (self.right.index < 0).any()))
+
 
 @dataclass(eq=False, repr=False)
 class Sum:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 from functools import cached_property
 from math import isfinite
 from types import FunctionType
@@ -31,6 +32,7 @@ from microgradlike.value import Value, apply, topological_order
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
+ALIGNED = 8  # parameters begin at multiples of a cache line
 
 
 def vectorize(
@@ -153,51 +155,53 @@ class Program:
         # Forward, guards, backward
         build = Builder(found.arrays, dtype)
         code = self._code = build.code
-        self._arguments = [f"x{i}" for i in range(len(arguments))]
-        for array, name in zip(found.arrays, self._arguments, strict=False):
-            code.given[build.value[array].base] = name
+        for number, array in enumerate(found.arrays[: len(arguments)]):
+            code.buffers[build.value[array].buffer].given = f"x{number}"
         sources = [a for a in self.arrays if a.kind == "parameter"]
-        for array in sources:
-            code.shared[build.value[array].base] = np.array([graph.nodes[i].data for i in array.entries], dtype)
         for array in self.arrays:
             if array.instruction is not None:
                 build.forward(array)
         self._loss_array = found.arrays[found.array_of[graph.number[loss]]]
         position = int(found.position[graph.number[loss]])
         value = build.value[self._loss_array]
-        losses = code.buffer((1,), value.varies)
-        code.copy(value.view((1,), (0,), position), losses)
+        losses = code.new((), value.varies)
+        code.copy(value.view((), (), position), losses)
         checks = [(guard, self._check(build, guard)) for guard in guards]
         asked = None if wanted is None else {graph.number[v] for v in wanted}
         trained = [a for a in sources if asked is None or not asked.isdisjoint(a.entries.tolist())]
-        gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
+        seed, gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
+
+        # The numbers of the parameters, one array after the other, and of the gradients
+        ends = np.cumsum([-(-array.size // ALIGNED) * ALIGNED for array in trained]).tolist()
+        self._data, self._gradient = np.zeros((2, ends[-1] if ends else 0), dtype)
         self.parameters = []
-        for array in trained:
-            gradient = code.shared.setdefault(gradients[array].base, np.zeros(array.size, dtype))
-            data = code.shared[build.value[array].base]
+        for array, end in zip(trained, ends, strict=True):
+            part = slice(end - -(-array.size // ALIGNED) * ALIGNED, None)
+            data, gradient = (flat[part][: array.size] for flat in (self._data, self._gradient))
+            code.buffers[build.value[array].buffer].data = data
+            code.buffers[gradients[array].buffer].data = gradient
             values = [graph.nodes[i] for i in array.entries]
             self.parameters.append(
                 Parameter(array.name, values, data.reshape(array.shape), gradient.reshape(array.shape))
             )
-        self._untrained = [(a, code.shared[build.value[a].base]) for a in sources if a not in trained]
+        self._untrained = [(a, np.zeros(a.size, dtype)) for a in sources if a not in trained]
+        for array, data in self._untrained:
+            code.buffers[build.value[array].buffer].data = data
+        self.pull()
 
         # The functions that run
-        self._result = code.name(losses)
-        self._checks = [(guard, code.name(symbol)) for guard, symbol in checks]
-        symbols = [symbol for _, symbol in checks]
-        # What is not finite in an argument shows in a product that reads it whole, which is smaller.
-        probes = [build.products.get(a, build.value[a]) for a in found.arrays[: len(arguments)]]
-        self._probes = [None if p.base in code.given else code.name(p.reshape(code.size[p.base])) for p in probes]
-        symbols += [p for p in probes if p.base not in code.given]
-        self.source = code.source("run", self._arguments, [losses, *symbols, *gradients.values()])
+        products = [build.products.get(a) for a in found.arrays[: len(arguments)]]
+        watched = [losses, *(symbol for _, symbol in checks), *(p for p in products if p is not None)]
+        watched += [symbol for pair in build.padded for symbol in pair]
+        code.share_memory([*watched, *gradients.values()])
+        self.source = code.source("run", [*watched, *gradients.values()])
         self._codes = (
-            compiled(code.source("forward", self._arguments, [losses, *symbols])),
+            compiled(code.source("forward", watched)),
             compiled(self.source),
-            compiled(code.source("slope", self._arguments, [*symbols, *gradients.values()])),
-            compiled(code.update([(build.value[array], gradients[array]) for array in trained])),
+            compiled(code.source("slope", [*watched[1:], *gradients.values()])),
         )
+        self._watched = losses.buffer, seed.buffer, checks, products, build.padded
         self._frames: dict[int, _Frame] = {}
-        self._builder = build
 
     def _check(self, build: Builder, guard: Guard) -> Symbol:
         """The lines that compare again; true where the outcome is that of the recording."""
@@ -208,11 +212,10 @@ class Program:
                 sides.append(v.data)
             else:
                 array = self._all_arrays[self._array_of[number]]
-                sides.append(build.value[array].view((1,), (0,), int(self._position[number])))
-        code = build.code
+                sides.append(build.value[array].view((), (), int(self._position[number])))
         if not any(isinstance(side, Symbol) for side in sides):
-            sides[0] = code.array(np.array([sides[0]]))
-        symbol: Symbol = code.call(guard.function, *sides)
+            sides[0] = build.code.array(np.array(sides[0]))
+        symbol: Symbol = build.code.call(guard.function, *sides)
         return symbol if guard.outcome else ~symbol
 
     # ── Running ────────────────────────────────────────────────────────────────────────────────
@@ -235,6 +238,7 @@ class Program:
         """
         frame, arrays = self._prepare(args)
         if frame.samples:
+            frame.seed(1.0)
             self._run(frame, frame.backward, arrays)
         for p in self.parameters:
             p.grad = p._gradient
@@ -256,19 +260,20 @@ class Program:
         if frame.samples:
             frame.seed(lr)
             self._run(frame, frame.slope, arrays)
-            frame.update()
+            np.subtract(self._data, self._gradient, out=self._data)
 
     def _prepare(self, args: tuple[Any, ...]) -> tuple[_Frame, list[Numbers]]:
         if len(args) != len(self.batch):
             raise TypeError(f"expected {len(self.batch)} arrays ({self._expected()}), got {len(args)}")
         arrays = []
-        for x, leaves in zip(args, self.batch, strict=True):
-            if not (type(x) is np.ndarray and x.ndim == 2 and x.dtype == self.dtype and x.flags.c_contiguous):
+        for x, leaves in zip(args, self.batch):
+            if not (type(x) is np.ndarray and x.ndim == 2 and x.dtype is self.dtype and x.flags.c_contiguous):
                 x = self._converted(x)
             arrays.append(x)
             if x.shape[1] != len(leaves) or len(x) != len(arrays[0]):
                 raise ValueError(
-                    f"expected arrays of one number of samples m, {self._expected()}, got {', '.join(str(np.shape(a)) for a in args)}"
+                    f"expected arrays of one number of samples m, {self._expected()}, "
+                    f"got {', '.join(str(np.shape(a)) for a in args)}"
                 )
         samples = len(arrays[0]) if arrays else 1
         frame = self._frames.get(samples)
@@ -276,7 +281,6 @@ class Program:
             if len(self._frames) >= FRAMES:
                 del self._frames[next(iter(self._frames))]
             frame = self._frames[samples] = _Frame(self, samples)
-        frame.seed(1.0)
         return frame, arrays
 
     def _converted(self, x: Any) -> Numbers:
@@ -292,14 +296,20 @@ class Program:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
 
     def _run(self, frame: _Frame, function: Any, arrays: list[Numbers]) -> None:
-        with np.errstate(all="ignore"):  # IEEE arithmetic, as in the scalar engine
-            function(*arrays)
-        for probe, x in zip(frame.probes, arrays, strict=True):
-            entries = x.reshape(-1) if probe is None else probe
+        frame.quietly(function, *arrays)
+        # What is not finite in an argument shows in a product that reads the whole of it, which is smaller.
+        for product, x in zip(frame.products, arrays):
+            entries = x.reshape(-1) if product is None else product
             if not isfinite(entries.dot(entries)) and not np.isfinite(x).all():
                 raise ValueError("the batch holds numbers that are not finite (inf or nan)")
-        for guard, name in self._checks:
-            if not frame.names[name].all():
+        for product, side in frame.padded:
+            if not isfinite(product.dot(product)) and not np.isfinite(side).all():
+                raise ValueError(
+                    "an intermediate result is not finite (inf or nan), and this program multiplies by 0 what the "
+                    "shorter of some sums leave out: stay with the scalar engine for such numbers"
+                )
+        for guard, held in frame.checks:
+            if not held.all():
                 was = "" if guard.outcome else "not "
                 raise ValueError(
                     f"while the loss was recorded, {guard.left.label or 'a Value'} {SYMBOLS[guard.function]} "
@@ -309,8 +319,7 @@ class Program:
                 )
 
     def _losses(self, frame: _Frame) -> Numbers:
-        losses = frame.losses
-        return losses[:, 0].copy() if losses.ndim == 2 else np.full(frame.samples, losses[0])
+        return frame.losses.copy() if len(frame.losses) == frame.samples else np.full(frame.samples, frame.losses[0])
 
     # ── Values and arrays ──────────────────────────────────────────────────────────────────────
 
@@ -383,22 +392,26 @@ class _Frame:
     """Buffers, and the functions that use them, for one number of samples."""
 
     def __init__(self, program: Program, samples: int) -> None:
+        code = program._code
+        losses, seed, checks, products, padded = program._watched
+        names, memory = code.frame(samples)
         self.samples = samples
-        self.names, self._seeds = program._code.frame(samples)
-        self.forward, self.backward, self.slope, self.update = (
-            FunctionType(code, self.names) for code in program._codes
-        )
-        self.losses = self.names[program._result]
-        self.probes = [None if name is None else self.names[name].reshape(-1) for name in program._probes]
-        self._scale = 0.0
-        self.seed(1.0)
+        self.forward, self.backward, self.slope = (FunctionType(code, names) for code in program._codes)
+        context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
+        context.run(np.seterr, all="ignore")
+        self.quietly = context.run
+        self.losses, self._seed = memory[losses], memory[seed]
+        self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in checks]
+        self.products = [None if product is None else memory[product.buffer] for product in products]
+        self.padded = [(memory[product.buffer], memory[side.buffer]) for product, side in padded]
+        self._scale = 1.0
+        self.seed(0.0)
 
     def seed(self, scale: float) -> None:
-        """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample) = scale / m."""
+        """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
         if scale != self._scale:
             self._scale = scale
-            for array, seed in self._seeds:
-                array[...] = seed.factor * scale * (1.0 if seed.summed else 1.0 / max(self.samples, 1))
+            self._seed[...] = scale / max(len(self.losses), 1)
 
 
 def _arguments(batch: Any) -> list[list[Value]]:
