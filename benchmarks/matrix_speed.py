@@ -1,9 +1,10 @@
 """One training step: the program found in the scalar graph against NumPy by hand, PyTorch, and scalar engines.
 
-    python benchmarks/matrix_speed.py [--torch PYTHON] [--rounds 5] [--json FILE] [CASE …]
+    python benchmarks/matrix_speed.py [--torch PYTHON] [--rounds 5] [--threads 1 2] [--json FILE] [CASE …]
 
 Each contestant runs in a process of its own, in turn, for several rounds; the medians are compared.
-`--torch` names a Python that has PyTorch. OPENBLAS_CORETYPE is unset: where it is set, it halves the BLAS.
+`--torch` names a Python that has PyTorch. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset: where they
+are set, they may halve the BLAS.
 """
 
 import argparse
@@ -353,10 +354,25 @@ CASES = {
     "minibatch 10, float32": {"NumPy, tuned": "nielsen_tuned(10, 'float32')",
                               "found program": "nielsen_program(10, 'float32')",
                               "PyTorch": "nielsen_torch(10, 'float32')"},
+    "minibatch 100, float32": {"NumPy, tuned": "nielsen_tuned(100, 'float32')",
+                               "found program": "nielsen_program(100, 'float32')",
+                               "PyTorch": "nielsen_torch(100, 'float32')"},
     "demo": {"micrograd": "demo_micrograd()", "micrograd, no collector": "demo_micrograd(False)",
              "scalar engine": "demo_scalar()", "found program": "demo_program()", "PyTorch": "demo_torch()"},
     "GPT": {"scalar engine": "gpt_scalar()", "found program": "gpt_program()", "PyTorch": "gpt_torch()"},
 }  # fmt: skip
+
+
+def compare(contestants, options, environment):
+    """The median time of each contestant, who run in turn."""
+    times = {name: [] for name in contestants if options.torch or name != "PyTorch"}
+    for _ in range(options.rounds):
+        for name in times:
+            python = options.torch if name == "PyTorch" else sys.executable
+            worker = [python, __file__, "--worker", contestants[name]]
+            out = subprocess.run(worker, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+            times[name].append(float(out))
+    return {name: statistics.median(t) for name, t in times.items()}
 
 
 def main():
@@ -364,7 +380,7 @@ def main():
     parser.add_argument("cases", nargs="*", default=list(CASES))
     parser.add_argument("--torch", help="a Python that has PyTorch")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", default="1")
+    parser.add_argument("--threads", nargs="*", default=["1"], help="how many threads BLAS may use, one run for each")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker")
     options = parser.parse_args()
@@ -372,26 +388,24 @@ def main():
         print(seconds(eval(options.worker)))
         return
     import machine
+    import numpy as np
 
-    environment = os.environ | {f"{name}_NUM_THREADS": options.threads for name in ("OPENBLAS", "OMP", "MKL")}
-    environment.pop("OPENBLAS_CORETYPE", None)
-    print(machine.describe(), f"threads: {options.threads}", sep="\n")
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    print(f"{machine.describe()}; NumPy {np.__version__} with {blas['name']} {blas['version']}")
     results = {}
-    for case in options.cases:
-        contestants = {k: v for k, v in CASES[case].items() if options.torch or k != "PyTorch"}
-        times = {name: [] for name in contestants}
-        for _ in range(options.rounds):
-            for name, call in contestants.items():
-                python = options.torch if name == "PyTorch" else sys.executable
-                worker = [python, __file__, "--worker", call]
-                times[name].append(
-                    float(subprocess.run(worker, env=environment, capture_output=True, text=True, check=True).stdout)
+    for threads in options.threads:
+        environment = os.environ | {f"{name}_NUM_THREADS": threads for name in ("OPENBLAS", "OMP", "MKL")}
+        for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+            environment.pop(name, None)
+        for case in options.cases:
+            found = compare(CASES[case], options, environment)
+            results.setdefault(case, found)  # the picture shows the first
+            print(f"\n{case}, threads: {threads}")
+            for name, t in found.items():
+                print(
+                    f"  {name:25} {t * 1e6:12.1f} µs   {t / found['found program']:9.2f} × the found program",
+                    flush=True,
                 )
-        results[case] = {name: statistics.median(t) for name, t in times.items()}
-        ours = results[case]["found program"]
-        print(f"\n{case}")
-        for name, t in results[case].items():
-            print(f"  {name:25} {t * 1e6:12.1f} µs   {t / ours:9.2f} × the found program")
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
