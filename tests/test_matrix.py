@@ -4,6 +4,7 @@ import builtins
 import functools
 import operator
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from microgradlike import (
 from microgradlike import sum as sum_
 from microgradlike.ieee import ieee
 from microgradlike.matrix import gradients, vectorize
+from microgradlike.matrix.code import COLUMNS
 from microgradlike.value import apply
 
 
@@ -165,11 +167,13 @@ def random_graph(rng):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**9))
-def test_random_graphs(seed):
+@given(
+    st.integers(0, 10**9), st.sampled_from([1, 3, COLUMNS])
+)  # from so many samples on, arrays lie otherwise in memory
+def test_random_graphs(seed, samples):
     rng = random.Random(seed)
     loss, batch = random_graph(rng)
-    check(loss, [batch] if batch else [], rng)
+    check(loss, [batch] if batch else [], rng, samples)
 
 
 # ── Networks, however they are written ─────────────────────────────────────────────────────────
@@ -318,6 +322,28 @@ def test_attention(causal):
     assert shapes(program) == [(4, 4), (12, 4)]
 
 
+def test_rows_with_themselves():
+    """A matrix of inner products X Xᵀ is no square of X, though both sides read the same entries."""
+    rng = random.Random(3)
+    X = leaves(rng, 4, 3)
+    gram = [[dot(a, b) for b in X] for a in X]
+    check(builtins.sum(((i + 1) * (j + 3) * gram[i][j]).tanh() for i in range(4) for j in range(4)), [], rng)
+
+
+def test_what_is_padded_with_zeros_must_be_finite():
+    """0 · inf is nan: where sums of different lengths became one product, an intermediate inf is an error."""
+    rng = random.Random(11)
+    w, V = leaves(rng, 5, 5), leaves(rng, 5, 3)
+    x = Value(0.1)
+    values = [[(x * v).exp() for v in row] for row in V]
+    rows = [[dot(w[t][: t + 1], [values[u][d] for u in range(t + 1)]).tanh() for d in range(3)] for t in range(5)]
+    program = check(builtins.sum(v for row in rows for v in row), [[x]], rng)
+    assert products(program) == 1
+    big = 800 / max(v.data for row in V[1:] for v in row)
+    with pytest.raises(ValueError, match="stay with the scalar engine"):
+        program(np.array([[big]]))
+
+
 # ── The program ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -380,6 +406,26 @@ def test_training_on_arrays_equals_training_on_values(network):
     slopes = program.gradients(X, Y)
     for name, data in before.items():
         np.testing.assert_allclose(after[name], data - 0.5 * slopes[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("samples", [1, 5, COLUMNS, 3 * COLUMNS])
+def test_a_batch_is_the_mean_of_its_samples(network, samples):
+    """Whatever was called before, for batches of any size, in any order."""
+    _, _, program, rng = network
+    X = np.array([[rng.gauss(0, 1) for _ in range(3)] for _ in range(samples)])
+    Y = np.array([[rng.random() for _ in range(2)] for _ in range(samples)])
+    alone = [program.gradients(X[i : i + 1], Y[i : i + 1]) for i in range(samples)]
+    losses = [program(X[i : i + 1], Y[i : i + 1])[0] for i in range(samples)]
+    together = program.gradients(X, Y)
+    np.testing.assert_allclose(program(X, Y), losses, rtol=1e-12)
+    for name, gradient in together.items():
+        mean = np.mean([g[name] for g in alone], axis=0)
+        np.testing.assert_allclose(gradient, mean, rtol=1e-12, atol=1e-13 * np.abs(mean).max())
+    before = [p.data.copy() for p in program.parameters]
+    program.descend(X, Y, lr=0.25)
+    for p, data in zip(program.parameters, before, strict=True):
+        np.testing.assert_allclose(p.data, data - 0.25 * together[p.name], rtol=1e-13)
+    np.testing.assert_allclose(program.gradients(X[:0], Y[:0])["b¹"], 0.0)
 
 
 def test_push_and_pull(network):
@@ -499,6 +545,32 @@ def test_branches_taken_while_recording_are_guarded():
     np.testing.assert_array_equal(biggest(np.array([[2.5]])), [7.5])
     with pytest.raises(ValueError, match="took that branch"):
         biggest(np.array([[10.0]]))
+
+
+def test_other_threads_compare_as_ever_while_comparisons_are_noted():
+    x, ready, done = Value(2.0), threading.Event(), threading.Event()
+    seen = []
+
+    def record():
+        ready.set()
+        assert done.wait(10)
+        return x * 3.0 if x > 1.0 else -x
+
+    def elsewhere():
+        assert ready.wait(10)
+        seen.append(Value(5.0) < 4.0)
+        done.set()
+        seen.append(vectorize(lambda: x * 2.0 if x > 0.0 else x, [x])(np.array([[1.0]])))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    program = vectorize(record, [x])
+    thread.join()
+    assert seen == [False, [2.0]]
+    np.testing.assert_array_equal(program(np.array([[2.0]])), [6.0])
+    with pytest.raises(ValueError, match=r"> 1.0 did hold"):
+        program(np.array([[0.5]]))
+    assert Value.__lt__.__name__ == "__lt__"
 
 
 def test_gradients_of_all_leaves():

@@ -7,6 +7,7 @@ a program checks them on every call, and raises where a sample would have taken 
 
 from __future__ import annotations
 
+from threading import RLock, get_ident
 from typing import Any, NamedTuple
 
 from microgradlike.value import Value, constant
@@ -14,6 +15,9 @@ from microgradlike.value import Value, constant
 FUNCTIONS = {"__lt__": "less", "__le__": "less_equal", "__gt__": "greater", "__ge__": "greater_equal",
              "__eq__": "equal", "__ne__": "not_equal", "__bool__": "not_equal"}  # fmt: skip
 SYMBOLS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!="}
+
+
+_one_at_a_time = RLock()
 
 
 class Guard(NamedTuple):
@@ -26,16 +30,19 @@ class Guard(NamedTuple):
 
 
 class Guards:
-    """A context in which comparisons of Values are noted in `seen`.
+    """A context in which the comparisons of Values that this thread makes are noted in `seen`.
 
     The methods of Value are exchanged meanwhile, so that comparing costs nothing extra otherwise.
+    Other threads compare as ever, and wait with contexts of their own.
     """
 
     def __init__(self) -> None:
         self.seen: list[Guard] = []
         self._methods: dict[str, Any] = {}
+        self._thread = get_ident()
 
     def __enter__(self) -> Guards:
+        _one_at_a_time.acquire()
         for name, function in FUNCTIONS.items():
             self._methods[name] = Value.__dict__.get(name)
             setattr(Value, name, self._noting(getattr(Value, name), function))
@@ -47,11 +54,12 @@ class Guards:
                 delattr(Value, name)
             else:
                 setattr(Value, name, method)
+        _one_at_a_time.release()
 
     def _noting(self, method: Any, function: str) -> Any:
         def compare(left: Value, right: Any = 0.0) -> Any:
             outcome = method(left) if function == "not_equal" and method.__name__ == "__bool__" else method(left, right)
-            if isinstance(outcome, bool):
+            if isinstance(outcome, bool) and get_ident() == self._thread:
                 self.seen.append(Guard(function, left, right if isinstance(right, Value) else constant(right), outcome))
             return outcome
 
