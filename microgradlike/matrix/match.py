@@ -471,14 +471,18 @@ def _rows(rows: Ints) -> tuple[Ints, Ints]:
     if rows.shape[1] == 1:
         hashes = rows[:, 0]
     else:
-        mix = np.random.default_rng(1).integers(1, 2**63, rows.shape[1], np.uint64) | np.uint64(1)
-        scrambled = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        hashes = (((scrambled >> np.uint64(29)) ^ scrambled) * mix).sum(axis=1)
+        hashes = (_scrambled(rows) * (_scrambled(np.arange(rows.shape[1])) | np.uint64(1))).sum(axis=1)
     _, first, number = np.unique(hashes, return_index=True, return_inverse=True)
     if not np.array_equal(rows[first][number], rows):  # two rows with one hash
         _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first)
     return np.argsort(order)[number], first[order]
+
+
+def _scrambled(x: Ints) -> Any:
+    """Numbers with the bits of x all over the place (by the golden ratio, and a shift)."""
+    product = (x.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    return (product >> np.uint64(29)) ^ product
 
 
 def _ranges(starts: Ints, counts: Ints) -> Ints:
