@@ -4,7 +4,9 @@ import builtins
 import functools
 import operator
 import random
+import re
 import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -365,6 +367,102 @@ def test_reads_like_the_textbook(network):
     ]  # fmt: skip
     assert r"\delta^{1} &= (W^{2\top} \delta^{2}) \odot" in network[2].equations.latex()
     assert network[2]._repr_mimebundle_()["text/plain"] == str(network[2])
+
+
+class Reader:
+    """Reads a printed equation with the numbers of its arrays, vectors as columns."""
+
+    TOKEN = re.compile(r"\s*(∂C/∂[A-Za-z]+[⁰-⁹¹²³]*|leaky ReLU|[A-Za-zδσ]+[⁰-⁹¹²³]*|\d+(?:\.\d+)?|‖²|.)")
+    RULES: ClassVar = {"σ": ops.SIGMOID, "tanh": ops.TANH, "ReLU": ops.RELU, "leaky ReLU": ops.leaky_relu(0.1), "ELU": ops.elu(1.0), "exp": ops.EXP}  # fmt: skip
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def __call__(self, text):
+        self.tokens = [*self.TOKEN.findall(text), ""]
+        result = self.sum()
+        assert self.tokens == [""], self.tokens
+        return result
+
+    def take(self, *tokens):
+        return self.tokens.pop(0) if self.tokens[0] in tokens else None
+
+    def sum(self):
+        total = self.product()
+        while sign := self.take("+", "−"):
+            term = self.product()
+            total = total + term if sign == "+" else total - term
+        return total
+
+    def product(self):
+        total = self.factor()
+        while self.tokens[0] not in ("", "+", "−", ")", "‖²"):
+            by = self.take("⊙", "·", "/")
+            other = self.factor()
+            if by == "⊙":
+                total = total * other
+            elif by == "·":
+                total = (total * other).sum(keepdims=True)
+            elif by == "/":
+                total = total / other
+            else:
+                total = total @ other if total.shape[-1:] == other.shape[:1] and total.size > 1 else total * other
+        return total
+
+    def factor(self):
+        token = self.tokens.pop(0)
+        if token == "−":
+            return -self.factor()
+        if token in ("(", "‖"):
+            x = self.sum()
+            assert self.take(")", "‖²")
+            x = (x**2).sum(keepdims=True) if token == "‖" else x
+        elif token == "Σ":
+            return self.factor().sum(keepdims=True)
+        elif token == "½":
+            return 0.5 * self.factor()
+        elif token[0].isdigit():
+            return np.array([[float(token)]])
+        elif token in self.numbers:
+            x = self.numbers[token]
+        else:
+            slope, xp = self.take("'"), ops.namespace(np)
+            x = self.factor()
+            if token in self.RULES:
+                y = self.RULES[token].value(xp, x)
+                return self.RULES[token].local_grads(xp, y, x)[0] if slope else y
+            total = np.log(np.exp(x).sum(keepdims=True))
+            x = {"logsumexp": total, "softmax": np.exp(x - total)}[token]
+        return x.T if self.take("ᵀ") else x
+
+
+@pytest.mark.parametrize("output", ["linear", "sigmoid", "softmax"])
+@pytest.mark.parametrize("loss", ["quadratic", "mean_squared_error", "cross_entropy"])
+@pytest.mark.parametrize("activation", ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu"])
+def test_printed_equations_are_the_computation(activation, output, loss):
+    """Whoever computes what is printed, line by line, gets the loss and the gradients."""
+    rng = random.Random(3)
+    model = nn.MLP(3, [4, 2], activation, output, seed=4)
+    x, y = leaves(rng, 3), [Value(0.25), Value(0.75)]
+    a = model(x)
+    C = nn.losses.LOSSES[loss](model.layers[1].z if (output, loss) == ("softmax", "cross_entropy") else a, y)
+    program = vectorize(C, [x, y])
+    for node in (*model.layers[0].z, *model.layers[0].a, *model.layers[1].z, C):
+        assert program.where(node) is not None
+    numbers = {p.name: p.data.reshape(len(p.data), -1) for p in program.parameters}
+    numbers |= {"x": np.array([[v.data] for v in x]), "y": np.array([[v.data] for v in y])}
+    read = Reader(numbers)
+    for equation in (*program.equations.forward, *program.equations.backward):
+        numbers[equation.left] = read(equation.right)
+        assert numbers[equation.left].shape in (equation.shape, (*equation.shape, 1))
+    assert numbers["C"].item() == pytest.approx(C.data, rel=1e-13)
+    C.backward()
+    for layer, l in zip(model.layers, "¹²", strict=True):  # noqa: E741
+        deltas = np.array([[z.grad] for z in layer.z])
+        np.testing.assert_allclose(numbers[f"δ{l}"], deltas, rtol=1e-11, atol=1e-15)
+        np.testing.assert_allclose(numbers[f"∂C/∂b{l}"], deltas, rtol=1e-11, atol=1e-15)
+        weights = [[w.grad for w in neuron.w] for neuron in layer.neurons]
+        np.testing.assert_allclose(numbers[f"∂C/∂W{l}"], weights, rtol=1e-11, atol=1e-15)
 
 
 def test_where_and_nodes(network):

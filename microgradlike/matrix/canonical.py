@@ -3,7 +3,7 @@
     z = w₁x₁ + w₂x₂ + b,   z = affine(w, x, b),   z = b + (x₂w₂ + x₁w₁),   z = sum(…)
 
 are all the same sum of the terms (w₁, x₁), (w₂, x₂), (b). A node dissolves into the sum that
-consumes it if nothing else consumes it; what is left are *live* nodes: leaves, sums of products,
+consumes it if nothing else consumes it and it has no label; what is left are *live* nodes: leaves, sums of products,
 and all other operations. Whole arrays of node numbers are worked on at once: a graph has a
 million nodes, NumPy a few calls.
 """
@@ -72,10 +72,12 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     added = (by >= ADD) & (by <= AFFINE) & ~in_pair
     sign = np.where(((by == SUB) & (slot == 1)) | (by == NEG), -1, 1)
 
-    # What dissolves: sums and products with one consumer, which adds them.
+    # What dissolves: sums and products with one consumer, which adds them; but no sum that has a name.
     dissolves = np.zeros(n, bool)
     dissolves[edges[added]] = True
     dissolves &= (kind >= ADD) & (np.bincount(edges, minlength=n) == 1)
+    named = np.fromiter((node.label != "" for node in nodes), bool, n)
+    dissolves &= ~named | (kind == NEG) | (kind == MUL)
     root, sign_to_root = np.arange(n), np.ones(n, np.int64)
     up = dissolves[edges]
     root[edges[up]], sign_to_root[edges[up]] = consumer[up], sign[up]
