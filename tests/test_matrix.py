@@ -6,6 +6,7 @@ import operator
 import random
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import numpy as np
@@ -523,6 +524,7 @@ def test_a_batch_is_the_mean_of_its_samples(network, samples):
     program.descend(X, Y, lr=0.25)
     for p, data in zip(program.parameters, before, strict=True):
         np.testing.assert_allclose(p.data, data - 0.25 * together[p.name], rtol=1e-13)
+        assert p.grad is None
     np.testing.assert_allclose(program.gradients(X[:0], Y[:0])["b¹"], 0.0)
 
 
@@ -669,6 +671,20 @@ def test_other_threads_compare_as_ever_while_comparisons_are_noted():
     with pytest.raises(ValueError, match=r"> 1.0 did hold"):
         program(np.array([[0.5]]))
     assert Value.__lt__.__name__ == "__lt__"
+
+
+def test_threads_take_turns(network):
+    _, _, program, _ = network
+    X, Y = np.random.default_rng(0).normal(size=(4, 40, 3)), np.full((40, 2), 0.5)
+    want = [program.gradients(x, Y) for x in X]
+
+    def work(i):
+        for _ in range(200):
+            for name, gradient in program.gradients(X[i], Y).items():
+                np.testing.assert_array_equal(gradient, want[i][name])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
 
 
 def test_gradients_of_all_leaves():

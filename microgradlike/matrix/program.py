@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import cached_property
 from math import isfinite
+from threading import RLock
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -202,6 +203,8 @@ class Program:
         )
         self._watched = losses.buffer, seed.buffer, checks, products, build.padded
         self._frames: dict[int, _Frame] = {}
+        self._one_at_a_time = RLock()  # the buffers are those of one call
+        self._differentiated = False
 
     def _check(self, build: Builder, guard: Guard) -> Symbol:
         """The lines that compare again; true where the outcome is that of the recording."""
@@ -227,40 +230,50 @@ class Program:
         numbers, and ValueError for shapes that do not fit, for numbers that are not finite, and
         where a comparison made while recording would come out otherwise.
         """
-        frame, arrays = self._prepare(args)
-        self._run(frame, frame.forward, arrays)
-        return self._losses(frame)
+        with self._one_at_a_time:
+            frame, arrays = self._prepare(args)
+            self._run(frame, frame.forward, arrays)
+            return self._losses(frame)
 
     def backward(self, *args: Any) -> Numbers:
         """The losses, as a call gives them; and the gradients of their mean, in `grad` of each of `parameters`.
 
         An empty batch leaves gradients of 0.
         """
-        frame, arrays = self._prepare(args)
-        if frame.samples:
+        with self._one_at_a_time:
+            frame, arrays = self._prepare(args)
             frame.seed(1.0)
-            self._run(frame, frame.backward, arrays)
-        for p in self.parameters:
-            p.grad = p._gradient
-            if not frame.samples:
-                p._gradient[...] = 0.0
-        return self._losses(frame)
+            if frame.samples:
+                self._run(frame, frame.backward, arrays)
+            else:
+                self._gradient[...] = 0.0
+            for p in self.parameters:
+                p.grad = p._gradient
+            self._differentiated = True
+            return self._losses(frame)
 
     def gradients(self, *args: Any) -> dict[str, Numbers]:
         """∂(mean loss)/∂parameter by the name of the parameter."""
-        self.backward(*args)
-        return {p.name: p._gradient.copy() for p in self.parameters}
+        with self._one_at_a_time:
+            self.backward(*args)
+            return {p.name: p._gradient.copy() for p in self.parameters}
 
     def descend(self, *args: Any, lr: float) -> None:
         """One step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
 
-        The learning rate is folded into the seed of the backward pass, and no loss is computed.
+        The learning rate is folded into the seed of the backward pass, no loss is computed, and
+        `grad` of the parameters is None afterwards.
         """
-        frame, arrays = self._prepare(args)
-        if frame.samples:
-            frame.seed(lr)
-            self._run(frame, frame.slope, arrays)
-            np.subtract(self._data, self._gradient, out=self._data)
+        with self._one_at_a_time:
+            frame, arrays = self._prepare(args)
+            if self._differentiated:
+                self._differentiated = False
+                for p in self.parameters:
+                    p.grad = None
+            if frame.samples:
+                frame.seed(lr)
+                self._run(frame, frame.slope, arrays)
+                np.subtract(self._data, self._gradient, out=self._data)
 
     def _prepare(self, args: tuple[Any, ...]) -> tuple[_Frame, list[Numbers]]:
         if len(args) != len(self.batch):
