@@ -8,9 +8,10 @@
     equations   the same, to be read
     program     `vectorize` and what it returns
 
-A regular graph of a million nodes becomes a few dozen NumPy calls. An irregular one (a random
-graph, a formula) has as many colours as nodes: it comes out right, but is slower than the scalar
-engine for one sample, and worth it only for large batches.
+A regular graph of a million nodes becomes a few dozen NumPy calls, found in 2 µs a node. An irregular
+one (a random graph, a formula) has as many colours as nodes. It comes out right, but finding it takes
+some 250 µs a node, and a call about twice as long as the scalar engine's backward: stay with the scalar
+engine, unless the batches are large.
 """
 
 from microgradlike.matrix.guards import Guards
