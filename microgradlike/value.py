@@ -165,12 +165,15 @@ def topological_order(root: Value) -> list[Value]:
         visit = root._visit = object()  # a mark that no earlier visit has left
         found, stack = [root], [root]
         while stack:
-            for node in stack.pop().inputs:
-                if node._visit is not visit:
-                    node._visit = visit
-                    found.append(node)
-                    stack.append(node)
-    return sorted(found, key=attrgetter("_number"))
+            node = stack.pop()
+            a, b = node._a, node._b  # the inputs, without the call of a property
+            for input in a if type(a) is tuple else (a,) if b is None else (a, b):
+                if input._visit is not visit:
+                    input._visit = visit
+                    found.append(input)
+                    stack.append(input)
+    found.sort(key=attrgetter("_number"))
+    return found
 
 
 def constant(number: Any) -> Value:
