@@ -16,6 +16,7 @@ import numpy as np
 from microgradlike.matrix.canonical import Ints
 from microgradlike.matrix.code import Code, Dims, Samples, Seed, Symbol, affine, common_dims, strides_of
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum
+from microgradlike.ops import flat
 
 
 class Builder:
@@ -40,13 +41,13 @@ class Builder:
         match array.instruction:
             case Apply(op, operands):
                 dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
-                x = [self.load(ref, dims) for ref in operands]
+                x = op.grouped([self.load(ref, dims) for ref in operands])
                 y = op.value(self.code.namespace(), *x)
                 self.saved[array] = dims, x, y
             case Reduce(op, operand, starts):
                 owner = self._owner(operand, starts)
-                x = [self._symbol(operand, missing=-np.inf)]
-                y = op.value(self.code.namespace(starts, owner, stacked=True), *x)
+                x = (self._symbol(operand, missing=-np.inf),)
+                y = op.value(self.code.namespace(starts, owner, stacked=True), x)
                 self.saved[array] = owner, x, y
                 if starts is not None:
                     y = self.code.take(y, starts)
@@ -214,12 +215,12 @@ class Builder:
                 dims, x, y = self.saved[array]
                 if isinstance(upstream, Symbol):
                     upstream = upstream.reshape(*dims)
-                for ref, local in zip(operands, op.local_grads(code.namespace(), y, *x), strict=True):
+                for ref, local in zip(operands, flat(op.local_grads(code.namespace(), y, *x)), strict=True):
                     if ref.array in self.needed:
                         self._send(array, ref, ref.index.reshape(dims), upstream * local)
             case Reduce(op, ref, starts):
                 owner, x, y = self.saved[array]
-                (local,) = op.local_grads(code.namespace(starts, owner, stacked=True), y, *x)
+                ((local,),) = op.local_grads(code.namespace(starts, owner, stacked=True), y, x)
                 if isinstance(upstream, Symbol):
                     if starts is None:
                         upstream = upstream.view((array.size, 1), (strides_of((array.size,))[0], 0))

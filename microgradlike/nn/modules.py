@@ -19,7 +19,7 @@ from microgradlike import ops
 from microgradlike.functions import softmax
 from microgradlike.notation import subscript, superscript
 from microgradlike.ops import AFFINE, Operation
-from microgradlike.value import Value, apply, apply_to_all, constant
+from microgradlike.value import Value, apply, constant
 
 
 class Activation(NamedTuple):
@@ -120,11 +120,11 @@ class Neuron(Module):
     def _weigh(self, x: Sequence[Value]) -> Any:
         """Record z = w·x + b, or the pair of them."""
         if type(self.b) is list:
-            self.z = tuple(apply_to_all(AFFINE, (*w, *x, b)) for w, b in self.pieces())
+            self.z = tuple(apply(AFFINE, *w, *x, b) for w, b in self.pieces())
             for z, label in zip(self.z, self._z_labels, strict=True):
                 z.label = label
         else:
-            self.z = apply_to_all(AFFINE, (*self.w, *x, self.b))
+            self.z = apply(AFFINE, *self.w, *x, self.b)
             self.z.label = self._z_labels[0]
         return self.z
 
