@@ -166,8 +166,18 @@ def topological_order(root: Value) -> list[Value]:
         found, stack = [root], [root]
         while stack:
             node = stack.pop()
-            a, b = node._a, node._b  # the inputs, without the call of a property
-            for input in a if type(a) is tuple else (a,) if b is None else (a, b):
+            a, b = node._a, node._b
+            if type(a) is not tuple:  # one input or two: the same as below, without a loop
+                if a._visit is not visit:
+                    a._visit = visit
+                    found.append(a)
+                    stack.append(a)
+                if b is not None and b._visit is not visit:
+                    b._visit = visit
+                    found.append(b)
+                    stack.append(b)
+                continue
+            for input in a:
                 if input._visit is not visit:
                     input._visit = visit
                     found.append(input)
