@@ -237,7 +237,7 @@ def _recompute(C: Value, given: Iterable[Value]) -> Callable[[], float]:
         data: dict[Value, float] = {}
         for node in steps:
             assert node.op is not None
-            data[node] = node.op.value(ieee, *[data.get(v, v.data) for v in node.inputs])
+            data[node] = node.op.value(ieee, *node.op.grouped([data.get(v, v.data) for v in node.inputs]))
         return data[C]
 
     return forward

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from microgradlike.ieee import ieee
-from microgradlike.ops import Operation
+from microgradlike.ops import Operation, flat
 from microgradlike.value import Value, apply
 
 
@@ -36,8 +37,10 @@ def operation(
     operands = list(inspect.signature(value).parameters.values())[1:]
     n_ary = any(p.kind is p.VAR_POSITIONAL for p in operands)
     operand_names = tuple(p.name for p in operands)
+    single = len(operands) - n_ary  # a vector comes last
 
-    def checked_value(xp: Any, *inputs: Any) -> Any:
+    def checked_value(xp: Any, *operands: Any) -> Any:
+        inputs = flat(operands) if n_ary else operands
         if xp is not ieee:
             return value(xp, *inputs)
         try:
@@ -46,7 +49,8 @@ def operation(
             raise ValueError(_failed(name, "value rule", inputs, error)) from error
         return _real(y, name, "value rule", inputs)
 
-    def checked_local_grads(xp: Any, y: Any, *inputs: Any) -> tuple[Any, ...]:
+    def checked_local_grads(xp: Any, y: Any, *operands: Any) -> tuple[Any, ...]:
+        inputs = flat(operands) if n_ary else operands
         try:
             grads = local_grads(xp, y, *inputs)
         except (ArithmeticError, ValueError) as error:
@@ -57,18 +61,17 @@ def operation(
                 f"operation {name!r}: local_grads returned {len(grads)} derivatives for {len(inputs)} inputs; "
                 "return a tuple with one for each input"
             )
-        return tuple(_real(g, name, "local_grads rule", inputs) for g in grads) if xp is ieee else grads
-
-    def numbered(n: int) -> tuple[str, ...]:
-        return tuple(f"{operand_names[0]}{i}" for i in range(1, n + 1))
+        if xp is ieee:
+            grads = tuple(_real(g, name, "local_grads rule", inputs) for g in grads)
+        return (*grads[:single], grads[single:]) if n_ary else grads
 
     op = Operation(
         name,
         symbol or name,
-        numbered if n_ary else operand_names,
+        tuple(p.name + "{i}" if p.kind is p.VAR_POSITIONAL else p.name for p in operands),
         f"{name}({', '.join(operand_names)})",
         checked_value,
-        lambda n: _formulas(local_grads, numbered(n) if n_ary else operand_names),
+        partial(_formulas, local_grads),
         checked_local_grads,
     )
 

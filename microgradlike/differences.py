@@ -225,7 +225,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
 
     def y(x: float) -> float:
         try:
-            return op.value(ieee, *data[:position], x, *data[position + 1 :])  # type: ignore[no-any-return]
+            return op.value(ieee, *op.grouped([*data[:position], x, *data[position + 1 :]]))  # type: ignore[no-any-return]
         except (ArithmeticError, ValueError):  # a custom rule outside its domain
             return nan
 
@@ -234,7 +234,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
         return in_floats
     xp = thousand_digits()
     exact_data = [xp.number(x) for x in data]
-    exact_rule = xp.real(lambda *inputs: op.value(xp, *inputs))
+    exact_rule = xp.real(lambda *inputs: op.value(xp, *op.grouped(inputs)))
 
     def exact_y(x: Any) -> Any:
         return exact_rule(*exact_data[:position], x, *exact_data[position + 1 :])

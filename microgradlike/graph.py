@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from microgradlike import ops
 from microgradlike.ieee import ieee, to_float
 from microgradlike.notation import number, subscript
-from microgradlike.value import Value, apply, constant, topological_order
+from microgradlike.value import Value, apply, binary, constant, topological_order, unary
 
 
 def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
@@ -33,8 +33,8 @@ def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
             continue
         assert node.op is not None
         _check_unchanged(node)
-        local_grads = node.op.local_grads(values, node, *node.inputs)
-        for input, local_grad in zip(node.inputs, local_grads, strict=True):
+        local_grads = node.op.local_grads(values, node, *node.op.grouped(node.inputs))
+        for input, local_grad in zip(node.inputs, ops.flat(local_grads), strict=True):
             if input in needed:
                 product = grads[node] * local_grad
                 grads[input] = grads[input] + product if input in grads else product
@@ -91,9 +91,9 @@ def names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]
 
 def _check_unchanged(node: Value) -> None:
     assert node.op is not None
-    data = [x.data for x in node.inputs]
+    data = node.op.grouped([x.data for x in node.inputs])
     y = node.op.value(ieee, *data)
-    now = (y, *node.op.local_grads(ieee, y, *data))
+    now = (y, *ops.flat(node.op.local_grads(ieee, y, *data)))
     recorded = (node.data, *node.local_grads)
     if any(a != b and (a == a or b == b) for a, b in zip(now, recorded, strict=True)):
         raise ValueError(
@@ -103,21 +103,21 @@ def _check_unchanged(node: Value) -> None:
 
 
 values = SimpleNamespace(
-    divide=partial(apply, ops.DIV),
-    power=partial(apply, ops.POW),
-    exp=partial(apply, ops.EXP),
-    expm1=partial(apply, ops.EXPM1),
-    log=partial(apply, ops.LOG),
-    log1p=partial(apply, ops.LOG1P),
-    sqrt=partial(apply, ops.SQRT),
-    sin=partial(apply, ops.SIN),
-    cos=partial(apply, ops.COS),
-    tanh=partial(apply, ops.TANH),
+    divide=partial(binary, ops.DIV),
+    power=partial(binary, ops.POW),
+    exp=partial(unary, ops.EXP),
+    expm1=partial(unary, ops.EXPM1),
+    log=partial(unary, ops.LOG),
+    log1p=partial(unary, ops.LOG1P),
+    sqrt=partial(unary, ops.SQRT),
+    sin=partial(unary, ops.SIN),
+    cos=partial(unary, ops.COS),
+    tanh=partial(unary, ops.TANH),
     abs=lambda x: x if x >= 0 else -x,  # without a kink: a rule that is smooth at 0 stays so
-    sigmoid=partial(apply, ops.SIGMOID),
+    sigmoid=partial(unary, ops.SIGMOID),
     where=lambda condition, a, b: a if condition else b,
-    maximum=partial(apply, ops.MAXIMUM),
-    minimum=partial(apply, ops.MINIMUM),
+    maximum=partial(binary, ops.MAXIMUM),
+    minimum=partial(binary, ops.MINIMUM),
     sum=lambda x: apply(ops.SUM, *x),
     max=lambda x: apply(ops.MAX, *x),
 )

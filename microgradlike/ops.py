@@ -17,7 +17,7 @@ there is no norm: sqrt(x·x + y·y) has the derivative nan at 0. tests/test_edge
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from types import SimpleNamespace
@@ -28,32 +28,71 @@ from microgradlike.ieee import ieee
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class Operation:
-    """A row of the table: y = value(xp, *inputs), with the local derivatives ∂y/∂input.
+    """A row of the table: y = value(xp, *operands), with the local derivatives ∂y/∂operand.
+
+    An operand is a number or, where it is called "x{i}", the vector of x1, x2, … of any length; its
+    derivative then is a vector as well. The *inputs* are the numbers of all operands, one by one.
 
     `text` and `formulas` are Python expressions in the operands' names, the result `y` and the
-    parameters; for n-ary operations `operands` and `formulas` are functions of n.
+    parameters; for an operation of your own, `formulas` is a function of the inputs' names.
     """
 
     name: str
     symbol: str
-    operands: tuple[str, ...] | Callable[[int], tuple[str, ...]]
+    operands: tuple[str, ...]
     text: str
     value: Callable[..., Any]
-    formulas: tuple[str, ...] | Callable[[int], tuple[str, ...]]
+    formulas: tuple[str, ...] | Callable[[tuple[str, ...]], tuple[str, ...]]
     local_grads: Callable[..., tuple[Any, ...]]
     parameters: dict[str, float] = field(default_factory=dict)
+    vectors: tuple[bool, ...] = field(init=False)  # which of the operands are vectors
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", tuple("{i}" in name for name in self.operands))
+
+    @property
+    def n_ary(self) -> bool:
+        """Whether there may be any number of inputs."""
+        return True in self.vectors
+
+    def grouped(self, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """The operands that all these inputs make: ((w1, w2), (x1, x2), b) from (w1, w2, x1, x2, b)."""
+        if not self.n_ary:
+            return tuple(inputs)
+        length = (len(inputs) - len(self.vectors)) // self.vectors.count(True) + 1
+        operands, start = [], 0
+        for vector in self.vectors:
+            operands.append(inputs[start : start + length] if vector else inputs[start])
+            start += length if vector else 1
+        return tuple(operands)
 
     def operand_names(self, n: int) -> tuple[str, ...]:
-        """What `text` and `formulas` call the n operands."""
-        return self.operands(n) if callable(self.operands) else self.operands
+        """What `text` and `formulas` call the n inputs."""
+        return self._for_each_input(self.operands, n)
 
     def local_grad_formulas(self, n: int) -> tuple[str, ...]:
         """The text of the n local derivatives, parallel to the inputs."""
-        return self.formulas(n) if callable(self.formulas) else self.formulas
+        if callable(self.formulas):
+            return self.formulas(self.operand_names(n))
+        return self._for_each_input(self.formulas, n)
+
+    def _for_each_input(self, texts: tuple[str, ...], n: int) -> tuple[str, ...]:
+        return flat(
+            [text.format(i=i) for i, _ in enumerate(operand, start=1)] if vector else text
+            for text, vector, operand in zip(texts, self.vectors, self.grouped(range(n)))
+        )
 
     def __repr__(self) -> str:
         settings = "".join(f", {name}={value:g}" for name, value in self.parameters.items())
         return f"<operation {self.name}{settings}>"
+
+
+def flat(operands: Iterable[Any]) -> tuple[Any, ...]:
+    """The inputs of operands, and likewise their derivatives, one by one: what `Operation.grouped` makes undone."""
+    inputs: list[Any] = []
+    for operand in operands:
+        inputs += operand if isinstance(operand, (tuple, list)) else (operand,)
+    return tuple(inputs)
 
 
 def namespace(library: Any) -> SimpleNamespace:
@@ -64,8 +103,8 @@ def namespace(library: Any) -> SimpleNamespace:
 def with_reductions(xp: SimpleNamespace) -> SimpleNamespace:
     """xp with what is made of its other functions: the sigmoid, and sum and max of a sequence.
 
-    The rules of n-ary operations take these two from `xp`, and otherwise treat one operand after
-    another. An array program can so pass all operands as one array, and reduce along an axis.
+    The rules of vectors take these two from `xp`, and otherwise treat one element after another. An
+    array program can so pass all elements as one array, the vector's only one, and reduce along an axis.
     """
     xp.sigmoid, xp.sum, xp.max = partial(_sigmoid, xp), _sum, partial(_max, xp)
     return xp
@@ -191,36 +230,30 @@ def _wins(xp: Any, a: Any, b: Any) -> Any:
     return xp.where(a < b, 0.0, xp.where(a == b, 0.5, 1.0))
 
 
-# ── Any number of operands: y = x₁ + … + xₙ,  w·x,  w·x + b,  max xᵢ,  log Σ exp xᵢ ──────────────
+# ── Vectors: y = x₁ + … + xₙ,  w·x,  w·x + b,  max xᵢ,  log Σ exp xᵢ ────────────────────────────
 
-def _affine(xp: Any, *wxb: Any) -> Any:
-    n, total = len(wxb) // 2, wxb[-1]
-    for w, x in zip(wxb[:n], wxb[n:]):  # the bias, last, is left over
-        total = total + w * x
+def _affine(xp: Any, w: Any, x: Any, b: Any) -> Any:
+    total = b
+    for wi, xi in zip(w, x):
+        total = total + wi * xi
     return total
 
-def _numbered(letter: str) -> Callable[[int], tuple[str, ...]]:
-    return lambda n: tuple(f"{letter}{i}" for i in range(1, n + 1))
-
-SUM = Operation("sum", "Σ", _numbered("x"),
-    "sum(x)",               lambda xp, *x: xp.sum(x),
-    lambda n: ("1",) * n,   lambda xp, y, *x: (1.0,) * len(x))
-DOT = Operation("dot", "w·x", lambda n: _numbered("w")(n // 2) + _numbered("x")(n // 2),
-    "dot(w, x)",            lambda xp, *wx: _affine(xp, *wx, 0.0),
-    lambda n: _numbered("x")(n // 2) + _numbered("w")(n // 2),
-                            lambda xp, y, *wx: wx[len(wx) // 2:] + wx[:len(wx) // 2])
-AFFINE = Operation("affine", "w·x + b", lambda n: (*DOT.operand_names(n - 1), "b"),
+SUM = Operation("sum", "Σ", ("x{i}",),
+    "sum(x)",               lambda xp, x: xp.sum(x),
+    ("1",),                 lambda xp, y, x: ((1.0,) * len(x),))
+DOT = Operation("dot", "w·x", ("w{i}", "x{i}"),
+    "dot(w, x)",            lambda xp, w, x: _affine(xp, w, x, 0.0),
+    ("x{i}", "w{i}"),       lambda xp, y, w, x: (x, w))
+AFFINE = Operation("affine", "w·x + b", ("w{i}", "x{i}", "b"),
     "dot(w, x) + b",        _affine,
-    lambda n: (*DOT.local_grad_formulas(n - 1), "1"),
-                            lambda xp, y, *wxb: wxb[len(wxb) // 2:-1] + wxb[:len(wxb) // 2] + (1.0,))
-MAX = Operation("max", "max", _numbered("x"),
-    "max(x)",               lambda xp, *x: xp.max(x),
-    lambda n: tuple(f"1 / ties if x{i} == y else 0" for i in range(1, n + 1)),
-                            lambda xp, y, *x: _shares(xp, y, x))
-LOGSUMEXP = Operation("logsumexp", "logsumexp", _numbered("x"),
-    "log(sum(exp(x)))",     lambda xp, *x: _logsumexp(xp, x),
-    lambda n: tuple(f"exp(x{i} - y)" for i in range(1, n + 1)),
-                            lambda xp, y, *x: _softmax(xp, y, x))
+    ("x{i}", "w{i}", "1"),  lambda xp, y, w, x, b: (x, w, 1.0))
+MAX = Operation("max", "max", ("x{i}",),
+    "max(x)",               lambda xp, x: xp.max(x),
+    ("1 / ties if x{i} == y else 0",),
+                            lambda xp, y, x: (_shares(xp, y, x),))
+LOGSUMEXP = Operation("logsumexp", "logsumexp", ("x{i}",),
+    "log(sum(exp(x)))",     lambda xp, x: _logsumexp(xp, x),
+    ("exp(x{i} - y)",),     lambda xp, y, x: (_softmax(xp, y, x),))
 # fmt: on
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from microgradlike import ops
 from microgradlike.ieee import ieee, to_float
-from microgradlike.ops import Operation
+from microgradlike.ops import Operation, flat
 
 _new = object.__new__
 _next_number = count(1).__next__
@@ -32,7 +32,7 @@ class Value:
     Raises TypeError for data that is no real number.
     """
 
-    # One input or two stand in slots of their own, more (or none) as a tuple in the first: a node
+    # One input or two stand in slots of their own, any number as a tuple in the first: a node
     # without containers is half the memory, and gives the garbage collector next to nothing to do.
     __slots__ = ("_a", "_b", "_da", "_data", "_db", "_number", "_visit", "grad", "label", "op")
     __array_ufunc__ = None  # NumPy leaves `array * value` to us, which says what to do
@@ -88,40 +88,40 @@ class Value:
                     node.grad = 0.0
             self.grad += seed
             for node in reversed(order):
-                upstream = node.grad
-                if type(node._a) is tuple:
-                    for input, local_grad in zip(node._a, node._da):
+                upstream, a, b = node.grad, node._a, node._b
+                if type(a) is tuple:
+                    for input, local_grad in zip(a, node._da):
                         input.grad += upstream * local_grad
                 else:  # the same for one input or two, without a loop
-                    node._a.grad += upstream * node._da
-                    if node._b is not None:
-                        node._b.grad += upstream * node._db
+                    a.grad += upstream * node._da
+                    if b is not None:
+                        b.grad += upstream * node._db
 
     # fmt: off
-    def __add__(self, other: Any) -> Value: return _binary(ops.ADD, self, other)
-    def __radd__(self, other: Any) -> Value: return _binary(ops.ADD, other, self)
-    def __sub__(self, other: Any) -> Value: return _binary(ops.SUB, self, other)
-    def __rsub__(self, other: Any) -> Value: return _binary(ops.SUB, other, self)
-    def __mul__(self, other: Any) -> Value: return _binary(ops.MUL, self, other)
-    def __rmul__(self, other: Any) -> Value: return _binary(ops.MUL, other, self)
-    def __truediv__(self, other: Any) -> Value: return _binary(ops.DIV, self, other)
-    def __rtruediv__(self, other: Any) -> Value: return _binary(ops.DIV, other, self)
-    def __pow__(self, other: Any) -> Value: return _binary(ops.POW, self, other)
-    def __rpow__(self, other: Any) -> Value: return _binary(ops.POW, other, self)
-    def __neg__(self) -> Value: return _unary(ops.NEG, self)
+    def __add__(self, other: Any) -> Value: return binary(ops.ADD, self, other)
+    def __radd__(self, other: Any) -> Value: return binary(ops.ADD, other, self)
+    def __sub__(self, other: Any) -> Value: return binary(ops.SUB, self, other)
+    def __rsub__(self, other: Any) -> Value: return binary(ops.SUB, other, self)
+    def __mul__(self, other: Any) -> Value: return binary(ops.MUL, self, other)
+    def __rmul__(self, other: Any) -> Value: return binary(ops.MUL, other, self)
+    def __truediv__(self, other: Any) -> Value: return binary(ops.DIV, self, other)
+    def __rtruediv__(self, other: Any) -> Value: return binary(ops.DIV, other, self)
+    def __pow__(self, other: Any) -> Value: return binary(ops.POW, self, other)
+    def __rpow__(self, other: Any) -> Value: return binary(ops.POW, other, self)
+    def __neg__(self) -> Value: return unary(ops.NEG, self)
     def __pos__(self) -> Value: return self
-    def __abs__(self) -> Value: return _unary(ops.ABS, self)
-    def exp(self) -> Value: return _unary(ops.EXP, self)
-    def log(self) -> Value: return _unary(ops.LOG, self)
-    def sqrt(self) -> Value: return _unary(ops.SQRT, self)
-    def sin(self) -> Value: return _unary(ops.SIN, self)
-    def cos(self) -> Value: return _unary(ops.COS, self)
-    def tanh(self) -> Value: return _unary(ops.TANH, self)
-    def sigmoid(self) -> Value: return _unary(ops.SIGMOID, self)
-    def softplus(self) -> Value: return _unary(ops.SOFTPLUS, self)
-    def relu(self) -> Value: return _unary(ops.RELU, self)
-    def leaky_relu(self, slope: float = 0.1) -> Value: return _unary(ops.leaky_relu(to_float(slope)), self)
-    def elu(self, alpha: float = 1.0) -> Value: return _unary(ops.elu(to_float(alpha)), self)
+    def __abs__(self) -> Value: return unary(ops.ABS, self)
+    def exp(self) -> Value: return unary(ops.EXP, self)
+    def log(self) -> Value: return unary(ops.LOG, self)
+    def sqrt(self) -> Value: return unary(ops.SQRT, self)
+    def sin(self) -> Value: return unary(ops.SIN, self)
+    def cos(self) -> Value: return unary(ops.COS, self)
+    def tanh(self) -> Value: return unary(ops.TANH, self)
+    def sigmoid(self) -> Value: return unary(ops.SIGMOID, self)
+    def softplus(self) -> Value: return unary(ops.SOFTPLUS, self)
+    def relu(self) -> Value: return unary(ops.RELU, self)
+    def leaky_relu(self, slope: float = 0.1) -> Value: return unary(ops.leaky_relu(to_float(slope)), self)
+    def elu(self, alpha: float = 1.0) -> Value: return unary(ops.elu(to_float(alpha)), self)
 
     def __lt__(self, other: Any) -> bool: return self._data < _as_float(other)
     def __le__(self, other: Any) -> bool: return self._data <= _as_float(other)
@@ -165,12 +165,25 @@ def topological_order(root: Value) -> list[Value]:
         visit = root._visit = object()  # a mark that no earlier visit has left
         found, stack = [root], [root]
         while stack:
-            for node in stack.pop().inputs:
-                if node._visit is not visit:
-                    node._visit = visit
-                    found.append(node)
-                    stack.append(node)
-    return sorted(found, key=attrgetter("_number"))
+            node = stack.pop()
+            a, b = node._a, node._b
+            if type(a) is not tuple:  # one input or two: the same as below, without a loop
+                if a._visit is not visit:
+                    a._visit = visit
+                    found.append(a)
+                    stack.append(a)
+                if b is not None and b._visit is not visit:
+                    b._visit = visit
+                    found.append(b)
+                    stack.append(b)
+                continue
+            for input in a:
+                if input._visit is not visit:
+                    input._visit = visit
+                    found.append(input)
+                    stack.append(input)
+    found.sort(key=attrgetter("_number"))
+    return found
 
 
 def constant(number: Any) -> Value:
@@ -181,41 +194,40 @@ def constant(number: Any) -> Value:
     return node
 
 
-def apply(op: Operation, *inputs: Any) -> Value:
-    """Record the node y = op(*inputs). Plain numbers among the inputs become constants."""
-    if len(inputs) == 1:
-        (x,) = inputs
-        return _unary(op, x if type(x) is Value else _as_value(x))
-    return _binary(op, *inputs) if len(inputs) == 2 else apply_to_all(op, inputs)
-
-
-def apply_to_all(op: Operation, inputs: tuple[Any, ...]) -> Value:
-    """`apply` for a tuple of three inputs or more, or none."""
-    try:
-        data = [x._data for x in inputs]
-    except AttributeError:
-        return apply_to_all(op, tuple(map(_as_value, inputs)))
-    y = op.value(ieee, *data)
-    return _record(op, y, inputs, None, op.local_grads(ieee, y, *data), None)
-
-
-def _unary(op: Operation, a: Value) -> Value:
+def unary(op: Operation, a: Any) -> Value:
+    """Record the node y = op(a). A plain number becomes a constant."""
+    if type(a) is not Value:
+        a = _as_value(a)
     y = op.value(ieee, a._data)
     (da,) = op.local_grads(ieee, y, a._data)
-    return _record(op, y, a, None, da, None)
+    return record(op, y, a, da)
 
 
-def _binary(op: Operation, a: Any, b: Any) -> Value:
+def binary(op: Operation, a: Any, b: Any) -> Value:
+    """Record the node y = op(a, b). Plain numbers become constants."""
     if type(a) is not Value:
         a = _as_value(a)
     if type(b) is not Value:
         b = _as_value(b)
     y = op.value(ieee, a._data, b._data)
     da, db = op.local_grads(ieee, y, a._data, b._data)
-    return _record(op, y, a, b, da, db)
+    return record(op, y, a, da, b, db)
 
 
-def _record(op: Operation, y: float, a: Any, b: Any, da: Any, db: Any) -> Value:
+def apply(op: Operation, *inputs: Any) -> Value:
+    """Record the node y = op(*inputs), for any number of inputs. Plain numbers become constants."""
+    if not op.n_ary and 0 < len(inputs) < 3:
+        return unary(op, inputs[0]) if len(inputs) == 1 else binary(op, *inputs)
+    try:
+        operands = op.grouped([x._data for x in inputs])
+    except AttributeError:
+        return apply(op, *map(_as_value, inputs))
+    y = op.value(ieee, *operands)
+    return record(op, y, inputs, flat(op.local_grads(ieee, y, *operands)))
+
+
+def record(op: Operation, y: float, a: Any, da: Any, b: Any = None, db: Any = None) -> Value:
+    """The node y = op(a), y = op(a, b) or, with the tuple of all inputs for a, y = op(*a), and its local derivatives."""
     node = _new(Value)
     node._data = y
     node.op = op

@@ -6,7 +6,7 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from microgradlike import Value, gradient, jvp, operation, ops
+from microgradlike import Value, check_gradients, gradient, jvp, operation, ops
 from microgradlike.value import apply
 
 cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
@@ -77,6 +77,25 @@ def test_the_formula_is_read_off_the_rule(f, formulas):
 
 def test_the_formulas_of_any_number_of_inputs():
     assert product(1, 2).op.local_grad_formulas(2) == ("y / x1", "y / x2")
+
+
+def test_one_input_and_then_any_number():
+    polynomial = operation(
+        "polynomial",
+        lambda xp, x, *c: sum(each * x**k for k, each in enumerate(c)),
+        lambda xp, y, x, *c: (
+            sum(k * each * x ** (k - 1) for k, each in enumerate(c) if k),
+            *(x**k for k in range(len(c))),
+        ),
+    )
+    x = Value(2.0)
+    y = polynomial(x, 5, 3, 1)
+    assert (y.data, y.local_grads) == (15.0, (7.0, 1.0, 2.0, 4.0))
+    assert y.op.operand_names(4) == ("x", "c1", "c2", "c3")
+    assert y.op.local_grad_formulas(3) == ("0 + 1 * c2 * x ** 0", "x ** 0", "x ** 1")
+    (slope,) = gradient(y, [x])
+    assert (slope.data, gradient(slope, [x])[0].data) == (7.0, 2.0)
+    assert check_gradients(lambda: polynomial(x, 5, 3, 1), [x]).ok
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from microgradlike.notation import number
 ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation)] + [ops.leaky_relu(0.1), ops.elu(0.7)]
 TEXTS = sorted(
     {row.text for row in ROWS}
-    | {text for row in ROWS for text in row.local_grad_formulas(5 if callable(row.operands) else len(row.operands))}
+    | {text for row in ROWS for text in row.local_grad_formulas(5 if row.n_ary else len(row.operands))}
 )
 
 

@@ -170,6 +170,33 @@ def test_any_sequence_of_numbers_will_do(x):
     assert model(x).data == model([1.0, 2.0]).data
 
 
+def test_parameters_may_be_replaced_between_calls():
+    neuron = Neuron(2, "linear", seed=0)
+    first = neuron([3.0, 5.0])
+    neuron.w[0], neuron.w[1], neuron.b = Value(2.0), -1.0, 0.5  # plain numbers are constants
+    second = neuron([3.0, 5.0])
+    assert (second.data, second.label) == (1.5, "z")
+    assert [v.op for v in second.inputs[:2]] == [None, ops.CONSTANT]
+    neuron.w.reverse()
+    assert neuron([3.0, 5.0]).data == 7.5
+    second.backward()
+    assert second.inputs[0].grad == 3.0 and neuron.w[1] is second.inputs[0]
+    assert neuron.w[1] not in first.inputs
+
+
+def test_the_gradients_are_those_of_the_recorded_call():
+    layer = Layer(2, 2, "linear", seed=0)
+    x = [Value(3.0), Value(5.0)]
+    z = layer(x)
+    w = [[v.data for v in neuron.w] for neuron in layer.neurons]
+    for v in (*layer.parameters(), *x):
+        v.data = 100.0
+    (z[0] + 2 * z[1]).backward()
+    assert data(x) == [100.0, 100.0]
+    assert [v.grad for v in x] == [w[0][k] + 2 * w[1][k] for k in (0, 1)]
+    assert [[v.grad for v in neuron.w] for neuron in layer.neurons] == [[3.0, 5.0], [6.0, 10.0]]
+
+
 def test_delta_is_z_grad():
     """δ³ = a³ − y, δ² = (w³)ᵀδ³ ⊙ σ'(z²), written out for one chain of neurons."""
     model = MLP(1, [1, 1, 1], "tanh", seed=3)

@@ -18,6 +18,7 @@ import numpy as np
 from microgradlike.matrix.canonical import Ints
 from microgradlike.matrix.code import Code, Dims, Symbol, strides_of
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum
+from microgradlike.ops import flat
 
 
 class Builder:
@@ -44,13 +45,13 @@ class Builder:
         match array.instruction:
             case Apply(op, operands):
                 dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
-                x = [self.load(ref, dims) for ref in operands]
+                x = op.grouped([self.load(ref, dims) for ref in operands])
                 y = op.value(self.code.namespace(), *x)
                 self.saved[array] = dims, x, y
             case Reduce(op, operand, starts):
                 dims, owner = (array.size,), _owner(operand, starts)
-                x = [self._symbol(operand, operand.index.shape, missing=-np.inf)]
-                y = op.value(self.code.namespace(starts, owner, stacked=True), *x)
+                x = (self._symbol(operand, operand.index.shape, missing=-np.inf),)
+                y = op.value(self.code.namespace(starts, owner, stacked=True), x)
                 self.saved[array] = owner, x, y
                 if starts is not None:
                     y = self.code.take(y, starts)
@@ -184,11 +185,11 @@ class Builder:
             case Apply(op, operands):
                 dims, x, y = self.saved[array]
                 upstream = upstream.reshape(*dims) if upstream.inner else upstream
-                for ref, local in zip(operands, op.local_grads(code.namespace(), y, *x), strict=True):
+                for ref, local in zip(operands, flat(op.local_grads(code.namespace(), y, *x)), strict=True):
                     self._send(array, ref, ref.index.reshape(dims), upstream, local)
             case Reduce(op, ref, starts):
                 owner, x, y = self.saved[array]
-                (local,) = op.local_grads(code.namespace(starts, owner, stacked=True), y, *x)
+                ((local,),) = op.local_grads(code.namespace(starts, owner, stacked=True), y, x)
                 self._send(array, ref, ref.index, self._repeated(upstream, (array.size,), owner), local)
             case Sum(groups):
                 for group in groups:

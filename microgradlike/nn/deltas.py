@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from microgradlike import ops
 from microgradlike.nn.modules import ACTIVATIONS, MLP
+from microgradlike.ops import Operation
 
 Array = NDArray[np.float64]
 xp = ops.namespace(np)
@@ -121,7 +123,7 @@ def _sigma(activation: str, z: Array) -> Array:
     if whole_layer:
         a = _softmax(z)
     elif op is not None:
-        a = op.value(xp, *_operands(z, pieces))
+        a = op.value(xp, *_operands(op, z, pieces))
     return a
 
 
@@ -133,14 +135,14 @@ def _transposed_jacobian(activation: str, z: Array, a: Array, upstream: Array) -
         jacobian = a[:, :, None] * (np.eye(a.shape[1]) - a[:, None, :])
         delta = np.einsum("sij,si->sj", jacobian, upstream)
     elif op is not None:  # one derivative for each weighted input of a neuron
-        derivatives = op.local_grads(xp, a, *_operands(z, pieces))
+        derivatives = ops.flat(op.local_grads(xp, a, *_operands(op, z, pieces)))
         delta = np.stack([upstream * derivative for derivative in derivatives], axis=1).reshape(z.shape)
     return delta
 
 
-def _operands(z: Array, pieces: int) -> Array:
-    """z of each piece: (pieces, m, n)."""
-    return z.reshape(len(z), pieces, -1).swapaxes(0, 1)
+def _operands(op: Operation, z: Array, pieces: int) -> tuple[Any, ...]:
+    """z of each piece, of the shape (m, n), as op takes it."""
+    return op.grouped([*z.reshape(len(z), pieces, -1).swapaxes(0, 1)])
 
 
 def _softmax(z: Array) -> Array:
@@ -149,7 +151,7 @@ def _softmax(z: Array) -> Array:
 
 
 def _logsumexp(z: Array) -> Array:
-    column: Array = ops.LOGSUMEXP.value(xp, *z.T)[:, None]
+    column: Array = ops.LOGSUMEXP.value(xp, z.T)[:, None]
     return column
 
 

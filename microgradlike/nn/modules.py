@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 from microgradlike import ops
 from microgradlike.functions import softmax
+from microgradlike.ieee import ieee
 from microgradlike.notation import subscript, superscript
 from microgradlike.ops import AFFINE, Operation
-from microgradlike.value import Value, apply, apply_to_all, constant
+from microgradlike.value import Value, apply, constant, record, unary
 
 
 class Activation(NamedTuple):
@@ -102,7 +103,7 @@ class Neuron(Module):
         self._name()
 
     def __call__(self, x: Iterable[Any]) -> Value:
-        return self._activate(self._weigh(_inputs(x, self)), ACTIVATIONS[self.activation].op)
+        return _feedforward([self], _inputs(x, self), ACTIVATIONS[self.activation])[0]
 
     @property
     def nin(self) -> int:
@@ -116,26 +117,6 @@ class Neuron(Module):
     def pieces(self) -> list[tuple[list[Value], Value]]:
         """The (weights, bias) of each weighted input: one pair, or two for maxout."""
         return list(zip(self.w, self.b, strict=True)) if type(self.b) is list else [(self.w, self.b)]
-
-    def _weigh(self, x: Sequence[Value]) -> Any:
-        """Record z = w·x + b, or the pair of them."""
-        if type(self.b) is list:
-            self.z = tuple(apply_to_all(AFFINE, (*w, *x, b)) for w, b in self.pieces())
-            for z, label in zip(self.z, self._z_labels, strict=True):
-                z.label = label
-        else:
-            self.z = apply_to_all(AFFINE, (*self.w, *x, self.b))
-            self.z.label = self._z_labels[0]
-        return self.z
-
-    def _activate(self, z: Any, op: Operation | None) -> Value:
-        """Record a = σ(z), where op is σ, or None for the identity."""
-        if op is None:
-            self.a = z
-        else:
-            self.a = apply(op, *z) if type(z) is tuple else apply(op, z)
-            self.a.label = self._a_label
-        return self.a  # type: ignore[no-any-return]
 
     def _name(self, layer: int | str = "", j: int | str = "") -> None:
         """Label w, b, z and a as those of neuron j in a layer: w²₁₃, b²₁, z²₁, a²₁."""
@@ -183,15 +164,7 @@ class Layer(Module):
 
     def feedforward(self, x: Sequence[Value]) -> list[Value]:
         """The activations as a list, of inputs that are nin Values already."""
-        z = [neuron._weigh(x) for neuron in self.neurons]
-        activation = ACTIVATIONS[self.activation]
-        if not activation.whole_layer:
-            return [neuron._activate(z_j, activation.op) for neuron, z_j in zip(self.neurons, z)]
-        a = softmax(z)
-        for neuron, a_j in zip(self.neurons, a, strict=True):
-            a_j.label = neuron._a_label
-            neuron.a = a_j
-        return a
+        return _feedforward(self.neurons, x, ACTIVATIONS[self.activation])
 
     @property
     def nin(self) -> int:
@@ -263,6 +236,46 @@ class MLP(Module):
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
+
+
+def _feedforward(neurons: list[Neuron], x: Sequence[Value], activation: Activation) -> list[Value]:
+    """Record z = w·x + b and a = σ(z) for each of the neurons, which all have the inputs x."""
+    op, pieces, whole_layer = activation
+    x_data = [v._data for v in x]
+    for neuron in neurons:
+        labels = neuron._z_labels
+        if pieces == 1:
+            neuron.z = _weighted_input(neuron.w, x, x_data, neuron.b, labels[0])
+        else:
+            neuron.z = tuple(
+                [_weighted_input(w, x, x_data, b, label) for (w, b), label in zip(neuron.pieces(), labels, strict=True)]
+            )
+    z = [neuron.z for neuron in neurons]
+    if whole_layer:
+        a = softmax(z)
+    elif op is None:
+        a = z
+    else:
+        a = [unary(op, z_j) if pieces == 1 else apply(op, *z_j) for z_j in z]
+    for neuron, a_j in zip(neurons, a):
+        neuron.a = a_j
+        if a is not z:
+            a_j.label = neuron._a_label
+    return a
+
+
+def _weighted_input(w: list[Value], x: Sequence[Value], x_data: list[float], b: Value, label: str) -> Value:
+    """`affine(w, x, b)`, labelled. The numbers of x come along: a layer gathers them once for all its neurons."""
+    try:
+        w_data, b_data = [v._data for v in w], b._data
+    except AttributeError:  # somebody put a plain number in the place of a parameter: a constant
+        z = apply(AFFINE, *w, *x, b)
+    else:
+        y = AFFINE.value(ieee, w_data, x_data, b_data)
+        dw, dx, db = AFFINE.local_grads(ieee, y, w_data, x_data, b_data)
+        z = record(AFFINE, y, (*w, *x, b), (*dw, *dx, db))
+    z.label = label
+    return z
 
 
 def as_values(numbers: Iterable[Any], letter: str) -> list[Value]:
