@@ -161,7 +161,7 @@ def agreement(
             }
             for way, numbers in ways.items():
                 row.columns[way] = _exact(row, numbers, tolerance)
-            row.columns["differences"] = _by_differences(row, some, forward_pass, noise)
+            row.columns["differences"] = _by_differences(row, some, forward_pass, noise, C.data)
             passes += forward_pass.count
     sizes = "-".join(map(str, [model.layers[0].nin, *(len(layer.neurons) for layer in model.layers)]))
     activations = ", ".join(layer.activation for layer in model.layers)
@@ -216,8 +216,8 @@ def _exact(row: Row, found: Mapping[Value, float], tolerance: float) -> Column:
     return Column(entries, numbers, max(off, default=0.0), wrong)
 
 
-def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noise: float) -> Column:
-    slopes = [value_slope(forward_pass, row.nodes[i], noise) for i in entries]
+def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noise: float, C: float) -> Column:
+    slopes = [value_slope(forward_pass, row.nodes[i], noise, C) for i in entries]
     numbers = [found.estimate for found in slopes]
     verdicts = [judge(row.gradient[i], found, 1e-6) for i, found in zip(entries, slopes, strict=True)]
     kinks = [i for i, found in zip(entries, slopes, strict=True) if found.kink]
