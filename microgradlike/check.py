@@ -191,7 +191,7 @@ def _explains(possible: tuple[float, float], found: Slope, rtol: float) -> bool:
     """Whether the slopes that were found are among those that the kinks make possible."""
     slopes = (found.left, found.right) if found.kink else (found.estimate,)
     margin = rtol * max(map(abs, slopes)) + found.error
-    return possible[0] - margin <= min(slopes) and max(slopes) <= possible[1] + margin
+    return bool(possible[0] - margin <= min(slopes) and max(slopes) <= possible[1] + margin)
 
 
 @contextmanager

@@ -297,7 +297,7 @@ def test_a_kink_excuses_only_what_its_two_sides_explain():
 
 def test_an_f_that_is_random_is_refused():
     w, rng = Value(3.0), random.Random(0)
-    with pytest.raises(ValueError, match="different result each time.*set the seed inside f"):
+    with pytest.raises(ValueError, match="set the seed inside f"):
         check_gradients(lambda: Value(w.data) * w * (1.0 + 1e-3 * rng.random()), [w])
     assert w.data == 3.0
     assert check_gradients(lambda: w * w * random.Random(0).random(), [w]).ok
