@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from types import FrameType
 from typing import Any
 
@@ -23,6 +23,7 @@ from microgradlike.differences import (
     UNDEFINED,
     FiniteDifferences,
     ForwardPass,
+    Slope,
     Status,
     finite_differences,
     judge,
@@ -63,6 +64,7 @@ class LocalEntry:
     expected: float
     status: Status
     where: str  # the line of the user's program, or ""
+    sides: tuple[float, float]  # what the derivative may be: at a kink from one to the other, else as recorded
 
     @property
     def formula(self) -> str:
@@ -106,8 +108,9 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
        value rule at the same point, to `rtol`.
 
     At a kink (ReLU at 0) there is no derivative to compare with, nor where the function is not
-    defined on both sides (√ at 0) or not finite; such entries are counted in the report, not failed.
-    Raises TypeError if f does not return a Value.
+    defined on both sides (√ at 0) or not finite; such entries are counted in the report, not failed,
+    if what the slopes on the two sides of each kink can add up to explains the difference.
+    Raises TypeError if f does not return a Value, ValueError if it returns another number each time.
     """
     values = listed(values)
     with _recording_places() as places:
@@ -119,14 +122,14 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     local_grads = list(_local_entries(order, name, places, rtol))
     backward = backward_gradients(loss)
     noise = rounding_error(backward)
-    near_kinks = _inputs_of((e.node for e in local_grads if e.status == "kink"), order)
+    possible = _possible_gradients(loss, order, local_grads)
     forward_pass = ForwardPass(f)
     gradients = []
     for i, v in enumerate(values, 1):
-        found = value_slope(forward_pass, v, noise)
+        found = value_slope(forward_pass, v, noise, loss.data)
         grad = backward.get(v, 0.0)
-        status = "kink" if found.kink else judge(grad, found, rtol)
-        if status == "wrong" and v in near_kinks:
+        status = judge(grad, found, rtol)
+        if status == "wrong" and v in possible and _explains(possible[v], found, rtol):
             status = "kink"
         gradients.append(
             GradientEntry(v, name.get(v) or v.label or f"value {i}", grad, found.estimate, found.error, status)
@@ -158,16 +161,37 @@ def _local_entries(order: list[Value], name: dict[Value, str], places: Places, r
         for i, recorded in enumerate(node.local_grads):
             found = local_slope(node.op, data, i, recorded, rtol) if all(map(isfinite, data)) else UNDEFINED
             status = judge(recorded, found, rtol)
-            yield LocalEntry(node, i, name, recorded, found.estimate, status, where)
+            sides = (found.left, found.right) if status == "kink" else (recorded, recorded)
+            yield LocalEntry(node, i, name, recorded, found.estimate, status, where, sides)
 
 
-def _inputs_of(nodes: Iterable[Value], order: list[Value]) -> set[Value]:
-    """All that these nodes were computed from, and they."""
-    found = set(nodes)
+def _possible_gradients(loss: Value, order: list[Value], entries: list[LocalEntry]) -> dict[Value, tuple[float, float]]:
+    """Between what ∂loss/∂v may lie for the nodes v below a kink: the chain rule, on intervals.
+
+    There each local derivative is anything from the slope on the left to the one on the right.
+    """
+    locals_of: dict[Value, list[LocalEntry]] = {}
+    for entry in entries:
+        locals_of.setdefault(entry.node, []).append(entry)
+    bounds, below = {loss: (1.0, 1.0)}, set()
     for node in reversed(order):
-        if node in found:
-            found.update(node.inputs)
-    return found
+        for entry in locals_of.get(node, []):
+            input = node.inputs[entry.position]
+            if node in below or entry.status == "kink":
+                below.add(input)
+            products = [upstream * local for upstream in bounds[node] for local in entry.sides]
+            if any(product != product for product in products):
+                products = [-inf, inf]
+            low, high = bounds.get(input, (0.0, 0.0))
+            bounds[input] = low + min(products), high + max(products)
+    return {v: bounds[v] for v in below}
+
+
+def _explains(possible: tuple[float, float], found: Slope, rtol: float) -> bool:
+    """Whether the slopes that were found are among those that the kinks make possible."""
+    slopes = (found.left, found.right) if found.kink else (found.estimate,)
+    margin = rtol * max(map(abs, slopes)) + found.error
+    return bool(possible[0] - margin <= min(slopes) and max(slopes) <= possible[1] + margin)
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def check(loss: str, **options: Any) -> None:
 
     Makes a network and a sample at random and compares, layer by layer, the scalar graph's
     backward(), the δ equations BP1–BP4, the array form found in the graph, forward mode and
-    finite differences. The exit code is 1 if they disagree.
+    finite differences. The exit code is 1 unless they agree.
 
     \b
       microgradlike check --sizes 4,3,2 --activation tanh
@@ -220,14 +220,14 @@ def equations(loss: str, **options: Any) -> None:
       microgradlike equations --sizes 4,3,2 --activation tanh
       microgradlike equations --sizes 4,8,3 --activation relu --loss cross_entropy
     """
-    from microgradlike import Value, nn
-    from microgradlike.crosscheck import random_network
+    from microgradlike import Value
+    from microgradlike.crosscheck import random_network, record_loss
     from microgradlike.matrix import vectorize
 
     with bad_input():
         model, *numbers = random_network(loss=loss, **options)
         x, y = ([Value(number) for number in row] for row in numbers)
-        program = vectorize(nn.LOSSES[loss](model(x), y), batch=[x, y])
+        program = vectorize(record_loss(loss, model, x, y), batch=[x, y])
     _print(program)
 
 

@@ -15,23 +15,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from random import Random
 from textwrap import wrap
 from typing import Any
 
 from microgradlike import matrix
 from microgradlike.check import backward_gradients
-from microgradlike.differences import ForwardPass, judge, rounding_error, value_slope
-from microgradlike.graph import jvps
+from microgradlike.differences import UNIT, ForwardPass, judge, rounding_error, value_slope
+from microgradlike.graph import jvps, values
 from microgradlike.ieee import ieee
 from microgradlike.nn import LOSSES, MLP
 from microgradlike.nn.deltas import arrays, backpropagate
 from microgradlike.notation import superscript
 from microgradlike.table import WIDTH, Piece, Table
-from microgradlike.value import Value, topological_order
+from microgradlike.value import Value, apply, topological_order
 
 EPS = 2.0**-52
+FINE = 1e-4  # of the largest entry: where rounding hides more than this, agreement would mean nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Column:
     """What one way computed of one gradient: `numbers[i]` is entry number `entries[i]`.
 
     `wrong` and `kinks` are the entries that differ from the scalar graph's by more than they may, and
-    those at a kink, where differences have no answer. `largest` is the largest difference of the rest.
+    those at a kink, where differences have no answer. `largest` is the largest difference of the rest;
+    `error` is how far this way itself may be off by rounding, where it tells.
     """
 
     entries: list[int]
@@ -47,13 +49,15 @@ class Column:
     largest: float
     wrong: list[int] = field(default_factory=list)
     kinks: list[int] = field(default_factory=list)
+    error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One gradient: δˡ = ∂C/∂zˡ, ∂C/∂bˡ or ∂C/∂wˡ, with a column for each way but the scalar graph.
 
-    `nodes` and `gradient` are the scalar graph's, in the order of the array of this `shape`.
+    `nodes` and `gradient` are the scalar graph's, in the order of the array of this `shape`. Rounding
+    may move an entry by `rounding`, at most.
     """
 
     letter: str  # z, b or w
@@ -61,6 +65,7 @@ class Row:
     shape: tuple[int, ...]
     nodes: list[Value]
     gradient: list[float]
+    rounding: float
     columns: dict[str, Column]
 
     @property
@@ -79,10 +84,32 @@ class Row:
         """The number of the entry of largest magnitude."""
         return max(range(len(self.gradient)), key=lambda i: abs(self.gradient[i]))
 
+    @property
+    def scale(self) -> float:
+        """The magnitude of the largest entry."""
+        return abs(self.gradient[self.largest])
+
+    @property
+    def allowed(self) -> float:
+        """How far a way that differs by rounding only may be off: 256 eps of the largest entry, or what rounding explains."""
+        return max(256 * EPS * self.scale, self.rounding)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether some way disagrees with the scalar graph."""
+        return any(column.wrong for column in self.columns.values())
+
+    @property
+    def undecided(self) -> bool:
+        """Whether rounding, or the error of the differences, is so large that agreement would mean nothing."""
+        if not self.scale:  # a gradient of 0 behind a dead ReLU is 0 for certain, another may have been rounded to it
+            return self.rounding > 0
+        return not max(self.allowed, *(column.error for column in self.columns.values())) <= FINE * self.scale
+
     def relative(self, way: str) -> float:
         """The largest difference of this way from the scalar graph, relative to the largest entry."""
-        difference, scale = self.columns[way].largest, abs(self.gradient[self.largest])
-        return difference / scale if difference and scale else difference
+        difference = self.columns[way].largest
+        return difference / self.scale if difference and self.scale else difference
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -92,13 +119,27 @@ class Agreement:
     title: str
     loss: float
     rows: list[Row]
-    tolerance: float
     forward_passes: int
 
     @property
     def ok(self) -> bool:
-        """True if all ways agree in every entry they took, within what rounding explains."""
-        return isfinite(self.loss) and not any(column.wrong for row in self.rows for column in row.columns.values())
+        """True if all ways agree in every entry they took, and rounding is small enough to tell."""
+        return isfinite(self.loss) and not self.wrong and not self.undecided
+
+    @property
+    def wrong(self) -> list[Row]:
+        """The rows in which some way disagrees with the scalar graph."""
+        return [row for row in self.rows if row.wrong]
+
+    @property
+    def undecided(self) -> list[Row]:
+        """The rows in which no way is seen to disagree, and rounding is too large to call it agreement."""
+        return [row for row in self.rows if row.undecided and not row.wrong]
+
+    @property
+    def tolerance(self) -> float:
+        """How far apart ways may be that differ by rounding only, relative to the largest entry of a gradient."""
+        return max((row.allowed / row.scale for row in self.rows if row.scale and not row.undecided), default=256 * EPS)
 
     def table(self) -> Table:
         """The table in pieces of text, each with its role."""
@@ -126,9 +167,10 @@ def agreement(
 
     The δ equations, the array form and forward mode differ from the scalar graph in nothing but the
     order of their roundings: they must agree to 256 eps of the gradient's largest entry, or a multiple of it that the
-    table states, where the gradient itself hangs on rounding: where weighted inputs are large, or
-    the output so close to its target that a − y cancels. Finite differences must agree within 10⁻⁶
-    and their own error estimate; at a kink they have no answer, which is marked, and not failed.
+    table states, where roundings may add up to more: where weighted inputs are large, or the output so
+    close to its target that a − y cancels. Finite differences must agree within 10⁻⁶ and their own
+    error estimate; at a kink they have no answer, which is marked, and not failed. Where rounding
+    may hide more than 10⁻⁴ of the largest entry, the row is undecided, and `ok` is False.
 
     Forward mode and differences need passes for each entry. They take at most `max_entries` of an
     array, evenly spaced, and the largest.
@@ -136,11 +178,9 @@ def agreement(
     Raises ValueError for a loss that is none of `nn.LOSSES`, and where shapes do not fit.
     """
     name = _loss_name(loss)
-    output = model(x)
-    softmax_logits = name == "cross_entropy" and model.layers[-1].activation == "softmax"
-    C = LOSSES[name](model.layers[-1].z if softmax_logits else output, y)
+    C = record_loss(name, model, x, y)
     gradients = backward_gradients(C)
-    tolerance = 256 * EPS * _conditioning(model, gradients)
+    rounding = _rounding(C, gradients)
     equations = backpropagate(*arrays(model), _numbers(x), _numbers(y), name)
     found = matrix.gradients(C)
     noise = rounding_error(gradients)
@@ -149,7 +189,8 @@ def agreement(
     for i in reversed(range(len(model.layers))):
         for letter, array in (("z", equations.delta[i]), ("b", equations.grad_b[i]), ("w", equations.grad_w[i])):
             nodes = _pieces(model.layers[i], letter)
-            row = Row(letter, i + 1, array.shape, nodes, [gradients.get(v, 0.0) for v in nodes], {})
+            gradient, moved = ([each.get(v, 0.0) for v in nodes] for each in (gradients, rounding))
+            row = Row(letter, i + 1, array.shape, nodes, gradient, max(moved), {})
             rows.append(row)
             some = _evenly(len(nodes), max_entries, row.largest)
             taken = [nodes[i] for i in some]
@@ -160,13 +201,19 @@ def agreement(
                 "forward mode": dict(zip(taken, jvps(C, [{v: 1.0} for v in taken]), strict=True)),
             }
             for way, numbers in ways.items():
-                row.columns[way] = _exact(row, numbers, tolerance)
-            row.columns["differences"] = _by_differences(row, some, forward_pass, noise)
+                row.columns[way] = _exact(row, numbers)
+            row.columns["differences"] = _by_differences(row, some, forward_pass, noise, C.data)
             passes += forward_pass.count
     sizes = "-".join(map(str, [model.layers[0].nin, *(len(layer.neurons) for layer in model.layers)]))
     activations = ", ".join(layer.activation for layer in model.layers)
     title = f"The {name.replace('_', ' ')} loss of a {sizes} network ({activations}): C = {C.data:.9g}"
-    return Agreement(title, C.data, rows, tolerance, passes)
+    return Agreement(title, C.data, rows, passes)
+
+
+def record_loss(loss: str, model: MLP, x: Iterable[Any], y: Any) -> Value:
+    """C = loss(model(x), y), where cross-entropy takes the logits: after a softmax layer, that layer's z."""
+    output, last = model(x), model.layers[-1]
+    return LOSSES[loss](last.z if loss == "cross_entropy" and last.activation == "softmax" else output, y)
 
 
 def random_network(
@@ -206,18 +253,17 @@ def random_network(
 # ── The columns ────────────────────────────────────────────────────────────────────────────────
 
 
-def _exact(row: Row, found: Mapping[Value, float], tolerance: float) -> Column:
+def _exact(row: Row, found: Mapping[Value, float]) -> Column:
     """A way that differs from the scalar graph by rounding only."""
     entries = [i for i, v in enumerate(row.nodes) if v in found]
     numbers = [found[row.nodes[i]] for i in entries]
-    allowed = tolerance * abs(row.gradient[row.largest])
     off = [_difference(number, row.gradient[i]) for i, number in zip(entries, numbers, strict=True)]
-    wrong = [i for i, d in zip(entries, off, strict=True) if not d <= allowed]
+    wrong = [i for i, d in zip(entries, off, strict=True) if not d <= row.allowed]
     return Column(entries, numbers, max(off, default=0.0), wrong)
 
 
-def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noise: float) -> Column:
-    slopes = [value_slope(forward_pass, row.nodes[i], noise) for i in entries]
+def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noise: float, C: float) -> Column:
+    slopes = [value_slope(forward_pass, row.nodes[i], noise, C) for i in entries]
     numbers = [found.estimate for found in slopes]
     verdicts = [judge(row.gradient[i], found, 1e-6) for i, found in zip(entries, slopes, strict=True)]
     kinks = [i for i, found in zip(entries, slopes, strict=True) if found.kink]
@@ -225,7 +271,8 @@ def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noi
     wrong = [
         i for i, verdict in zip(entries, verdicts, strict=True) if verdict in ("wrong", "undefined") and i not in kinks
     ]
-    return Column(entries, numbers, max(off, default=0.0), wrong, kinks)
+    error = max((found.error for found in slopes if not found.kink and found.error < inf), default=0.0)
+    return Column(entries, numbers, max(off, default=0.0), wrong, kinks, error)
 
 
 def _recompute(C: Value, given: Iterable[Value]) -> Callable[[], float]:
@@ -247,14 +294,42 @@ def _difference(a: float, b: float) -> float:
     return 0.0 if a == b else abs(a - b)
 
 
-def _conditioning(model: MLP, gradients: dict[Value, float]) -> float:
-    """How much more than usual rounding matters: 1, unless some |z| > 3, or |a| > 8 |∂C/∂a| at the output."""
-    z = max(abs(z.data) for layer in model.layers for z in _pieces(layer, "z"))
-    outputs = model.layers[-1].a
-    slope = max(abs(gradients.get(a, 0.0)) for a in outputs)
-    cancels = max(abs(a.data) for a in outputs) / slope if slope else 0.0
-    factor = max(1.0, z / 3, cancels / 8)
-    return factor if isfinite(factor) else 1.0
+def _rounding(C: Value, gradients: dict[Value, float]) -> dict[Value, float]:
+    """How far rounding can have moved each ∂C/∂v, at most, to first order.
+
+    Forwards: a node is off by its own rounding, and by ∂node/∂input times what each input is off by.
+    Backwards: a product upstream · local is off by what either factor is off by, times the other; and
+    a local derivative by its derivatives (the second ones of the operation) times what the inputs are.
+    """
+    order = topological_order(C)
+    data_off = dict.fromkeys(order, 0.0)
+    for node in order:
+        for v, d in zip(node.inputs, node.local_grads, strict=True):
+            data_off[node] += abs(d) * (data_off[v] + UNIT * abs(v.data))
+        data_off[node] += UNIT * abs(node.data) if node.inputs else 0.0
+    off = dict.fromkeys(order, 0.0)
+    for node in reversed(order):
+        if off[node] or gradients[node]:
+            local_off = _local_grads_off(node, data_off)
+            for v, d, d_off in zip(node.inputs, node.local_grads, local_off, strict=True):
+                off[v] += off[node] * abs(d) + abs(gradients[node]) * (d_off + 2 * UNIT * abs(d))
+    return off
+
+
+def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
+    """How far each local derivative is off where the inputs are off by so much."""
+    if not node.inputs:
+        return []
+    assert node.op is not None
+    inputs = [Value(v.data) for v in node.inputs]
+    input_off = dict(zip(inputs, map(data_off.__getitem__, node.inputs), strict=True))
+    local_grads = node.op.local_grads(values, apply(node.op, *inputs), *inputs)
+    return [
+        sum(abs(slope) * input_off.get(v, 0.0) for v, slope in backward_gradients(d).items())
+        if isinstance(d, Value)
+        else 0.0
+        for d in local_grads
+    ]
 
 
 def _evenly(n: int, most: int, and_this: int) -> list[int]:
@@ -321,7 +396,7 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
             role = "upstream" if column.wrong else ""
             taken = dict(zip(column.entries, column.numbers, strict=True))
             x = "kink" if shown in column.kinks else _number(taken[shown], digits) if shown in taken else "–"
-            mark = "✗ " if column.wrong else ""
+            mark = "✗ " if column.wrong else "? " if row.undecided else ""
             numbers.append((f"{x:>{width}}", role))
             off = mark + _off(row.relative(way)) if taken else ""
             differences.append((f"{off:>{width}}", role or "dim"))
@@ -344,21 +419,27 @@ def _verdict(a: Agreement) -> Iterator[Piece]:
     """What the numbers say, in words: agreement or not, kinks, and which entries were left out."""
     if not isfinite(a.loss):
         yield f"C is {a.loss}: there is nothing to compare.", "upstream"
-    elif a.ok:
-        eps = "256 eps" if a.tolerance == 256 * EPS else f"{a.tolerance / EPS:.0f} eps"
-        yield (
-            f"All agree: each within {a.tolerance:.1e} ({eps}) of the largest entry, "
-            f"differences within 1e-06 and their own error, with {a.forward_passes} forward passes.",
-            "strong",
-        )
-    else:
+    elif a.wrong:
         wrong = [
             f"{way} in {row.name} ({len(column.wrong)} of {len(column.entries)} entries, off by {_off(row.relative(way))})"
-            for row in a.rows
+            for row in a.wrong
             for way, column in row.columns.items()
             if column.wrong
         ]
         yield f"They disagree: {', '.join(wrong)}.", "upstream"
+    elif len(a.undecided) < len(a.rows):
+        yield (
+            f"{'The others' if a.undecided else 'All'} agree: each within {a.tolerance:.1e} "
+            f"({a.tolerance / EPS:.0f} eps) of the largest entry, "
+            f"differences within 1e-06 and their own error, with {a.forward_passes} forward passes.",
+            "strong",
+        )
+    if a.undecided and isfinite(a.loss):
+        yield (
+            f"Undecided: {', '.join(row.name for row in a.undecided)}. Rounding may hide more than "
+            f"{FINE:.0e} of the largest entry there, so that nothing would follow if they agreed.",
+            "upstream",
+        )
     kinks = [row.entry_name(i) for row in a.rows for column in row.columns.values() for i in column.kinks]
     if kinks:
         more = f" and {len(kinks) - 6} more" if len(kinks) > 6 else ""

@@ -178,11 +178,24 @@ def slope(f: Callable[[Any], Any], x: Any, step: Any, noise: Any, tries: int) ->
     return best
 
 
-def value_slope(forward_pass: ForwardPass, v: Value, noise: float) -> Slope:
-    """∂C/∂v by moving v.data: `slope` for whole graphs. It takes five forward passes or a few more."""
+def value_slope(forward_pass: ForwardPass, v: Value, noise: float, recorded: float) -> Slope:
+    """∂C/∂v by moving v.data: `slope` for whole graphs. It takes five forward passes or a few more.
+
+    Raises ValueError where C at v itself is not what was `recorded` there.
+    """
     with moved(v):
         x = v.data
-        return slope(lambda data: forward_pass(v, data), x, 2.0**-10 * max(abs(x), 1.0), noise, tries=6)
+
+        def C(data: float) -> float:
+            result = forward_pass(v, data)
+            if data == x and result != recorded and (result == result or recorded == recorded):
+                raise ValueError(
+                    f"f gives a different result each time, {recorded!r} and then {result!r} from the same values: "
+                    "what is random in it must begin with the same seed in each call, so set the seed inside f"
+                )
+            return result
+
+        return slope(C, x, 2.0**-10 * max(abs(x), 1.0), noise, tries=6)
 
 
 def rounding_error(gradients: dict[Value, float]) -> float:

@@ -1,6 +1,7 @@
 """The checkers are checked: they accept what is right, everywhere, and reject what is wrong by 0.1 %."""
 
 import math
+import random
 import sys
 from dataclasses import replace
 
@@ -276,6 +277,29 @@ def test_kinks_are_marked_and_not_failed():
     report = check_gradients(lambda: x.relu() - (-x).relu(), [x])  # it is x, and yet its gradient is 0 at 0
     assert report.ok
     assert report.gradients[0].status == "kink"
+
+
+def test_a_kink_excuses_only_what_its_two_sides_explain():
+    w = Value(3.0, "w")
+    report = check_gradients(lambda: (w - 3.0).relu() + Value(w.data) * 2.0, [w])  # 0, where 2 to 3 is right
+    assert [e.status for e in report.gradients] == ["wrong"]
+    report = check_gradients(lambda: (w - 3.0).relu() - (3.0 - w).relu() + Value(w.data), [w])  # 0 to 2, where 2 is
+    assert report.ok  # a wrong rule that the kinks may explain
+    x = Value(0.0, "x")
+    for f in (
+        lambda: abs(x) * 2.0 - maxout([x, -x, 3.0 * x]),
+        lambda: (x.relu() * 2.0 - 1.0).tanh() * (x.exp() - (-x).relu()),
+        lambda: maxout([x, x * x, 2.0 * x]) * x.leaky_relu() + x.elu(0.5),
+    ):
+        assert check_gradients(f, [x]).ok, str(check_gradients(f, [x]))
+
+
+def test_an_f_that_is_random_is_refused():
+    w, rng = Value(3.0), random.Random(0)
+    with pytest.raises(ValueError, match="set the seed inside f"):
+        check_gradients(lambda: Value(w.data) * w * (1.0 + 1e-3 * rng.random()), [w])
+    assert w.data == 3.0
+    assert check_gradients(lambda: w * w * random.Random(0).random(), [w]).ok
 
 
 def test_a_kink_nearby_is_no_kink_here():

@@ -233,3 +233,11 @@ def test_help_teaches_and_loads_nothing_heavy():
 def test_the_package_runs_as_a_module():
     result = subprocess.run([sys.executable, "-m", "microgradlike", "--version"], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, f"microgradlike {__version__}\n")
+
+
+def test_equations_explain_the_loss_that_check_checks():
+    options = ["--output", "softmax", "--loss", "cross_entropy"]
+    text = " ".join(run("equations", *options).stdout.split())
+    assert "C = logsumexp(z²) − y · z²" in text
+    assert "δ² = softmax(z²) − y" in text
+    assert "All agree" in run("check", *options).stdout

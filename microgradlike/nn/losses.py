@@ -10,6 +10,7 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+from microgradlike import ops
 from microgradlike.functions import dot, logsumexp
 from microgradlike.nn.modules import as_values
 from microgradlike.value import Value
@@ -35,9 +36,14 @@ def cross_entropy(z: Any, y: Any) -> Value:
     y from 0 to 1: C = softplus(z) − y z; ∂C/∂z = σ(z) − y.
 
     The logits are weighted inputs, hence the outputs of a "linear" last layer. A "softmax" layer
-    puts out probabilities already: give its `layer.z`.
+    puts out probabilities already: give its `layer.z`. Raises ValueError for the outputs of softmax.
     """
     z = as_values(z, "z")
+    if z and all(map(_is_probability, z)):
+        raise ValueError(
+            "cross_entropy takes the logits z, and these are the outputs of softmax, which it would apply once more: "
+            "give it the softmax layer's z, model.layers[-1].z, or let the network's output be \"linear\""
+        )
     if len(z) > 1 and isinstance(y, Integral) and not isinstance(y, bool):
         if not 0 <= int(y) < len(z):
             raise ValueError(f"the class index y must be from 0 to {len(z) - 1} for {len(z)} logits, got {y}")
@@ -76,6 +82,11 @@ def _pairs(a: Any, y: Any, advice: str = "") -> list[tuple[Value, Value]]:
             f"the loss needs as many targets as outputs, got {len(a)} outputs and {len(y)} targets{advice}"
         )
     return list(zip(a, y, strict=True))
+
+
+def _is_probability(a: Value) -> bool:
+    """Whether softmax made it: exp(z − logsumexp(…))."""
+    return a.op is ops.EXP and a.inputs[0].op is ops.SUB and a.inputs[0].inputs[1].op is ops.LOGSUMEXP
 
 
 def _labelled(loss: Value) -> Value:
