@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 import microgradlike
-from microgradlike import Value, affine, constant, dot, formula, operation
+from microgradlike import Value, affine, constant, dot, formula, nn, operation
 from microgradlike.view import diagram
 from microgradlike.view.dot import by_layer, draw, render
 
@@ -381,6 +381,13 @@ digraph {
 	node [fontcolor="#1f2328" fontname="Helvetica,Arial,sans-serif" fontsize=11 height=0 margin="0.08,0.03" shape=box width=0]
 	edge [arrowsize=0.6 color="#808a96" fontcolor="#0b57a8" fontname="Helvetica,Arial,sans-serif" fontsize=9]
 """
+
+
+def test_a_softmax_layer_runs_from_left_to_right_as_well():
+    drawn = draw(nn.quadratic(nn.MLP(2, [3], output="softmax", seed=0)([1, 2]), [0, 1, 0]))
+    lines = [line.split() for line in render(drawn.source, "plain").decode().splitlines()]
+    x = {line[1]: float(line[2]) for line in lines if line[0] == "node"}
+    assert all(x[line[1]] < x[line[2]] for line in lines if line[0] == "edge")
 
 
 def test_the_source_is_the_same_in_every_process():

@@ -198,12 +198,26 @@ class _Drawing:
             for k in self.edges[node]:
                 if node in self.box and node.inputs[k] in self.rows:
                     self.box[node.inputs[k]] = self.box[node]
+        if self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
+            picture.graph_attr["newrank"] = "true"
         self._write_nodes(picture, (), clusters)
         for node in self.number:
             self._write_edges(picture, node)
         if self._looks:
             picture.attr(label=boxes.legend(self._looks))
         return Diagram(picture.source, self._titles(clusters))
+
+    def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
+        """Whether a way through the graph leaves a cluster and enters it again, as it does in a softmax layer."""
+        around = {v: {path[:n] for n in range(1, len(path) + 1)} for path, nodes in clusters.items() for v in nodes}
+        left: dict[Value, set[Path]] = {}
+        for node in self.number:
+            inside = around.get(node, set())
+            inputs = [node.inputs[k] for k in self.edges[node]]
+            left[node] = set().union(*(left[v] | around.get(v, set()) - inside for v in inputs))
+            if not left[node].isdisjoint(inside):
+                return True
+        return False
 
     def _write_nodes(self, dot: Any, path: Path, clusters: dict[Path, list[Value]]) -> None:
         """The nodes of a cluster, then the clusters within it."""
