@@ -139,6 +139,8 @@ def explain(
     A picture of the graph:
       microgradlike explain "tanh(dot([w1, w2], [x1, x2]))" w1=1 w2=-2 x1=3 x2=1 --svg graph.svg
     """
+    from dataclasses import replace
+
     from microgradlike import draw
     from microgradlike import explain as explained
     from microgradlike.expression import record
@@ -156,7 +158,7 @@ def explain(
             draw(result).save(svg)
         if html:
             steps(result).save(html)
-    explanation = explained(result, full=full)
+    explanation = replace(explained(result, full=full), how_to_see_all="--full")
     if step:
         step_through(explanation, _show, _key)
     else:

@@ -34,7 +34,10 @@ def test_explain_takes_an_expression_that_begins_with_a_minus():
 
 def test_explain_abbreviates_unless_full():
     text = "+".join(["x*x"] * 12)
-    assert "left out" in run("explain", text, "x=1").stdout
+    abbreviated = run("explain", text, "x=1").stdout
+    assert "left out (--full shows them all)" in abbreviated
+    assert "full=True" not in abbreviated
+    assert "more inputs (--full shows them all)" in run("explain", f"sum([{'x, ' * 12}])", "x=1").stdout
     assert "left out" not in run("explain", text, "x=1", "--full").stdout
 
 

@@ -7,7 +7,6 @@ same program draws the same picture, byte for byte. `boxes` has what a node look
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -94,7 +93,7 @@ def by_layer(node: Value) -> Path | None:
     letter, layer, neuron, comma = label.groups()
     if letter == "w" and not comma:  # two indices of one digit each
         neuron = neuron[0]
-    return f"layer {_digits(layer)}", f"neuron {_digits(neuron)}"
+    return f"layer {notation.plain_digits(layer)}", f"neuron {notation.plain_digits(neuron)}"
 
 
 def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
@@ -343,8 +342,3 @@ def _operands(node: Value) -> tuple[str, ...]:
 
 def _count(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("s" if n != 1 else "")
-
-
-def _digits(text: str) -> str:
-    """Superscripts and subscripts as plain digits."""
-    return unicodedata.normalize("NFKC", text)
