@@ -7,7 +7,11 @@ from pathlib import Path
 
 def describe() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in cpuinfo.open() if "model name" in line] if cpuinfo.exists() else []
+    models = (
+        [line.split(":")[1].strip() for line in cpuinfo.open(encoding="utf-8") if "model name" in line]
+        if cpuinfo.exists()
+        else []
+    )
     cpu = models[0] if models else platform.processor() or platform.machine()
     return (
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}, "

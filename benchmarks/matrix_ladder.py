@@ -27,7 +27,7 @@ def main():
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    results = json.loads(options.figures.read_text())
+    results = json.loads(options.figures.read_text(encoding="utf-8"))
     cases = [case for case in TITLES if case in results]
     heights = [len(results[case]) + 0.8 for case in cases]
     figure, rows = plt.subplots(

@@ -49,7 +49,7 @@ def backward_of_micrograd(root: Any) -> None:
 def resident(key: str) -> int:
     """Bytes of the process in memory: now (VmRSS) or at most so far (VmHWM). 0 where Linux's /proc is missing."""
     try:
-        with open("/proc/self/status") as status:
+        with open("/proc/self/status", encoding="utf-8") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
     except FileNotFoundError:
         return 0

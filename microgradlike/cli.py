@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -29,24 +30,21 @@ def bad_input() -> Iterator[None]:
 
 
 class Commands(click.Group):
-    """Answers bad input with one line and exit code 2, without the usage."""
+    """Answers bad input with one line and exit code 2, and Ctrl-C with exit code 130, as shells do."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _one_line():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _one_line():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    try:
-        yield
-    except click.UsageError as error:
-        error.ctx = None
-        raise
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        for stream in sys.stdout, sys.stderr:
+            if isinstance(stream, io.TextIOWrapper):  # and None where a program has no console at all
+                # A terminal knows what it can show, and gets a ? for the rest. A file or a pipe would
+                # get Windows' code page, which has no ∂ and no σ.
+                stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
+        try:
+            raise SystemExit(super().main(*args, **kwargs | {"standalone_mode": False}))
+        except click.ClickException as error:
+            click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
+            raise SystemExit(error.exit_code) from None
+        except click.Abort:
+            raise SystemExit(130) from None
 
 
 def number(text: str) -> tuple[str, float]:
@@ -141,6 +139,8 @@ def explain(
     A picture of the graph:
       microgradlike explain "tanh(dot([w1, w2], [x1, x2]))" w1=1 w2=-2 x1=3 x2=1 --svg graph.svg
     """
+    from dataclasses import replace
+
     from microgradlike import draw
     from microgradlike import explain as explained
     from microgradlike.expression import record
@@ -158,7 +158,7 @@ def explain(
             draw(result).save(svg)
         if html:
             steps(result).save(html)
-    explanation = explained(result, full=full)
+    explanation = replace(explained(result, full=full), how_to_see_all="--full")
     if step:
         step_through(explanation, _show, _key)
     else:
@@ -274,10 +274,10 @@ def train(
         raise click.UsageError(f"{task} needs {data.sizes[0]} inputs and {data.sizes[-1]} outputs, got sizes {sizes}")
     with bad_input():
         model = nn.MLP(sizes[0], sizes[1:], activation, seed=seed, init="xavier")
-    rate = {"sgd": 0.3, "adam": 0.01}[optimizer] if lr is None else lr
-    trained: Any = model if engine == "scalar" else training.program(model, data.train[0])
-    parameters = model.parameters() if engine == "scalar" else trained.parameters
-    updates = {"sgd": nn.SGD, "adam": nn.Adam}[optimizer](parameters, lr=rate)
+        trained: Any = model if engine == "scalar" else training.program(model, data.train[0])
+        parameters = model.parameters() if engine == "scalar" else trained.parameters
+        rate = {"sgd": 0.3, "adam": 0.01}[optimizer] if lr is None else lr
+        updates = {"sgd": nn.SGD, "adam": nn.Adam}[optimizer](parameters, lr=rate)
     run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
     losses = training.watched(run(trained, data.train, updates, batch_size, seed), steps)
     plot = plot or Path(f"{task}-loss.png")

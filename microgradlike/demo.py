@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from microgradlike import nn, training
 from microgradlike.crosscheck import agreement
-from microgradlike.explain import Explanation, explain
+from microgradlike.explain import Explanation, abbreviated, explain
 from microgradlike.table import Row, Table
 from microgradlike.view.diagram import replace_file
 from microgradlike.view.dot import draw
@@ -37,10 +39,10 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     _heading(console, "2. What loss.backward() does")
     x, y = task.test[0]
     loss = nn.cross_entropy(model(x), y)
-    explanation = explain(loss)
+    explanation = replace(explain(loss), how_to_see_all="explanation.html")
     console.print(f"The loss C of one more digit, a {y}, is a graph of {len(explanation.steps)} scalar nodes.")
     console.print("The backward pass begins at C, and ends at the weights that lead into layer 1:\n")
-    console.print(_ends(explanation))
+    console.print(Table(_ends(explanation)))
 
     _heading(console, "3. The matrix form, found in the scalar graph")
     console.print(training.program(model, (x, y)))
@@ -83,12 +85,14 @@ def _heading(console: Console, text: str) -> None:
     console.print()
 
 
-def _ends(it: Explanation, first: int = 3, last: int = 1) -> Table:
-    """The first steps and the last."""
-    steps = [step for step in it.steps if step.terms]
-    numbered = [it.rows(step, str(i)) for i, step in enumerate(steps, start=1)]
-    gap: list[Row] = [[], [[(f"  … {len(steps) - first - last} more steps, back to the first layer …", "dim")]], []]
-    return Table([row for rows in [*numbered[:first], gap, *numbered[-last:]] for row in rows])
+def _ends(it: Explanation) -> Iterator[Row]:
+    """The first three steps, and the last."""
+    steps = [(str(i), step) for i, step in enumerate((step for step in it.steps if step.terms), start=1)]
+    for item in abbreviated(steps, 4, ends=(3, 1)):
+        if isinstance(item, range):
+            yield from ([], [[(f"  … {len(item)} more steps, back to the first layer …", "dim")]], [])
+        else:
+            yield from it.rows(item[1], item[0])
 
 
 def _page(it: Explanation) -> str:

@@ -86,13 +86,14 @@ class Explanation:
 
     `steps` has every node once, in the order of the backward pass: root first, each node after all
     that were computed from it. `names` has a name for each. A table of a long pass leaves out the
-    steps in the middle, unless `full`.
+    steps in the middle, unless `full`, and says that `how_to_see_all` shows them.
     """
 
     root: Value
     steps: tuple[Step, ...]
     names: Mapping[Value, str]
     full: bool = False
+    how_to_see_all: str = "explain(…, full=True)"
 
     @property
     def forward(self) -> tuple[Step, ...]:
@@ -195,20 +196,24 @@ def _table(it: Explanation) -> Iterator[Row]:
     if steps:
         yield []
         yield [[(f"{margin}gradient, and what it hands on", "dim")], [("function, local derivative", "dim")]]
-    for item in _abbreviated(steps, MOST_STEPS, it.full):
+    for item in abbreviated(steps, MOST_STEPS, it.full):
         if isinstance(item, range):
             left_out = f"{margin}… steps {item[0] + 1:,} to {item[-1] + 1:,} of {len(steps):,} left out"
-            yield [[(left_out, "dim"), (" (explain(…, full=True) shows them all)", "dim")]]
+            yield [[(left_out, "dim"), _how_to_see_all(it)]]
         else:
             yield from _step_rows(it, item[1], item[0])
     yield []
     leaves = it.leaves
     yield [[("Leaves" if leaves else "No leaf but constants: nothing to compute a gradient for", "dim")]]
-    for leaf in _abbreviated(leaves, MOST_LEAVES, it.full):
+    for leaf in abbreviated(leaves, MOST_LEAVES, it.full):
         if isinstance(leaf, range):
-            yield [[(f"{margin}… {len(leaf):,} more leaves", "dim")]]
+            yield [[(f"{margin}… {len(leaf):,} more leaves", "dim"), _how_to_see_all(it)]]
         else:
             yield [[(margin, ""), *_gradient(it, leaf, "product")], _equation(leaf.name, "", leaf.data)]
+
+
+def _how_to_see_all(it: Explanation) -> Piece:
+    return f" ({it.how_to_see_all} shows them all)", "dim"
 
 
 def _margin(it: Explanation) -> str:
@@ -223,9 +228,9 @@ def _step_rows(it: Explanation, step: Step, number: str) -> Iterator[Row]:
         _equation(step.name, step.definition, step.data),
     ]
     terms = [term for term in step.terms if not term.constant]
-    for term in _abbreviated(terms, MOST_TERMS, it.full):
+    for term in abbreviated(terms, MOST_TERMS, it.full):
         if isinstance(term, range):
-            yield [[(f"{margin}… {len(term):,} more inputs", "dim")]]
+            yield [[(f"{margin}… {len(term):,} more inputs", "dim"), _how_to_see_all(it)]]
         else:
             yield from _term_rows(it, step, term)
 
@@ -257,12 +262,12 @@ def _equation(name: str, definition: str, data: float, role: str = "") -> list[P
     return [(name, role), (f" = {definition}" if definition else "", role), (f" = {number(data)}", role)]
 
 
-def _abbreviated(items: list[Any], most: int, full: bool) -> Iterator[Any]:
+def abbreviated(items: list[Any], most: int, full: bool = False, ends: tuple[int, int] = ENDS) -> Iterator[Any]:
     """The items; where they are too many, the first and the last, and the range of those left out."""
     if full or len(items) <= most:
         yield from items
         return
-    first, last = ENDS
+    first, last = ends
     yield from items[:first]
     yield range(first, len(items) - last)
     yield from items[-last:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -96,20 +97,27 @@ class _Recorder(ast.NodeVisitor):
         return [self.value(element) for element in node.elts]
 
     def visit_Subscript(self, node: ast.Subscript) -> Any:
+        values = self.visit(node.value)
         try:
-            return self.visit(node.value)[ast.literal_eval(node.slice)]
-        except (TypeError, IndexError, ValueError) as error:
+            return values[operator.index(ast.literal_eval(node.slice))]
+        except IndexError as error:
             raise ValueError(f"cannot take {ast.unparse(node)}: {error}") from None
+        except (TypeError, ValueError):
+            raise ValueError(f"cannot take {ast.unparse(node)}: pick one of a list by its number, as in [0]") from None
 
     def visit_Call(self, node: ast.Call) -> Any:
         name = ast.unparse(node.func)
         if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
             raise ValueError(f"plain arguments only: {ast.unparse(node)}")
+        arguments = [self.visit(argument) for argument in node.args]
+        function = FUNCTIONS.get(name) or METHODS[name]
+        if usage := _misused(function, arguments):
+            raise ValueError(f"cannot take {ast.unparse(node)}: write {name}({usage})")
         try:
             if name in FUNCTIONS:
-                return FUNCTIONS[name](*map(self.visit, node.args))
-            x, *parameters = map(self.value, node.args)  # parameters as the slope in leaky_relu(x, 0.2)
-            return METHODS[name](x, *(p.data if p.op is ops.CONSTANT else p for p in parameters))
+                return function(*arguments)
+            x, *parameters = arguments  # parameters as the slope in leaky_relu(x, 0.2)
+            return function(x, *(p.data if p.op is ops.CONSTANT else p for p in parameters))
         except (TypeError, ValueError) as error:
             raise ValueError(f"cannot take {ast.unparse(node)}: {error}") from None
 
@@ -118,9 +126,24 @@ class _Recorder(ast.NodeVisitor):
 
 
 def _operator(op: ast.AST) -> Callable[..., Value]:
+    if isinstance(op, ast.BitXor):
+        raise ValueError("^ is no power here: write x**2, as in Python")
     if type(op) not in OPERATORS:
         raise ValueError(f"unknown operator {type(op).__name__}; known are + - * / **")
     return OPERATORS[type(op)]
+
+
+def _misused(function: Callable[..., Any], arguments: list[Any]) -> str:
+    """What to write between the parentheses, if these arguments are too many, too few, or no lists; else ""."""
+    parameters = inspect.signature(function).parameters.values()
+    lists = ["Iterable" in str(p.annotation) for p in parameters]
+    needed = sum(p.default is p.empty for p in parameters)
+    if needed <= len(arguments) <= len(lists) and all(
+        isinstance(argument, list) == is_list for argument, is_list in zip(arguments, lists)
+    ):
+        return ""
+    names = ["x" if p.name in ("self", "values") else p.name for p in parameters]
+    return ", ".join(f"[{name}, …]" if is_list else name for name, is_list in zip(names, lists))
 
 
 def _listed(names: Iterable[str]) -> str:

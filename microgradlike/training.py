@@ -118,7 +118,7 @@ def watched(losses: Generator[float], n: int) -> list[float]:
             for loss in islice(losses, n):
                 done.append(loss)
                 recent = done[-50:]
-                bar.update(task, advance=1, description=f"loss {math.fsum(recent) / len(recent):.3f}")
+                bar.update(task, advance=1, description=f"loss {math.fsum(x / len(recent) for x in recent):#.4g}")
         except KeyboardInterrupt:
             bar.update(task, description=f"stopped after {len(done)} steps")
         finally:

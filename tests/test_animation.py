@@ -99,7 +99,7 @@ def test_where_nothing_may_move_the_end_is_shown(film, screenshot):
 def test_it_plays_in_an_image(browse, tmp_path, screenshot):
     page = browse(steps(example()).save(tmp_path / "film.svg").parent.as_uri())
     page.goto((tmp_path / "film.svg").as_uri())
-    (tmp_path / "page.html").write_text("<img src='film.svg'>")
+    (tmp_path / "page.html").write_text("<img src='film.svg'>", encoding="utf-8")
     page.goto((tmp_path / "page.html").as_uri())
     box = page.locator("img").bounding_box()
     assert box["width"] > 300

@@ -1,3 +1,5 @@
+import io
+import os
 import re
 import subprocess
 import sys
@@ -32,20 +34,23 @@ def test_explain_takes_an_expression_that_begins_with_a_minus():
 
 def test_explain_abbreviates_unless_full():
     text = "+".join(["x*x"] * 12)
-    assert "left out" in run("explain", text, "x=1").stdout
+    abbreviated = run("explain", text, "x=1").stdout
+    assert "left out (--full shows them all)" in abbreviated
+    assert "full=True" not in abbreviated
+    assert "more inputs (--full shows them all)" in run("explain", f"sum([{'x, ' * 12}])", "x=1").stdout
     assert "left out" not in run("explain", text, "x=1", "--full").stdout
 
 
 def test_explain_draws_the_gradients(tmp_path):
     run("explain", "x*x", "x=3", "--svg", str(tmp_path / "graph.svg"))
-    svg = (tmp_path / "graph.svg").read_text()
+    svg = (tmp_path / "graph.svg").read_text(encoding="utf-8")
     assert svg.startswith("<svg")
     assert "∇ 6" in svg
 
 
 def test_explain_writes_a_page_that_steps_through_it(tmp_path):
     assert "page.html" in run("explain", "x*x", "x=3", "--html", str(tmp_path / "page.html")).stdout
-    assert "<html" in (tmp_path / "page.html").read_text()
+    assert "<html" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_explain_steps_at_the_press_of_a_key(monkeypatch):
@@ -57,7 +62,7 @@ def test_explain_steps_at_the_press_of_a_key(monkeypatch):
 
     keys = iter(["\x1b[C", "\x1b[C", "\x1b[D", "\x03"])  # forward twice, back, Ctrl-C
     terminal = SimpleNamespace(isatty=lambda: True)
-    monkeypatch.setattr("microgradlike.cli.sys", SimpleNamespace(stdin=terminal, stdout=terminal))
+    monkeypatch.setattr("microgradlike.cli.sys", SimpleNamespace(stdin=terminal, stdout=terminal, stderr=terminal))
     monkeypatch.setattr("click.getchar", key)
     output = run("explain", "x*x", "x=3", "--step").stdout
     assert re.findall(r"step (\d) of 3", output) == ["0", "1", "2", "1"]
@@ -83,6 +88,9 @@ def test_explain_steps_at_the_press_of_a_key(monkeypatch):
         (["check", "--activation", "step"], "'step' is not one of 'linear', "),
         (["check", "--loss", "hinge"], "let the sizes end with 1"),
         (["equations", "--loss", "hinge"], "let the sizes end with 1"),
+        (["train"], "Missing argument '{moons|digits}'. Choose from: moons, digits"),
+        (["train", "moons", "--lr", "nan"], "the learning rate must be a finite number"),
+        (["train", "moons", "--lr", "inf", "--engine", "matrix"], "the learning rate must be a finite number"),
         (["train", "stars"], "'stars' is not one of 'moons', 'digits'"),
         (["train", "moons", "--steps", "0"], "0 is not in the range"),
         (["train", "moons", "--sizes", "3,1"], "moons needs 2 inputs and 1 outputs"),
@@ -203,6 +211,20 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path, monkeypatch):
     assert (tmp_path / "loss.pdf").exists()
 
 
+def test_ctrl_c_exits_as_a_shell_expects_and_not_as_a_disagreement(monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("microgradlike.crosscheck.agreement", interrupted)
+    assert run("check", code=130).output.strip() == ""
+
+
+def test_training_that_diverges_is_shown_in_four_digits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = run("train", "moons", "--sizes", "2,1", "--steps", "20", "--lr", "1e300").output
+    assert re.search(r"loss \d\.\d{3}e\+\d{3} ", output)
+
+
 def test_the_demo_at_a_reduced_size(tmp_path):
     output = run("demo", "--steps", "3", "--out", str(tmp_path / "demo")).output
     assert "1500 handwritten digits" in output
@@ -222,12 +244,36 @@ def test_help_teaches_and_loads_nothing_heavy():
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print(sorted({'numpy', 'rich', 'matplotlib', 'graphviz', 'mpmath'} & set(sys.modules)))"
     )
-    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True).stdout
     assert output.endswith("[]\n")
     for command in ("demo", "explain", "check", "equations", "train"):
         assert command in output
         assert (f"microgradlike {command} " in run(command, "--help").stdout) == (command != "demo")
     assert run().stdout.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "shown"),
+    [(["explain", "x*x", "x=3"], "∂L/∂x = 6"), (["check"], "δ²"), (["train", "--help"], "σ")],
+)
+def test_a_file_or_a_pipe_gets_utf_8_whatever_the_code_page(args, shown):
+    command = [sys.executable, "-m", "microgradlike", *args]
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    result = subprocess.run(command, env=env, capture_output=True, encoding="utf-8")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert shown in result.stdout
+
+
+def test_a_terminal_keeps_its_code_page(monkeypatch):
+    class Terminal(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdout", Terminal(io.BytesIO(), encoding="cp1252"))
+    with pytest.raises(SystemExit):
+        main(["train", "stars", "--help"])
+    sys.stdout.flush()
+    assert "learning rate ?" in sys.stdout.buffer.getvalue().decode("cp1252")
 
 
 def test_the_package_runs_as_a_module():

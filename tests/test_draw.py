@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 import microgradlike
-from microgradlike import Value, affine, constant, dot, formula, operation
+from microgradlike import Value, affine, constant, dot, formula, nn, operation
 from microgradlike.view import diagram
 from microgradlike.view.dot import by_layer, draw, render
 
@@ -383,6 +383,13 @@ digraph {
 """
 
 
+def test_a_softmax_layer_runs_from_left_to_right_as_well():
+    drawn = draw(nn.quadratic(nn.MLP(2, [3], output="softmax", seed=0)([1, 2]), [0, 1, 0]))
+    lines = [line.split() for line in render(drawn.source, "plain").decode().splitlines()]
+    x = {line[1]: float(line[2]) for line in lines if line[0] == "node"}
+    assert all(x[line[1]] < x[line[2]] for line in lines if line[0] == "edge")
+
+
 def test_the_source_is_the_same_in_every_process():
     program = (
         "import sys; sys.path.insert(0, 'tests')\n"
@@ -393,7 +400,7 @@ def test_the_source_is_the_same_in_every_process():
     sources = {
         subprocess.run(
             [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONUTF8": "1"},
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -508,7 +515,7 @@ def test_options_are_checked(options):
 )
 def test_save(tmp_path, name, start):
     path = tmp_path / name
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     assert draw(neuron()).save(path) == path
     assert path.read_bytes().startswith(start)
     assert [p.name for p in tmp_path.iterdir()] == [name]
@@ -524,7 +531,7 @@ def test_save_knows_four_formats(tmp_path, name):
 
 def test_save_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
     path = tmp_path / "x.svg"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     monkeypatch.setattr(diagram, "_graphvizes", lambda: iter(()))
     with pytest.raises(RuntimeError):
         draw(neuron()).save(path)
@@ -532,7 +539,7 @@ def test_save_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
         draw(neuron()).save(path)
-    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    assert path.read_text(encoding="utf-8") == "old" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_save_into_no_folder(tmp_path):
@@ -581,11 +588,11 @@ def test_str_is_short():
 def fake_dot(folder, code):
     """A program `dot` on PATH that runs this Python code."""
     script = folder / "fake.py"
-    script.write_text(code)
+    script.write_text(code, encoding="utf-8")
     if os.name == "nt":
-        (folder / "dot.bat").write_text(f'@"{sys.executable}" "{script}" %*\n')
+        (folder / "dot.bat").write_text(f'@"{sys.executable}" "{script}" %*\n', encoding="utf-8")
     else:
-        (folder / "dot").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
+        (folder / "dot").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n', encoding="utf-8")
         (folder / "dot").chmod(0o755)
 
 

@@ -17,7 +17,7 @@ from test_published import FUNCTIONS, evaluate
 
 from microgradlike import Value, constant, logsumexp, maxout, minimum, softmax
 
-CASES = json.loads((Path(__file__).parent / "data" / "edge_cases.json").read_text())["cases"]
+CASES = json.loads((Path(__file__).parent / "data" / "edge_cases.json").read_text(encoding="utf-8"))["cases"]
 
 OUR_CHOICE = {
     # id: (value, local derivatives, why we do not follow PyTorch)

@@ -98,7 +98,13 @@ def test_gradients_beyond_every_bound_raise_no_python_error():
     [
         (lambda: SGD([], lr=0.1), TypeError, "as model.parameters() gives it"),
         (lambda: SGD([1.0], lr=0.1), TypeError, "as model.parameters() gives it"),
-        (lambda: SGD([Value(1.0)], lr=-0.1), ValueError, "the learning rate must not be negative, got -0.1"),
+        (
+            lambda: SGD([Value(1.0)], lr=-0.1),
+            ValueError,
+            "the learning rate must be a finite number, and not negative: got -0.1",
+        ),
+        (lambda: SGD([Value(1.0)], lr=math.inf), ValueError, "the learning rate must be a finite number"),
+        (lambda: SGD([Value(1.0)], lr=math.nan), ValueError, "the learning rate must be a finite number"),
         (lambda: Adam([Value(1.0)], betas=(0.9, 1.0)), ValueError, "betas must lie from 0 to below 1, got (0.9, 1.0)"),
         (lambda: Adam([Value(1.0)], eps=-1.0), ValueError, "eps must not be negative"),
     ],

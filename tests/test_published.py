@@ -11,7 +11,9 @@ import pytest
 
 from microgradlike import Value, gradient, jvp, maximum
 
-EXAMPLES = json.loads((Path(__file__).parent / "data" / "published_examples.json").read_text())["examples"]
+EXAMPLES = json.loads((Path(__file__).parent / "data" / "published_examples.json").read_text(encoding="utf-8"))[
+    "examples"
+]
 CASES = pytest.mark.parametrize("example", EXAMPLES, ids=[example["id"] for example in EXAMPLES])
 
 OPERATORS = {

@@ -57,16 +57,16 @@ def words(svg):
 
 
 def test_every_output_is_what_the_code_prints_and_the_picture_what_it_draws():
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     now, names = rewritten(text)
     assert without_rounding(text) == without_rounding(now)
-    assert words(PICTURE.read_text()) == words(draw(names["L"]).svg())
+    assert words(PICTURE.read_text(encoding="utf-8")) == words(draw(names["L"]).svg())
     assert str(PICTURE.relative_to(ROOT)) in text
 
 
 def test_every_command_exists():
-    makefile = (ROOT / "Makefile").read_text()
-    lines = [line for language, code in BLOCK.findall(README.read_text()) if language == "sh" for line in code.splitlines()]  # fmt: skip
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    lines = [line for language, code in BLOCK.findall(README.read_text(encoding="utf-8")) if language == "sh" for line in code.splitlines()]  # fmt: skip
     for words in map(shlex.split, lines):
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE)
@@ -78,7 +78,7 @@ def test_every_command_exists():
 
 
 def test_every_file_exists_and_every_module_is_on_the_map():
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
         assert (ROOT / target).exists(), target
     for names in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE):
@@ -89,7 +89,7 @@ def test_every_file_exists_and_every_module_is_on_the_map():
 
 
 if __name__ == "__main__":
-    text, names = rewritten(README.read_text())
-    README.write_text(text)
+    text, names = rewritten(README.read_text(encoding="utf-8"))
+    README.write_text(text, encoding="utf-8")
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     draw(names["L"]).save(PICTURE)

@@ -1,5 +1,6 @@
 """The assertions pass where they should, and where they fail they say what was expected, got, and of which edge."""
 
+import os
 import subprocess
 import sys
 
@@ -90,11 +91,12 @@ def test_under_pytest_the_failure_shows_the_users_line_and_not_ours(tmp_path):
         "from microgradlike.testing import assert_grads, assert_gradients, assert_local_grads\n"
         "def test_product():\n"
         "    a = Value(2.0, 'a')\n"
-        "    assert_local_grads(a * a, [2.0, 2.5])\n"
+        "    assert_local_grads(a * a, [2.0, 2.5])\n",
+        encoding="utf-8",
     )
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        capture_output=True, text=True, encoding="utf-8", check=False, cwd=tmp_path,
+        capture_output=True, text=True, encoding="utf-8", check=False, cwd=tmp_path, env={**os.environ, "PYTHONUTF8": "1"},
     )  # fmt: skip
     assert run.returncode == 1
     assert ">       assert_local_grads(a * a, [2.0, 2.5])" in run.stdout

@@ -6,6 +6,7 @@ A parameter whose `grad` is None (nothing has reached it yet) stays as it is, as
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from microgradlike.ieee import ieee
 from microgradlike.value import Value
@@ -18,8 +19,8 @@ class Optimizer:
         self.parameters = list(parameters)
         if not self.parameters or not all(hasattr(p, "data") and hasattr(p, "grad") for p in self.parameters):
             raise TypeError("an optimiser needs the list of Values to change, as model.parameters() gives it")
-        if not lr >= 0:
-            raise ValueError(f"the learning rate must not be negative, got {lr}")
+        if not 0 <= lr < inf:
+            raise ValueError(f"the learning rate must be a finite number, and not negative: got {lr}")
         self.lr = lr
 
     def zero_grad(self) -> None:

@@ -7,7 +7,6 @@ same program draws the same picture, byte for byte. `boxes` has what a node look
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -94,7 +93,7 @@ def by_layer(node: Value) -> Path | None:
     letter, layer, neuron, comma = label.groups()
     if letter == "w" and not comma:  # two indices of one digit each
         neuron = neuron[0]
-    return f"layer {_digits(layer)}", f"neuron {_digits(neuron)}"
+    return f"layer {notation.plain_digits(layer)}", f"neuron {notation.plain_digits(neuron)}"
 
 
 def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
@@ -198,12 +197,26 @@ class _Drawing:
             for k in self.edges[node]:
                 if node in self.box and node.inputs[k] in self.rows:
                     self.box[node.inputs[k]] = self.box[node]
+        if self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
+            picture.graph_attr["newrank"] = "true"
         self._write_nodes(picture, (), clusters)
         for node in self.number:
             self._write_edges(picture, node)
         if self._looks:
             picture.attr(label=boxes.legend(self._looks))
         return Diagram(picture.source, self._titles(clusters))
+
+    def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
+        """Whether a way through the graph leaves a cluster and enters it again, as it does in a softmax layer."""
+        around = {v: {path[:n] for n in range(1, len(path) + 1)} for path, nodes in clusters.items() for v in nodes}
+        left: dict[Value, set[Path]] = {}
+        for node in self.number:
+            inside = around.get(node, set())
+            inputs = [node.inputs[k] for k in self.edges[node]]
+            left[node] = set().union(*(left[v] | around.get(v, set()) - inside for v in inputs))
+            if not left[node].isdisjoint(inside):
+                return True
+        return False
 
     def _write_nodes(self, dot: Any, path: Path, clusters: dict[Path, list[Value]]) -> None:
         """The nodes of a cluster, then the clusters within it."""
@@ -329,8 +342,3 @@ def _operands(node: Value) -> tuple[str, ...]:
 
 def _count(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("s" if n != 1 else "")
-
-
-def _digits(text: str) -> str:
-    """Superscripts and subscripts as plain digits."""
-    return unicodedata.normalize("NFKC", text)

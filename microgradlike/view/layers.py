@@ -16,8 +16,6 @@ from microgradlike.explain import Explanation, Term
 from microgradlike.value import Value
 from microgradlike.view.dot import by_layer
 
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-
 
 def matrix_forms(it: Explanation, number: Mapping[Value, int]) -> list[dict[str, Any]]:
     """One entry for each layer, the first layer first: nodes by number, a column for each recorded sample."""
@@ -30,7 +28,7 @@ def matrix_forms(it: Explanation, number: Mapping[Value, int]) -> list[dict[str,
 
 def _matrix_form(it: Explanation, number: Mapping[Value, int], l: int, members: list[Value]) -> dict[str, Any]:  # noqa: E741
     z, a = _rows(members, "z"), _rows(members, "a")
-    loss, here, after = it.names[it.root], str(l).translate(_SUPERSCRIPTS), str(l + 1).translate(_SUPERSCRIPTS)
+    loss, here, after = it.names[it.root], notation.superscript(l), notation.superscript(l + 1)
     activated = [[_alone(it, node, "a", l) for node in row] for row in z]
     pointwise = all(map(all, activated))  # no softmax, whose every output depends on every z
     outputs = [[term.node for term in row if term] for row in activated] if pointwise else a or z

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -51,6 +52,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure in the format that the suffix names (.png, .svg, .pdf, …), whole or not at all."""
     path = Path(path)
     picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix.removeprefix(".") or "png", dpi=150)
+    with np.errstate(over="ignore"):  # the margin above a loss of 1e300
+        figure.savefig(picture, format=path.suffix.removeprefix(".") or "png", dpi=150)
     replace_file(path, picture.getvalue())
     return path
