@@ -495,6 +495,12 @@ def test_own_operations_are_drawn():
 # ── Bad input ──────────────────────────────────────────────────────────────────────────────────
 
 
+def test_limits_are_numbers():
+    with pytest.raises(ValueError, match=r"max_nodes=None, .*: expected 1 or more"):
+        draw(Value(1.0), max_nodes=None)
+    assert draw(Value(1.0), max_nodes=float("inf")).source == draw(Value(1.0)).source
+
+
 @pytest.mark.parametrize("what", [3.0, [Value(1.0)], None, "x"])
 def test_only_values_can_be_drawn(what):
     with pytest.raises(TypeError, match="draw takes one Value, got"):
