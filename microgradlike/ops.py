@@ -110,8 +110,8 @@ COS = Operation("cos", "cos", ONE,
 
 # ── Activation functions. σ(−x) stands for 1 − σ(x), which would lose every digit at x = 40 ──────
 
-# Within a rule |x| is xp.abs(x): where rules run on Values it records x or −x, for σ′ is smooth at 0. abs(x) would
-# record ABS, whose derivative at its kink, 0, would spoil that of σ′.
+# Within a rule |x| is xp.abs(x), which on Values records x or −x, for the result is smooth at 0. abs(x) would record
+# ABS, whose derivative 0 at its kink would make σ‴(0) 0 too: it is −1/8.
 
 def _sigmoid(xp: Any, x: Any) -> Any:
     e = xp.exp(-xp.abs(x))  # never overflows
