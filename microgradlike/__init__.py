@@ -14,8 +14,8 @@ from microgradlike.functions import (
     maxout,
     minimum,
     softmax,
-    sum,
 )
+from microgradlike.functions import sum as sum  # not in __all__: a star import must not replace the built-in one
 from microgradlike.graph import gradient, jvp
 from microgradlike.value import Value, constant, topological_order
 
@@ -47,7 +47,6 @@ __all__ = [
     "operation",
     "softmax",
     "steps",
-    "sum",
     "topological_order",
     "vectorize",
 ]

@@ -27,12 +27,11 @@ from microgradlike.differences import (
     Status,
     finite_differences,
     judge,
-    listed,
     local_slope,
     rounding_error,
     value_slope,
 )
-from microgradlike.graph import names
+from microgradlike.graph import listed, names
 from microgradlike.value import Value, topological_order
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]

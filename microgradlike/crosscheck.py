@@ -178,6 +178,8 @@ def agreement(
 
     Raises ValueError for a loss that is none of `nn.LOSSES`, and where shapes do not fit.
     """
+    if not isinstance(model, MLP):
+        raise TypeError(f"agreement takes a whole network, such as nn.MLP(2, [3, 1]): got {model!r:.60}")
     name = _loss_name(loss)
     C = record_loss(name, model, x, y)
     gradients = backward_gradients(C)

@@ -31,12 +31,22 @@ def operation(
         cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
         y = cube(Value(2.0))
 
-    A call raises TypeError for a wrong number of inputs, and ValueError where a rule fails or
-    does not return one real number for each derivative. `check_gradients` finds a wrong rule.
+    Raises TypeError for rules whose parameters are not these. A call raises TypeError for a wrong
+    number of inputs, and ValueError where a rule fails or does not return one real number for each
+    derivative. `check_gradients` finds a wrong rule.
     """
     operands = list(inspect.signature(value).parameters.values())[1:]
     n_ary = any(p.kind is p.VAR_POSITIONAL for p in operands)
     operand_names = tuple(p.name for p in operands)
+    if not operands:
+        raise TypeError(f"operation {name!r}: value takes xp and then the inputs, as in lambda xp, x: x * x * x")
+    try:
+        inspect.signature(local_grads).bind(*["xp", "y", *operand_names])
+    except TypeError:
+        raise TypeError(
+            f"operation {name!r}: value takes (xp, {', '.join(operand_names)}), "
+            f"so local_grads takes (xp, y, {', '.join(operand_names)})"
+        ) from None
     single = len(operands) - n_ary  # a vector comes last
 
     def checked_value(xp: Any, *operands: Any) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import hypot, inf, isfinite, nan
 from typing import Any, Literal
 
+from microgradlike.graph import listed
 from microgradlike.ieee import ieee
 from microgradlike.ops import Operation
 from microgradlike.thousand_digits import thousand_digits
@@ -110,16 +111,6 @@ def moved(v: Value) -> Iterator[None]:
         yield
     finally:
         v.data = before
-
-
-def listed(values: Iterable[Value]) -> list[Value]:
-    if isinstance(values, Value):
-        raise TypeError("values is a list of Values: write [v] for a single one")
-    values = list(values)
-    for v in values:
-        if not isinstance(v, Value):
-            raise TypeError(f"values is a list of Values, and one of them is a {type(v).__name__}: {v!r:.60}")
-    return values
 
 
 # ── A slope that knows how far to trust itself ─────────────────────────────────────────────────

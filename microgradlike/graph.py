@@ -18,10 +18,10 @@ def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
     The same chain rule as `backward()`, with the local derivatives recorded as expressions by the
     rules of `ops`. No `.grad` is touched. An input that output does not depend on gets 0.
 
-    Raises ValueError where a `data` was changed after the graph was recorded: the result would
-    mix the old numbers with the new.
+    Raises TypeError where `inputs` are not all Values, and ValueError where a `data` was changed
+    after the graph was recorded: the result would mix the old numbers with the new.
     """
-    inputs = list(inputs)
+    inputs = listed(inputs)
     order = topological_order(output)
     needed = set(inputs)
     for node in order:
@@ -55,6 +55,9 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
     order = topological_order(output)
     products = []
     for tangents in directions:
+        if not isinstance(tangents, Mapping):
+            raise TypeError(f"tangents has a number for each Value that moves, as in {{x: 1.0}}: got {tangents!r:.60}")
+        listed(tangents)
         moving = {v: to_float(t) for v, t in tangents.items()}
         for node in order:
             tangent = moving.get(node, 0.0)
@@ -67,6 +70,17 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
                 moving[node] = tangent
         products.append(moving.get(output, 0.0))
     return products
+
+
+def listed(values: Iterable[Value]) -> list[Value]:
+    """The list of these Values. Raises TypeError for a single one, and for anything else among them."""
+    if isinstance(values, Value):
+        raise TypeError("a list of Values is expected: write [v] for a single one")
+    values = list(values)
+    for v in values:
+        if not isinstance(v, Value):
+            raise TypeError(f"Values are expected, and one of these is a {type(v).__name__}: {v!r:.60}")
+    return values
 
 
 def names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from math import inf, nan
-from numbers import Real
+from numbers import Complex, Real
 from types import SimpleNamespace
 
 
@@ -26,7 +26,8 @@ def to_float(x: object) -> float:
         except OverflowError:  # an int beyond the largest float
             return inf if x > 0 else -inf  # type: ignore[operator]
     kind = type(x).__name__
-    advice = _ADVICE.get(kind) or ("use single numbers: x.item(), or a list of Values" if hasattr(x, "shape") else "")
+    known = "complex" if isinstance(x, Complex) and not isinstance(x, Real) else kind
+    advice = _ADVICE.get(known) or ("use single numbers: x.item(), or a list of Values" if hasattr(x, "shape") else "")
     raise TypeError(
         f"expected a real number (int, float or NumPy scalar), got {kind}: {x!r:.60}" + (advice and f"; {advice}")
     )
@@ -38,7 +39,7 @@ _ADVICE = {
     "str": "convert it first: float(x)",
     "NoneType": "did a function forget its return?",
     "Decimal": "convert it first, and accept the rounding: float(x)",
-    "Value": "it is one already: use it as it is, or x.data for its number",
+    "Value": "write x.data for its number; no Value needs another around it",
     "list": "use one Value for each number: [Value(x) for x in numbers]",
     "tuple": "use one Value for each number: [Value(x) for x in numbers]",
 }

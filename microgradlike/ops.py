@@ -149,6 +149,9 @@ COS = Operation("cos", "cos", ONE,
 
 # ── Activation functions. σ(−x) stands for 1 − σ(x), which would lose every digit at x = 40 ──────
 
+# Within a rule |x| is xp.abs(x), which on Values records x or −x, for the result is smooth at 0. abs(x) would record
+# ABS, whose derivative 0 at its kink would make σ‴(0) 0 too: it is −1/8.
+
 def _sigmoid(xp: Any, x: Any) -> Any:
     e = xp.exp(-xp.abs(x))  # never overflows
     return xp.divide(xp.exp(xp.minimum(x, 0.0)), 1.0 + e)
@@ -165,7 +168,7 @@ TANH = Operation("tanh", "tanh", ONE,
     "tanh(x)",              lambda xp, x: xp.tanh(x),
     ("1 - tanh(x)**2",),    lambda xp, y, x: (4.0 * _sigmoid_slope(xp, 2.0 * x),))
 SOFTPLUS = Operation("softplus", "softplus", ONE,
-    "log(1 + exp(x))",      lambda xp, x: xp.maximum(x, 0.0) + xp.log1p(xp.exp(-abs(x))),
+    "log(1 + exp(x))",      lambda xp, x: xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x))),
     ("sigmoid(x)",),        lambda xp, y, x: (xp.sigmoid(x),))
 RELU = Operation("relu", "ReLU", ONE,
     "max(0, x)",            lambda xp, x: xp.where(x <= 0, 0.0, x),

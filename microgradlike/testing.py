@@ -16,7 +16,7 @@ from math import isclose
 
 from microgradlike import formula
 from microgradlike.check import backward_gradients, by_how_much, check_gradients
-from microgradlike.graph import names
+from microgradlike.graph import listed, names
 from microgradlike.ieee import to_float
 from microgradlike.value import Value
 
@@ -41,7 +41,7 @@ def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float
     a grad that no backward pass has computed.
     """
     __tracebackhide__ = True
-    name = names(expected)
+    name = names(listed(expected))
     _assert_close(
         "the gradients are not as expected",
         [(f"{name[v]}.grad", "", v.grad, to_float(number)) for v, number in expected.items()],

@@ -26,10 +26,11 @@ class Value:
 
     `data` is the number; `op` the operation that made it, `inputs` what it was applied to, in order
     (`x * x` has two), and `local_grads` the local derivatives ∂self/∂input, parallel to `inputs`.
-    A leaf has no inputs, and op None. `grad` is ∂L/∂self after `L.backward()`, and None before.
+    A leaf has no inputs, and op None. `grad` is ∂L/∂self after `L.backward()`, and None before; what
+    you assign to it is added to as it is, so that a NumPy float32 would add up in float32.
 
     `==`, `<` and their like compare the numbers, hashing goes by identity, as in PyTorch.
-    Raises TypeError for data that is no real number.
+    Raises TypeError for data that is no real number, and a label that is no text.
     """
 
     # One input or two stand in slots of their own, any number as a tuple in the first: a node
@@ -47,6 +48,8 @@ class Value:
     _visit: object
 
     def __init__(self, data: Any, label: str = "") -> None:
+        if not isinstance(label, str):
+            raise TypeError(f"a label is a text, as in Value(2.0, 'w'): got {label!r:.60}")
         self._data = to_float(data)
         self._number = _next_number()
         self.label = label
@@ -132,6 +135,8 @@ class Value:
     # fmt: on
 
     def __eq__(self, other: object) -> bool:
+        if getattr(other, "shape", ()):
+            return self._data == to_float(other)  # an array: the error says what to do
         return bool(self._data == (other._data if isinstance(other, Value) else other))
 
     def __float__(self) -> float:
@@ -161,6 +166,8 @@ def topological_order(root: Value) -> list[Value]:
 
     A node is created after its inputs, so to sort by creation is to sort topologically.
     """
+    if not isinstance(root, Value):
+        raise TypeError(f"expected the Value to start from, such as a loss, got {type(root).__name__}: {root!r:.60}")
     with _one_thread_at_a_time:
         visit = root._visit = object()  # a mark that no earlier visit has left
         found, stack = [root], [root]

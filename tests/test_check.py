@@ -167,7 +167,7 @@ def test_bad_arguments_say_what_to_do(values):
             check(lambda: loss, values)
         with pytest.raises(TypeError, match=r"write \[v\]"):
             check(lambda: loss_of(values), values[0])
-        with pytest.raises(TypeError, match="one of them is a float"):
+        with pytest.raises(TypeError, match="one of these is a float"):
             check(lambda: loss_of(values), [1.0])
     with pytest.raises(ValueError, match="'central' or 'forward'"):
         finite_differences(lambda: loss, values, method="backward")

@@ -13,7 +13,7 @@ from rich.console import Console
 import microgradlike.crosscheck as module
 from microgradlike import Value
 from microgradlike.crosscheck import agreement, random_network
-from microgradlike.nn import LOSSES, MLP, cross_entropy, modules, quadratic
+from microgradlike.nn import LOSSES, MLP, Layer, cross_entropy, modules, quadratic
 from microgradlike.ops import flat
 
 EPS = 2.0**-52
@@ -357,3 +357,8 @@ def test_a_wrong_array_program_is_noticed(monkeypatch):
     table = agreement_of_random_network([3, 4, 2])
     assert not table.ok
     assert [way for row in table.rows for way, column in row.columns.items() if column.wrong] == ["array form"]
+
+
+def test_a_layer_alone_is_refused():
+    with pytest.raises(TypeError, match=r"agreement takes a whole network, such as nn.MLP\(2, \[3, 1\]\): got Layer"):
+        agreement("quadratic", Layer(2, 1), [1, 2], 1)

@@ -199,3 +199,17 @@ def test_a_custom_row_is_a_row_like_the_others():
     assert isinstance(cube(1).op, ops.Operation)
     assert apply(cube(1).op, 3.0).data == 27.0
     assert swish(1).op.symbol == "swish₁"
+
+
+@pytest.mark.parametrize(
+    ("value", "local_grads", "message"),
+    [
+        (lambda x: x**3, lambda x: 3 * x**2, "value takes xp and then the inputs, as in lambda xp, x"),
+        (lambda a, b: a * b, lambda a, b: (b, a), r"value takes \(xp, b\), so local_grads takes \(xp, y, b\)"),
+        (lambda xp, x: x**3, lambda xp, x: 3 * x**2, r"value takes \(xp, x\), so local_grads takes \(xp, y, x\)"),
+        (lambda xp, *x: x[0], lambda xp, y: y, r"so local_grads takes \(xp, y, x\)"),
+    ],
+)
+def test_rules_with_a_parameter_forgotten_are_refused_at_once(value, local_grads, message):
+    with pytest.raises(TypeError, match=f"operation 'bad': .*{message}"):
+        operation("bad", value, local_grads)

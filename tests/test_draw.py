@@ -390,6 +390,14 @@ def test_a_softmax_layer_runs_from_left_to_right_as_well():
     assert all(x[line[1]] < x[line[2]] for line in lines if line[0] == "edge")
 
 
+def test_neurons_of_several_samples_stand_below_each_other():
+    model = nn.MLP(2, [2, 1], seed=0)
+    drawn = draw(microgradlike.sum(model(x) for x in ([0, 1], [1, 0])))
+    lines = [line.split() for line in render(drawn.source, "plain").decode().splitlines()]
+    layer_1 = {line[2] for line in lines if line[0] == "node" and "z¹" in " ".join(line)}
+    assert len(layer_1) == 1
+
+
 def test_the_source_is_the_same_in_every_process():
     program = (
         "import sys; sys.path.insert(0, 'tests')\n"
@@ -493,6 +501,12 @@ def test_own_operations_are_drawn():
 
 
 # ── Bad input ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_limits_are_numbers():
+    with pytest.raises(ValueError, match=r"max_nodes=None, .*: expected 1 or more"):
+        draw(Value(1.0), max_nodes=None)
+    assert draw(Value(1.0), max_nodes=float("inf")).source == draw(Value(1.0)).source
 
 
 @pytest.mark.parametrize("what", [3.0, [Value(1.0)], None, "x"])

@@ -133,7 +133,7 @@ def test_data_changed_later_does_not_change_an_explanation():
 
 @pytest.mark.parametrize("wrong", [1.0, [Value(1.0)], None, "x"])
 def test_only_a_value_can_be_explained(wrong):
-    with pytest.raises(TypeError, match="explain takes the Value to start from, the loss, and got"):
+    with pytest.raises(TypeError, match="expected the Value to start from, such as a loss, got"):
         explain(wrong)
 
 

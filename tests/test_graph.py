@@ -240,3 +240,24 @@ def test_topological_order_of_a_graph_with_many_paths():
     assert all(place[input] < place[v] for v in order for input in v.inputs)
     assert [v.data for v in topological_order(network()[-1])] == [v.data for v in order]  # the same every time
     assert math.isfinite(output.data)
+
+
+x, y = Value(2.0, "x"), Value(3.0, "y")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda: gradient(x * y, x), r"a list of Values is expected: write \[v\]"),
+        (lambda: gradient(x * y, [3.0]), "one of these is a float: 3.0"),
+        (lambda: gradient(3.0, [x]), "expected the Value to start from, such as a loss, got float: 3.0"),
+        (lambda: topological_order([x]), "expected the Value to start from, such as a loss, got list"),
+        (lambda: jvp(3.0, {}), "expected the Value to start from"),
+        (lambda: jvp(x * y, {2.0: 1.0}), "one of these is a float: 2.0"),
+        (lambda: jvp(x * y, [1.0, 0.0]), "a number for each Value that moves, as in {x: 1.0}"),
+        (lambda: jvp(x * y, {x: y}), "write x.data for its number"),
+    ],
+)
+def test_mistakes_are_explained(mistake, message):
+    with pytest.raises(TypeError, match=message):
+        mistake()

@@ -1,4 +1,4 @@
-"""Programs written for micrograd run with only the import changed, and give the same numbers."""
+"""micrograd's example, test and demo run with only the import changed, and give the same numbers."""
 
 import importlib
 import random
@@ -119,3 +119,14 @@ def test_the_training_loop_of_its_demo():
     assert ours[0] == [(pytest.approx(loss, rel=1e-9), accuracy) for loss, accuracy in theirs[0]]
     assert ours[1] == pytest.approx(theirs[1], rel=1e-9, abs=1e-12)
     assert ours[0][-1][0] < ours[0][0][0] / 2, "it learns"
+
+
+def test_what_the_readme_says_is_different():
+    from microgradlike import Value
+    from microgradlike.nn import Neuron
+
+    with pytest.raises(TypeError, match="nonlin"):
+        Neuron(3, nonlin=False)
+    assert Neuron(3, activation="linear").activation == "linear"
+    assert Value(1.0).grad is None
+    assert not hasattr(Value(1.0), "_prev")

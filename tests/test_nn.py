@@ -300,6 +300,7 @@ def test_a_model_leaves_nothing_to_the_garbage_collector():
         (lambda: Neuron(2)(np.ones((2, 2))), TypeError, "expected a real number"),
         (lambda: Layer(2, 2, "rleu"), ValueError, "unknown activation 'rleu'; known are linear, sigmoid, tanh, relu"),
         (lambda: MLP(2, [2, 1], output="logits"), ValueError, "unknown activation 'logits'"),
+        (lambda: MLP(2, [3], activation="foo"), ValueError, "unknown activation 'foo'"),
         (lambda: Neuron(2, "softmax"), ValueError, "softmax acts on a whole layer: use Layer(nin, nout, 'softmax')"),
         (lambda: MLP(2, [2], init="glorot"), ValueError, "unknown init 'glorot'; known are uniform, xavier, he"),
         (lambda: MLP(2, 3), TypeError, "nouts must be the list of layer sizes, as in MLP(2, [3, 1]), got 3"),

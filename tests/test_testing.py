@@ -102,3 +102,8 @@ def test_under_pytest_the_failure_shows_the_users_line_and_not_ours(tmp_path):
     assert ">       assert_local_grads(a * a, [2.0, 2.5])" in run.stdout
     assert "∂v₁/∂a  a    2       2.5  ← off by -0.5 (-20 %)" in run.stdout
     assert "_assert_close" not in run.stdout
+
+
+def test_the_keys_are_values():
+    with pytest.raises(TypeError, match=r"one of these is a float: 3\.0"):
+        assert_grads({3.0: 1})

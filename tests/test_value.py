@@ -1,5 +1,6 @@
 """What Value promises: recording, accumulation, threads, depth, which numbers it takes, and errors that teach."""
 
+import builtins
 import copy
 import gc
 import math
@@ -384,7 +385,8 @@ BAD = [
     (True, "1.0 or 0.0"),
     (np.True_, "1.0 or 0.0"),
     (1 + 2j, "x.real"),
-    (np.complex128(1j), "number"),
+    (np.complex128(1j), "x.real"),
+    (np.complex64(1j), "x.real"),
     ("3", r"float\(x\)"),
     (None, "return"),
     (Decimal("0.1"), "rounding"),
@@ -444,9 +446,26 @@ def test_other_things_are_refused_with_advice(given, advice):
         assert error.match(type(given).__name__) and error.match(advice)
 
 
-def test_a_value_of_a_value():
-    with pytest.raises(TypeError, match="it is one already"):
-        Value(Value(1.0))
+@pytest.mark.parametrize("use", [Value, Value(2.0).backward, Value(2.0).leaky_relu])
+def test_a_value_where_a_number_is_due(use):
+    with pytest.raises(TypeError, match=r"write x\.data for its number; no Value needs another around it"):
+        use(Value(1.0))
+
+
+@pytest.mark.parametrize("array", [np.array([1.0, 2.0]), np.array([2.0]), np.zeros(0)])
+def test_a_value_equals_no_array(array):
+    for compare in (lambda: Value(2.0) == array, lambda: array == Value(2.0), lambda: Value(2.0) != array):
+        with pytest.raises(TypeError, match=r"use single numbers: x\.item\(\), or a list of Values"):
+            compare()
+
+
+def test_a_label_is_a_text():
+    with pytest.raises(TypeError, match=r"a label is a text, as in Value\(2\.0, 'w'\): got 5"):
+        Value(1, 5)
+
+
+def test_a_star_import_leaves_the_builtin_functions_alone():
+    assert not set(microgradlike.__all__) & set(dir(builtins))
 
 
 def test_long_input_is_shown_short():

@@ -216,6 +216,7 @@ class MLP(Module):
             raise TypeError(f"nouts must be the list of layer sizes, as in MLP(2, [3, 1]), got {nouts!r}") from None
         if len(sizes) < 2:
             raise ValueError("a network needs at least one layer: nouts is empty")
+        _known(activation, ACTIVATIONS, "activation")  # also where there is no hidden layer to have it
         rng = _generator(seed)
         activations = [activation] * (len(sizes) - 2) + [output]
         self.layers = [

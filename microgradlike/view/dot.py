@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, cycle
+from numbers import Real
 from typing import Any
 
 from microgradlike import formula, graph, notation, ops
@@ -66,7 +67,8 @@ def draw(
         raise TypeError(f"draw takes one Value, got {type(v).__name__}; microgradlike.sum joins several into one")
     if rankdir not in ("LR", "TB", "RL", "BT"):
         raise ValueError(f"rankdir={rankdir!r}: expected 'LR', 'TB', 'RL' or 'BT'")
-    if max_nodes < 1 or max_terms < 1 or (depth is not None and depth < 0):
+    numbers = max_nodes, max_terms, depth or 0
+    if not all(isinstance(n, Real) for n in numbers) or max_nodes < 1 or max_terms < 1 or (depth or 0) < 0:
         raise ValueError(f"{max_nodes=}, {max_terms=}, {depth=}: expected 1 or more, and a depth of 0 or more")
     order = topological_order(v)
     edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
@@ -208,7 +210,12 @@ class _Drawing:
 
     def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
         """Whether a way through the graph leaves a cluster and enters it again, as it does in a softmax layer."""
-        around = {v: {path[:n] for n in range(1, len(path) + 1)} for path, nodes in clusters.items() for v in nodes}
+        around = {
+            v: {path[:n] for n in range(1, len(path) + 1)}
+            for path, nodes in clusters.items()
+            for v in nodes
+            if v not in self.box  # a closed group is one box, to which edges must come back
+        }
         left: dict[Value, set[Path]] = {}
         for node in self.number:
             inside = around.get(node, set())
