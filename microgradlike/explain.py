@@ -161,7 +161,7 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
     if not isinstance(root, Value):
         raise TypeError(f"explain takes the Value to start from, the loss, and got {type(root).__name__}: {root!r:.60}")
     order = topological_order(root)
-    names = {node: _shorten(name) for node, name in graph.names(order, root).items()}
+    names = {node: _shorten(name) if node.label else name for node, name in graph.names(order, root).items()}
     grads = {root: 1.0}
     steps = []
     for node in reversed(order):
