@@ -160,7 +160,7 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
     Raises TypeError for anything but a Value.
     """
     order = topological_order(root)
-    names = {node: _shorten(name) for node, name in graph.names(order, root).items()}
+    names = {node: _shorten(name) if node.label else name for node, name in graph.names(order, root).items()}
     grads = {root: 1.0}
     steps = []
     for node in reversed(order):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import count
 from types import SimpleNamespace
 
-from microgradlike import ops
+from microgradlike import notation, ops
 from microgradlike.ieee import ieee, to_float
-from microgradlike.notation import number, subscript
+from microgradlike.notation import subscript, superscript
 from microgradlike.value import Value, apply, binary, constant, topological_order, unary
 
 
@@ -86,19 +88,32 @@ def listed(values: Iterable[Value]) -> list[Value]:
 def names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]:
     """A name for each node: its label; a constant's number; else v₁, v₂, … in the order given.
 
+    Of several nodes with one label each gets its number in that order, as samples do: z²₁⁽¹⁾, z²₁⁽²⁾.
     A `root` without a label is L, if no other node is called so.
     """
+    nodes = list(dict.fromkeys(nodes))
+    uses = Counter(node.label for node in nodes)
+    taken = set(uses)
+    numbers: dict[str, Iterator[int]] = {}
+
+    def numbered(what: str, name: Callable[[int], str]) -> str:
+        """The next of name(1), name(2), … that is not taken."""
+        found = next(each for each in map(name, numbers.setdefault(what, count(1))) if each not in taken)
+        taken.add(found)
+        return found
+
     result: dict[Value, str] = {}
-    unnamed = 0
     for node in nodes:
-        if node.label:
-            result[node] = node.label
+        label = node.label
+        if label and uses[label] > 1:
+            result[node] = numbered(label, lambda i, of=label: f"{of}⁽{superscript(i)}⁾")  # type: ignore[misc]
+        elif label:
+            result[node] = label
         elif node.op is ops.CONSTANT:
-            result[node] = number(node.data)
+            result[node] = notation.constant(node.data)
         else:
-            unnamed += 1
-            result[node] = "v" + subscript(unnamed)
-    if root is not None and not root.label and "L" not in result.values():
+            result[node] = numbered("", lambda i: "v" + subscript(i))
+    if root is not None and not root.label and "L" not in taken:
         result[root] = "L"
     return result
 

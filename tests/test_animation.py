@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from microgradlike import Value, formula, steps
+from microgradlike import Value, notation, steps
 from microgradlike.explain import explain
 from microgradlike.view.animation import BACKWARD, END, FORWARD, START
 
@@ -52,7 +52,7 @@ def test_every_moment_shows_the_numbers_of_explain(film):
     _, visible = film(loss)
     forward = [step for step in it.forward if step.terms]
     backward = [step for step in it.steps if step.terms]
-    known = {step.node: formula.number(step.data) for step in it.steps if not step.terms}
+    known = {step.node: notation.number(step.data) for step in it.steps if not step.terms}
 
     def numbers(gradients):
         nodes = [step for step in it.steps if not step.constant]
@@ -64,8 +64,8 @@ def test_every_moment_shows_the_numbers_of_explain(film):
         texts = visible(second)
         return sorted(text for text in texts if re.fullmatch(r"(∇ )?(–|-?[\d.]+)", text)), "\n".join(texts)
 
-    edges = [formula.number(term.local_grad) for step in it.steps for term in step.terms]
-    constants = [formula.number(step.data) for step in it.steps if step.constant]
+    edges = [notation.number(term.local_grad) for step in it.steps for term in step.terms]
+    constants = [notation.number(step.data) for step in it.steps if step.constant]
 
     def check(second, gradients, *lines):
         texts, said = shown(second)
@@ -75,13 +75,13 @@ def test_every_moment_shows_the_numbers_of_explain(film):
 
     check(0.1, {})
     for i, step in enumerate(forward):
-        known[step.node] = formula.number(step.data)
+        known[step.node] = notation.number(step.data)
         check(START + i * FORWARD + 0.1, {}, f"{step.name} = {step.definition} = {known[step.node]}")
     begin = START + len(forward) * FORWARD
     gradients = {loss: "1"}
     check(begin + 0.1, gradients, "∂L/∂L = 1")
     for i, step in enumerate(backward, start=1):
-        gradients |= {term.input: formula.number(term.after) for term in step.terms}
+        gradients |= {term.input: notation.number(term.after) for term in step.terms}
         lines = ["".join(piece for piece, _ in it.chain_rule(term)) for term in step.terms if not term.constant]
         check(begin + i * BACKWARD + 0.1, gradients, *lines)
     check(begin + (len(backward) + 1) * BACKWARD + END - 0.1, gradients)

@@ -260,16 +260,16 @@ TABLES = {
     "own": (
         lambda: own(Value(2.0, "p"), Value(2.0, "p")),
         """
-        L = own(p, p) = 4
+        L = own(p⁽¹⁾, p⁽²⁾) = 4
 
-           gradient, and what it hands on       function, local derivative
-         1 ∂L/∂L = 1                            L = own(p, p) = 4
-           ∂L/∂p += ∂L/∂L · ∂L/∂p = 1 × 2 = 2   ∂L/∂p
-           ∂L/∂p += ∂L/∂L · ∂L/∂p = 1 × 2 = 2   ∂L/∂p
+           gradient, and what it hands on             function, local derivative
+         1 ∂L/∂L = 1                                  L = own(p⁽¹⁾, p⁽²⁾) = 4
+           ∂L/∂p⁽¹⁾ += ∂L/∂L · ∂L/∂p⁽¹⁾ = 1 × 2 = 2   ∂L/∂p⁽¹⁾
+           ∂L/∂p⁽²⁾ += ∂L/∂L · ∂L/∂p⁽²⁾ = 1 × 2 = 2   ∂L/∂p⁽²⁾
 
         Leaves
-           ∂L/∂p = 2                            p = 2
-           ∂L/∂p = 2                            p = 2
+           ∂L/∂p⁽¹⁾ = 2                               p⁽¹⁾ = 2
+           ∂L/∂p⁽²⁾ = 2                               p⁽²⁾ = 2
         """,
     ),
     "affine64": (

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
-from microgradlike import Value, affine, dot, formula, logsumexp, maximum, maxout, operation, ops
+from microgradlike import Value, affine, dot, explain, formula, logsumexp, maximum, maxout, operation, ops
 from microgradlike import sum as sum_of
 from microgradlike.ieee import ieee
-from microgradlike.notation import number
+from microgradlike.notation import number, plain_digits
 
 ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation)] + [ops.leaky_relu(0.1), ops.elu(0.7)]
 TEXTS = sorted(
@@ -291,7 +291,7 @@ def test_derivative_in_latex():
 @pytest.mark.parametrize(
     ("x", "expected"),
     [
-        (0.19661193, "0.1966"), (-3.0, "-3"), (-0.0, "0"), (1e-5, "1e-05"), (123456.0, "1.235e+05"),
+        (0.19661193, "0.1966"), (-3.0, "-3"), (-0.0, "0"), (1e-5, "1e-05"), (123456.0, "123456"), (12345678.0, "1.235e+07"),
         (float("nan"), "nan"), (float("-inf"), "-inf"),
     ],
 )  # fmt: skip
@@ -302,3 +302,27 @@ def test_number(x, expected):
 def test_partial():
     assert formula.partial("L", "w²₁₃") == "∂L/∂w²₁₃"
     assert formula.partial("my loss", "a+b") == "∂(my loss)/∂(a+b)"
+
+
+def read(text):
+    """A formula evaluated: as people write it, back in Python."""
+    text = re.sub("([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", lambda power: f"**{plain_digits(power[0])}", text)
+    return eval(text.replace("·", "*").replace("−", "-").replace("^", "**"), {"x": x0})
+
+
+x0 = 1.0001
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x**12345, lambda x: x**10001, lambda x: x * 0.999999, lambda x: x * 10001 + 100000,
+        lambda x: x / 3.0000001 - 1e-9, lambda x: 1 / 3 * x**-1.00001, lambda x: 1e20 * x, lambda x: x * -0.123456789,
+    ],
+)  # fmt: skip
+def test_constants_in_formulas_are_exact_enough_to_read_back(f):
+    y = f(Value(x0, "x"))
+    it = explain(y)
+    assert read(formula.expression(y, it.names)) == pytest.approx(y.data, rel=1e-14)
+    (term,) = [term for step in it.steps for term in step.terms if term.input.label == "x"]
+    assert read(term.formula) == pytest.approx(term.local_grad, rel=1e-14)

@@ -229,7 +229,14 @@ def test_names():
     assert [names(order)[v] for v in order] == ["0.5", "x", "v₁", "v₂", "y"]
     many = [Value(1.0) for _ in range(12)]
     assert names(many)[many[-1]] == "v₁₂"
-    assert list(names([constant(1 / 3)]).values()) == ["0.3333"]
+    assert list(names([constant(1 / 3)]).values()) == ["0.333333333333333"]
+
+
+def test_several_nodes_of_one_label_are_numbered_and_a_taken_name_is_left_out():
+    a, b = Value(1.0, "h"), Value(2.0, "h")
+    taken, unnamed = Value(3.0, "v₁"), Value(4.0)
+    assert list(names([a, b, taken, unnamed, unnamed]).values()) == ["h⁽¹⁾", "h⁽²⁾", "v₁", "v₂"]
+    assert list(names([a, b, Value(0.0, "h⁽¹⁾")]).values()) == ["h⁽²⁾", "h⁽³⁾", "h⁽¹⁾"]
 
 
 def test_topological_order_of_a_graph_with_many_paths():

@@ -6,7 +6,7 @@ import re
 import pytest
 
 import microgradlike
-from microgradlike import Value, formula, nn, steps
+from microgradlike import Value, formula, nn, notation, steps
 from microgradlike.explain import explain
 from microgradlike.nn.losses import quadratic
 from microgradlike.value import topological_order
@@ -76,7 +76,7 @@ def gradients_after(it, backward_steps):
     """What is known of each gradient when the seed and so many steps of the backward pass are done."""
     known = {it.root: "1"}
     for step in [step for step in it.steps if step.terms][:backward_steps]:
-        known |= {term.input: formula.number(term.after) for term in step.terms}
+        known |= {term.input: notation.number(term.after) for term in step.terms}
     return known
 
 
@@ -124,11 +124,11 @@ def test_the_keyboard_steps_through_the_numbers_of_explain(stepped, make):
         shown = host(page).evaluate(NUMBERS)
         for i, node in enumerate(order):
             if node.op is microgradlike.ops.CONSTANT:
-                assert shown[str(i)][-1] == formula.number(node.data)
+                assert shown[str(i)][-1] == notation.number(node.data)
                 continue
             assert shown[str(i)][-1] == f"∇ {known.get(node, '–')}"
             has_value = not node.inputs or node in computed
-            assert shown[str(i)][-2] == (formula.number(node.data) if has_value else "–")
+            assert shown[str(i)][-2] == (notation.number(node.data) if has_value else "–")
         said = text(page.locator(".now"))
         if s > len(forward) + 1:
             step = backward[s - len(forward) - 2]
@@ -238,11 +238,11 @@ def test_the_quiz_asks_before_it_shows(stepped, screenshot):
     now.get_by_role("button", name="Hint").click()
     assert "Multiply the upstream gradient ∂L/∂L by the local derivative" in text(now)
     now.get_by_role("button", name="Hint").click()
-    assert f"{formula.number(first.upstream)} × {formula.number(first.local_grad)} = ?" in text(now)
+    assert f"{notation.number(first.upstream)} × {notation.number(first.local_grad)} = ?" in text(now)
     screenshot(page, "quiz")
     answer.fill(str(first.after * 1.04))
     answer.press("Enter")
-    assert f"Right: ∂L/∂{first.name} = {formula.number(first.after)}" in text(now)
+    assert f"Right: ∂L/∂{first.name} = {notation.number(first.after)}" in text(now)
     assert "∇ ?" not in page.locator(".picture").inner_html()
     forth.click()
     forth.click()  # shows rather than skips
@@ -311,7 +311,7 @@ def test_a_closed_box_lights_up_for_what_is_in_it(stepped):
 def test_the_matrix_form_shows_the_gradients_of_the_z_nodes(stepped, screenshot, activation, output):
     loss = network(4, 3, 2, activation=activation, output=output)
     it, order = explain(loss), topological_order(loss)
-    grads = {step.node.label: formula.number(step.upstream) for step in it.steps}
+    grads = {step.node.label: notation.number(step.upstream) for step in it.steps}
     page = stepped(steps(loss), f"#step={number_of_steps(it)}")
     page.get_by_label("Level of detail").select_option("every node")
     for layer, neurons, name in ((1, "₁₂₃", "¹"), (2, "₁₂", "²")):
@@ -324,7 +324,7 @@ def test_the_matrix_form_shows_the_gradients_of_the_z_nodes(stepped, screenshot,
             assert vectors[1] == [grads[f"a{name}{j}"] for j in neurons]
         if len(vectors) > 2:
             slopes = {step.node.label: step.terms[0].local_grad for step in it.steps if step.terms}
-            assert vectors[2] == [formula.number(slopes[f"a{name}{j}"]) for j in neurons]
+            assert vectors[2] == [notation.number(slopes[f"a{name}{j}"]) for j in neurons]
         matrix.locator(".lights").hover()
         z = {f"n{i}" for i, node in enumerate(order) if node.label in {f"z{name}{j}" for j in neurons}}
         assert lit(page, "lit") == z
@@ -557,7 +557,7 @@ def test_in_a_part_the_gradients_are_those_of_the_whole(stepped):
     upstream = {str(i): next(step.upstream for step in it.steps if step.node is node) for i, node in enumerate(order)}
     assert str(numbered(order)(w)) in shown
     for i, texts in shown.items():
-        assert texts[-1] == f"∇ {formula.number(upstream[i])}"
+        assert texts[-1] == f"∇ {notation.number(upstream[i])}"
 
 
 def test_the_page_is_small_and_needs_nobody():

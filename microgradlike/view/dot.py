@@ -286,7 +286,7 @@ class _Drawing:
     def _label(self, node: Value) -> str:
         data, gradient = self._numbers(node)
         if node.op is ops.CONSTANT:
-            return boxes.constant(node.label, data)
+            return boxes.constant(node.label, data if node.label else self.name[node])
         rows = [
             boxes.Row(
                 self._id(leaf),
@@ -322,7 +322,7 @@ class _Drawing:
             for k in self.edges[node]:
                 quotient = formula.partial(self.name[node], self.name[node.inputs[k]])
                 rule, number = formula.derivative(node, k, self.name), repr(node.local_grads[k])
-                plain = rule in ("", notation.number(node.local_grads[k]))
+                plain = rule in ("", notation.constant(node.local_grads[k]))
                 titles[self._edge_id(node, k)] = (
                     f"{quotient} = {number}" if plain else f"{quotient} = {rule} = {number}"
                 )

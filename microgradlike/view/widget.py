@@ -44,7 +44,7 @@ class StepsWidget(anywidget.AnyWidget):
     def set(self, name: str, number: float) -> None:
         """Let every leaf of this name be `number`. Raises KeyError where there is none."""
         names = self._steps.explanation.names
-        found = {i: float(number) for i, leaf in self._leaves.items() if names[leaf] == name}
+        found = {i: float(number) for i, leaf in self._leaves.items() if name in (names[leaf], leaf.label)}
         if not found:
             raise KeyError(
                 f"no leaf is called {name!r}; there are {', '.join(names[v] for v in self._leaves.values())}"
