@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from textwrap import wrap
 from typing import Any
 
 from microgradlike import formula, graph, ops
 from microgradlike.notation import number
-from microgradlike.table import Piece, Row, Table
+from microgradlike.table import WIDTH, Piece, Row, Table
 from microgradlike.value import Value, topological_order
 
 
@@ -87,6 +88,7 @@ class Explanation:
     `steps` has every node once, in the order of the backward pass: root first, each node after all
     that were computed from it. `names` has a name for each. A table of a long pass leaves out the
     steps in the middle, unless `full`, and says that `how_to_see_all` shows them.
+    steps in the middle, unless `full`. `note` says what was changed after the recording, if anything.
     """
 
     root: Value
@@ -94,6 +96,7 @@ class Explanation:
     names: Mapping[Value, str]
     full: bool = False
     how_to_see_all: str = "explain(…, full=True)"
+    note: str = ""
 
     @property
     def forward(self) -> tuple[Step, ...]:
@@ -157,10 +160,15 @@ class Explanation:
 def explain(root: Value, *, full: bool = False) -> Explanation:
     """The backward pass from `root`, with seed 1, as data and as a table.
 
+    All numbers are those of the recording, also where the `data` of a leaf was changed since then, as
+    an optimizer does; a note says so.
+
     Raises TypeError for anything but a Value.
     """
     order = topological_order(root)
     names = {node: _shorten(name) if node.label else name for node, name in graph.names(order, root).items()}
+    changed = graph.changed(order)
+    then = {node: old for node, old in changed.items() if old is not None}
     grads = {root: 1.0}
     steps = []
     for node in reversed(order):
@@ -171,8 +179,8 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
             before = grads.get(input)
             grads[input] = after = (0.0 if before is None else before) + product
             terms.append(Term(node, input, position, upstream, local_grad, product, before, after, names))
-        steps.append(Step(node, node.data, upstream, tuple(terms), names))
-    return Explanation(root, tuple(steps), names, full)
+        steps.append(Step(node, then.get(node, node.data), upstream, tuple(terms), names))
+    return Explanation(root, tuple(steps), names, full, note=graph.change_note(changed, names))
 
 
 def _shorten(name: str) -> str:
@@ -191,6 +199,7 @@ def _table(it: Explanation) -> Iterator[Row]:
     margin = _margin(it)
     definition = formula.expression(it.root, it.names) if steps else ""
     yield [_equation(it.names[it.root], definition, it.steps[0].data, "strong")]
+    yield from ([[(line, "local")]] for line in wrap(it.note, WIDTH))
     if steps:
         yield []
         yield [[(f"{margin}gradient, and what it hands on", "dim")], [("function, local derivative", "dim")]]

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 from microgradlike import notation, ops
 from microgradlike.ieee import ieee, to_float
-from microgradlike.notation import subscript, superscript
+from microgradlike.notation import number, subscript, superscript
 from microgradlike.value import Value, apply, binary, constant, topological_order, unary
 
 
@@ -102,8 +102,10 @@ def names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]
         taken.add(found)
         return found
 
+    # A constant stands before all else in an order of nodes: its turn is when it is first used.
+    used = [v for node in nodes for v in node.inputs if v.op is ops.CONSTANT and v.label]
     result: dict[Value, str] = {}
-    for node in nodes:
+    for node in dict.fromkeys([*filter(set(nodes).__contains__, used), *nodes]):
         label = node.label
         if label and uses[label] > 1:
             result[node] = numbered(label, lambda i, of=label: f"{of}⁽{superscript(i)}⁾")  # type: ignore[misc]
@@ -115,16 +117,66 @@ def names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]
             result[node] = numbered("", lambda i: "v" + subscript(i))
     if root is not None and not root.label and "L" not in taken:
         result[root] = "L"
-    return result
+    return {node: result[node] for node in nodes}
+
+
+def changed(nodes: Iterable[Value]) -> dict[Value, float | None]:
+    """The inputs of these nodes whose `data` was changed after the recording, with what it was then.
+
+    Many local derivatives are an input's number, as ∂(w·x)/∂w is x, and so have kept it. Where none
+    has, the number is None.
+    """
+    then: dict[Value, float | None] = {}
+    suspects: list[Value] = []
+    for node in nodes:
+        if not node.inputs or _same(_recorded(node), _computed(node, [x.data for x in node.inputs])):
+            continue
+        assert node.op is not None
+        place = {name: i for i, name in enumerate(node.op.operand_names(len(node.inputs)))}
+        formulas = node.op.local_grad_formulas(len(node.inputs))
+        kept = {place[f]: d for f, d in zip(formulas, node.local_grads, strict=True) if f in place}
+        data = [kept.get(i, x.data) for i, x in enumerate(node.inputs)]
+        then |= {x: old for x, old in zip(node.inputs, data, strict=True) if not _same((x.data,), (old,))}
+        if not _same(_recorded(node), _computed(node, data)):
+            unknown = [x for i, x in enumerate(node.inputs) if i not in kept]
+            suspects += [x for x in unknown if not x.inputs and x.op is None] or [node]
+    return {**dict.fromkeys(suspects), **then}
+
+
+def change_note(then: Mapping[Value, float | None], names: Mapping[Value, str]) -> str:
+    """What `changed` found, in words; "" for nothing."""
+    if not then:
+        return ""
+    several = [
+        f"{names[v]} " + ("" if old is None else f"was {number(old)} and ") + f"is {number(v.data)} now"
+        for v, old in sorted(then.items(), key=lambda item: item[1] is None)
+    ]
+    if len(several) > 4:
+        several[3:] = [f"and {len(several) - 3} more"]
+    lost = [names[v] for v, old in then.items() if old is None]
+    but = f", but for that of {', '.join(lost[:4])}{' …' * (len(lost) > 4)}, which it has not kept" if lost else ""
+    return f"{', '.join(several)}: the numbers here are those of the recording{but}."
+
+
+def _recorded(node: Value) -> tuple[float, ...]:
+    return node.data, *node.local_grads
+
+
+def _computed(node: Value, data: list[float]) -> tuple[float, ...]:
+    """The node's value and local derivatives, if its inputs were these numbers."""
+    assert node.op is not None
+    operands = node.op.grouped(data)
+    y = node.op.value(ieee, *operands)
+    return y, *ops.flat(node.op.local_grads(ieee, y, *operands))
+
+
+def _same(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a == b or all(x == y or (x != x and y != y) for x, y in zip(a, b, strict=True))
 
 
 def _check_unchanged(node: Value) -> None:
-    assert node.op is not None
-    data = node.op.grouped([x.data for x in node.inputs])
-    y = node.op.value(ieee, *data)
-    now = (y, *ops.flat(node.op.local_grads(ieee, y, *data)))
-    recorded = (node.data, *node.local_grads)
-    if any(a != b and (a == a or b == b) for a, b in zip(now, recorded, strict=True)):
+    recorded, now = _recorded(node), _computed(node, [x.data for x in node.inputs])
+    if not _same(recorded, now):
         raise ValueError(
             f"data was changed after {node.op} was recorded: its value and local derivatives were {recorded} "
             f"and would be {now} now; record the expression again"

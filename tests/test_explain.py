@@ -13,7 +13,7 @@ from wcwidth import wcswidth
 
 import microgradlike
 import microgradlike.table
-from microgradlike import Value, affine, constant, explain, maximum, operation
+from microgradlike import Value, affine, constant, draw, explain, maximum, nn, operation, steps
 from microgradlike import sum as sum_of
 
 
@@ -414,3 +414,55 @@ def test_rows_of_one_step():
     assert explanation.running_sum(term) == []
     term = explanation.steps[2].terms[0]
     assert "".join(text for text, _ in explanation.running_sum(term)) == "∂f/∂a  = -6 + 3 = -3"
+
+
+def test_the_samples_of_a_minibatch_are_told_apart():
+    model = nn.MLP(1, [2, 1], "tanh", "tanh", seed=0)
+    it = explain(sum_of(nn.quadratic(model([x]), y) for x, y in ((0.1, 0.5), (0.2, -0.5))))
+    named = {step.name: step for step in it.steps}
+    assert named["L"].definition == "C⁽¹⁾ + C⁽²⁾"
+    assert len(named) == len({step.node for step in it.steps if not step.constant or step.node.label}) + 1  # and 0.5
+    for i, x in (("⁽¹⁾", 0.1), ("⁽²⁾", 0.2)):
+        assert named[f"z¹₂{i}"].definition == f"w¹₂₁·x₁{i} + b¹₂"
+        assert named[f"x₁{i}"].data == x
+    assert "w²₁₁" in named
+
+
+def test_numbers_are_those_of_the_recording_after_a_training_step():
+    w, b, x = Value(2.0, "w"), Value(0.5, "b"), Value(3.0, "x")
+    L = (w * x + b - 1.0) ** 2
+    L.backward()
+    before, drawn, page = str(explain(L)), draw(L), steps(L).data["nodes"]
+    nn.SGD([w], lr=0.1).step()
+    it = explain(L)
+    assert it.note == "w was 2 and is -1.3 now: the numbers here are those of the recording."
+    lines = str(it).splitlines()
+    assert [lines[0], *lines[2:]] == before.splitlines()  # the note is the second
+    assert lines[1] == it.note
+    assert all(part in draw(L).source for part in ("w was 2 and is -1.3 now", "of the recording."))
+    assert list(draw(L).titles.values()) == list(drawn.titles.values())
+    assert steps(L).data["nodes"] == page
+    b.data, x.data = 7.0, 4.0
+    assert explain(L).note == (
+        "w was 2 and is -1.3 now, x was 3 and is 4 now, b is 7 now: the numbers here are those of the recording, "
+        "but for that of b, which it has not kept."
+    )
+    w.data, x.data, b.data = 2.0, 3.0, 0.5
+    assert str(explain(L)) == before
+
+
+def test_many_changed_numbers_are_abbreviated():
+    model = nn.MLP(4, [3, 2], "tanh", "tanh", seed=0)
+    C = nn.quadratic(model([0.1, 0.2, 0.3, 0.4]), [0.0, 1.0])
+    C.backward()
+    nn.SGD(model.parameters(), lr=0.1).step()
+    note = explain(C).note
+    assert note.startswith("w¹₁₁ was ")
+    assert "now, and 20 more: " in note
+    assert max(map(len, str(explain(C)).splitlines()[:4])) <= 80
+    z = Value(1.0, "z")
+    y = z.exp() + z
+    z.data = 1.0
+    assert explain(y).note == ""
+    z.data = 2.0
+    assert explain(y).note.startswith("z is 2 now")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import NamedTuple
 
 INK, MUTED, LINE, GRADIENT, LOCAL = "#1f2328", "#656d76", "#808a96", "#b42318", "#0b57a8"
@@ -73,14 +74,16 @@ def chip(words: str, color: str) -> str:
     return f"<{_table(f'<tr>{cell}</tr>', cellspacing=2)}>"
 
 
-def legend(looks: Mapping[str, Mapping[str, str]]) -> str:
-    """What the colours stand for."""
+def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
+    """What the colours stand for, and a note below the picture."""
     cells = "".join(
         f'<td border="1" style="rounded" color="{look["color"]}" bgcolor="{look["fillcolor"]}" cellpadding="3">'
         f"{text(name)}</td>"
         for name, look in looks.items()
     )
-    return f"<{_table(f'<tr>{cells}</tr>', cellspacing=6)}>"
+    colours = f"<tr><td>{_table(f'<tr>{cells}</tr>', cellspacing=6)}</td></tr>" if cells else ""
+    lines = "".join(f"<tr><td>{text(line)}</td></tr>" for line in wrap(note, 40))
+    return f"<{_table(colours + lines)}>" if lines else f"<{_table(f'<tr>{cells}</tr>', cellspacing=6)}>"
 
 
 def frame(id: str, name: str) -> dict[str, str]:

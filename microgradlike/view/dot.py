@@ -45,7 +45,8 @@ def draw(
 
     A box shows a node's name, its operation, its data and, after ∇, its gradient ∂L/∂node (– where
     none is computed yet). Leaves have square corners, constants are dashed and show no gradient,
-    v itself has a double outline. On each edge stands the local derivative.
+    v itself has a double outline. On each edge stands the local derivative. Where the data of a leaf was
+    changed after the recording, as an optimizer does, the picture shows what it was, and says so.
 
     - grad, local_grads: whether to show these numbers. `grad` may also hold what to show for each node.
     - rankdir: the direction from the leaves to v: "LR" (left to right), "TB", "RL" or "BT".
@@ -83,6 +84,7 @@ def draw(
         local_grads=local_grads,
         rankdir=rankdir,
         closed=set(closed),
+        changed=graph.changed(edges),
     )
     return drawing.write(by_layer if clusters is True else clusters or (lambda node: None))
 
@@ -168,6 +170,7 @@ class _Drawing:
     local_grads: bool
     rankdir: str
     closed: set[Path]
+    changed: dict[Value, float | None]  # the nodes whose data was changed after the recording, and what it was
     box: dict[Value, str] = field(default_factory=dict)  # the id of the closed box that a node is in
     joined: set[tuple[str, str]] = field(default_factory=set)  # the edges drawn so far that end at a closed box
 
@@ -204,8 +207,9 @@ class _Drawing:
         self._write_nodes(picture, (), clusters)
         for node in self.number:
             self._write_edges(picture, node)
-        if self._looks:
-            picture.attr(label=boxes.legend(self._looks))
+        note = graph.change_note(self.changed, self.name)
+        if self._looks or note:
+            picture.attr(label=boxes.legend(self._looks, note))
         return Diagram(picture.source, self._titles(clusters))
 
     def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
@@ -286,7 +290,7 @@ class _Drawing:
     def _label(self, node: Value) -> str:
         data, gradient = self._numbers(node)
         if node.op is ops.CONSTANT:
-            return boxes.constant(node.label, data if node.label else self.name[node])
+            return boxes.constant(*((self.name[node], data) if node.label else ("", self.name[node])))
         rows = [
             boxes.Row(
                 self._id(leaf),
@@ -304,7 +308,12 @@ class _Drawing:
 
     def _numbers(self, node: Value) -> tuple[str, str]:
         """The data and, after ∇, the gradient."""
-        return notation.number(node.data), f"∇ {self._grad(node, notation.number)}" if self.grad else ""
+        return notation.number(self._data(node)), f"∇ {self._grad(node, notation.number)}" if self.grad else ""
+
+    def _data(self, node: Value) -> float:
+        """As recorded, where that is known."""
+        then = self.changed.get(node)
+        return node.data if then is None else then
 
     def _grad(self, node: Value, write: Callable[[float], str]) -> str:
         if isinstance(self.grad, dict):
@@ -335,7 +344,7 @@ class _Drawing:
         parts = [] if node.op is ops.CONSTANT and not node.label else [self.name[node]]
         if node.inputs:
             parts.append(formula.expression(node, self.name, depth=1))
-        sentence = " = ".join([*parts, repr(node.data)])
+        sentence = " = ".join([*parts, repr(self._data(node))])
         return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {self._grad(node, repr).rstrip()}"
 
 

@@ -157,6 +157,7 @@ class Steps:
     def data(self) -> dict[str, Any]:
         """All that page.js shows besides the pictures; every number is written as it is to be read."""
         it, number, place = self.explanation, self._number, {group: g for g, group in enumerate(self.groups)}
+        data = {step.node: notation.number(step.data) for step in it.steps}
         made = {step.node: step.definition for step in it.steps if step.terms}
         last = {by_layer(node): i for node, i in number.items() if node.inputs}  # what a closed box shows
         return {
@@ -170,7 +171,7 @@ class Steps:
                 _without_none(
                     name=it.names[node],
                     wrapped=_wrapped(it.names[node]),
-                    data=notation.number(node.data),
+                    data=data[node],
                     made=made.get(node),
                     inputs=[number[input] for input in node.inputs] or None,
                     constant=(node.op is ops.CONSTANT) or None,
