@@ -87,8 +87,8 @@ class Explanation:
 
     `steps` has every node once, in the order of the backward pass: root first, each node after all
     that were computed from it. `names` has a name for each. A table of a long pass leaves out the
-    steps in the middle, unless `full`, and says that `how_to_see_all` shows them.
-    steps in the middle, unless `full`. `note` says what was changed after the recording, if anything.
+    steps in the middle, unless `full`, and says that `how_to_see_all` shows them. `note` says what was
+    changed after the recording, if anything.
     """
 
     root: Value
