@@ -18,10 +18,8 @@ import numpy as np
 from microgradlike import formula, ops
 from microgradlike.matrix.build import is_square, refs
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum
+from microgradlike.notation import plain_digits, subscript, superscript
 from microgradlike.value import Value
-
-SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 # ── Names ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -46,7 +44,7 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
     unnamed = [a for a in arrays if not a.name]
     arguments = [a for a in unnamed if a.kind == "batch"]
     for i, array in enumerate(arguments):
-        give(array, "xy"[i] if len(arguments) <= 2 and n_arguments <= 2 else f"x{i + 1}".translate(SUBSCRIPTS))
+        give(array, "xy"[i] if len(arguments) <= 2 and n_arguments <= 2 else "x" + subscript(i + 1))
     layer = sum(1 for a in arrays if a.name.startswith("z"))
     for array in arrays:  # what has no label and looks like a layer is called as in the textbook
         if not isinstance(array.instruction, Sum):
@@ -61,7 +59,7 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
             continue
         if not array.name:
             layer += 1
-            give(array, "z" + str(layer).translate(SUPERSCRIPTS))
+            give(array, "z" + superscript(layer))
         for weight in weights:
             if not weight.name:
                 give(weight, "W" + array.name[1:])
@@ -78,7 +76,7 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
         if not array.name:
             count += 1
             array.named = array.kind != "computed"
-            give(array, (letters[array.kind] + str(count)).translate(SUBSCRIPTS))
+            give(array, letters[array.kind] + subscript(count))
 
 
 def _stem(labels: list[str]) -> str:
@@ -235,9 +233,7 @@ class Equations:
             return x[0].times(-1.0)
         if op is ops.POW and x[1].text == "1":
             exponent = _number(x[1].factor)
-            return Text(
-                x[0].within(ATOM) + (exponent.translate(SUPERSCRIPTS) if exponent.isdigit() else f"^{exponent}")
-            )
+            return Text(x[0].within(ATOM) + (superscript(exponent) if exponent.isdigit() else f"^{exponent}"))
         if op is ops.DIV:
             return Text(f"{x[0].within(PRODUCT)} / {x[1].within(ATOM)}", PRODUCT)
         if op is ops.POW:
@@ -363,7 +359,7 @@ class Equations:
             return share
         first, last = int(ref.index.min()) + 1, int(ref.index.max()) + 1
         if first == last:
-            return _join([share, Text("e" + str(first).translate(SUBSCRIPTS))], " ")
+            return _join([share, Text("e" + subscript(first))], " ")
         return Text(f"{share.within(ATOM)}" + (f"[→ {first}:{last}]" if different == last + 1 - first else "[→ …]"))
 
     def _send_term(self, array: Array, group: Group, upstream: Text, sent: dict[Array, list[Text]]) -> None:
@@ -453,12 +449,8 @@ _LATEX = {
 
 def latex(text: str) -> str:
     """The LaTeX of an equation's text."""
-    text = re.sub("([⁰¹²³⁴-⁹]*)(ᵀ)", lambda m: "^{" + _digits(m[1]) + r"\top}", text)
-    text = re.sub("[⁰¹²³⁴-⁹]+", lambda m: "^{" + _digits(m[0]) + "}", text)
-    text = re.sub("[₀-₉]+", lambda m: "_{" + "".join(str("₀₁₂₃₄₅₆₇₈₉".index(c)) for c in m[0]) + "}", text)
+    text = re.sub("([⁰¹²³⁴-⁹]*)(ᵀ)", lambda m: "^{" + plain_digits(m[1]) + r"\top}", text)
+    text = re.sub("[⁰¹²³⁴-⁹]+", lambda m: "^{" + plain_digits(m[0]) + "}", text)
+    text = re.sub("[₀-₉]+", lambda m: "_{" + plain_digits(m[0]) + "}", text)
     text = re.sub(r"(?<![\\{A-Za-z])([A-Za-z]{2,}(?: [A-Z][A-Za-z]+)?)", lambda m: rf"\operatorname{{{m[1]}}}", text)
     return "".join(_LATEX.get(c, c) for c in text)
-
-
-def _digits(superscripts: str) -> str:
-    return "".join(str("⁰¹²³⁴⁵⁶⁷⁸⁹".index(c)) for c in superscripts)
