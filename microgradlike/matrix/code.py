@@ -384,9 +384,8 @@ class Code:
         for number, buffer in enumerate(self.buffers):
             place = number if buffer.place is None else buffer.place
             memory.append(memory[place] if place < number else self._memory(buffer, samples))
-        columns = samples >= COLUMNS and not any(
-            axis is not None and dims[axis] > 1 for _, dims, _, _, axis in self.views
-        )
+        columns = samples >= COLUMNS and self.dtype == np.float64  # with float32, BLAS is faster row by row
+        columns &= not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in self.views)
         names: dict[str, Any] = {name: getattr(np, name) for name in _USED}
         if columns:
             names["dot"] = np.matmul  # dot wants its result row by row

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from functools import cached_property
 from math import isfinite
 from threading import RLock
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,36 +172,38 @@ class Program:
         trained = [a for a in sources if asked is None or not asked.isdisjoint(a.entries.tolist())]
         seed, gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
 
-        # The numbers of the parameters, one array after the other, and of the gradients
-        ends = np.cumsum([-(-array.size // ALIGNED) * ALIGNED for array in trained]).tolist()
-        self._data, self._gradient = np.zeros((2, ends[-1] if ends else 0), dtype)
-        self.parameters = []
-        for array, end in zip(trained, ends, strict=True):
-            part = slice(end - -(-array.size // ALIGNED) * ALIGNED, None)
-            data, gradient = (flat[part][: array.size] for flat in (self._data, self._gradient))
-            code.buffers[build.value[array].buffer].data = data
-            code.buffers[gradients[array].buffer].data = gradient
+        # The numbers: those to be trained lie one array after the other, and their gradients alike
+        starts = np.cumsum([0, *(-(-array.size // ALIGNED) * ALIGNED for array in trained)]).tolist()
+        self._data, self._gradient = np.zeros((2, starts[-1]), dtype)
+
+        self.parameters: list[Parameter] = []
+        self._fixed: list[tuple[Numbers, list[Value]]] = []
+        for array in sources:
             values = [graph.nodes[i] for i in array.entries]
-            self.parameters.append(
-                Parameter(array.name, values, data.reshape(array.shape), gradient.reshape(array.shape))
-            )
-        self._untrained = [(a, np.zeros(a.size, dtype)) for a in sources if a not in trained]
-        for array, data in self._untrained:
-            code.buffers[build.value[array].buffer].data = data
+            buffer = code.buffers[build.value[array].buffer]
+            if array not in trained:
+                buffer.data = np.zeros(array.size, dtype)
+                self._fixed.append((buffer.data, values))
+                continue
+            part = slice(starts[len(self.parameters)], None)
+            data, gradient = (flat[part][: array.size] for flat in (self._data, self._gradient))
+            buffer.data, code.buffers[gradients[array].buffer].data = data, gradient
+            shaped = data.reshape(array.shape), gradient.reshape(array.shape)
+            self.parameters.append(Parameter(array.name, values, *shaped))
         self.pull()
 
-        # The functions that run
+        # What runs
         products = [build.products.get(a) for a in found.arrays[: len(arguments)]]
         watched = [losses, *(symbol for _, symbol in checks), *(p for p in products if p is not None)]
         watched += [symbol for pair in build.padded for symbol in pair]
-        code.share_memory([*watched, *gradients.values()])
-        self.source = code.source("run", [*watched, *gradients.values()])
-        self._codes = (
-            compiled(code.source("forward", watched)),
-            compiled(self.source),
-            compiled(code.source("slope", [*watched[1:], *gradients.values()])),
-        )
+        self._results = {
+            "forward": watched,
+            "backward": [*watched, *gradients.values()],
+            "slope": [*watched[1:], *gradients.values()],
+        }
+        code.share_memory(self._results["backward"])
         self._watched = losses.buffer, seed.buffer, checks, products, build.padded
+        self._compiled: dict[str, CodeType] = {}
         self._frames: dict[int, _Frame] = {}
         self._one_at_a_time = RLock()  # the buffers are those of one call
         self._differentiated = False
@@ -232,8 +234,8 @@ class Program:
         """
         with self._one_at_a_time:
             frame, arrays = self._prepare(args)
-            self._run(frame, frame.forward, arrays)
-            return self._losses(frame)
+            self._run(frame, "forward", arrays)
+            return frame.losses_of_samples()
 
     def backward(self, *args: Any) -> Numbers:
         """The losses, as a call gives them; and the gradients of their mean, in `grad` of each of `parameters`.
@@ -244,13 +246,13 @@ class Program:
             frame, arrays = self._prepare(args)
             frame.seed(1.0)
             if frame.samples:
-                self._run(frame, frame.backward, arrays)
+                self._run(frame, "backward", arrays)
             else:
                 self._gradient[...] = 0.0
             for p in self.parameters:
                 p.grad = p._gradient
             self._differentiated = True
-            return self._losses(frame)
+            return frame.losses_of_samples()
 
     def gradients(self, *args: Any) -> dict[str, Numbers]:
         """∂(mean loss)/∂parameter by the name of the parameter."""
@@ -272,7 +274,7 @@ class Program:
                     p.grad = None
             if frame.samples:
                 frame.seed(lr)
-                self._run(frame, frame.slope, arrays)
+                self._run(frame, "slope", arrays)
                 np.subtract(self._data, self._gradient, out=self._data)
 
     def _prepare(self, args: tuple[Any, ...]) -> tuple[_Frame, list[Numbers]]:
@@ -308,7 +310,12 @@ class Program:
     def _expected(self) -> str:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
 
-    def _run(self, frame: _Frame, function: Any, arrays: list[Numbers]) -> None:
+    def _run(self, frame: _Frame, name: str, arrays: list[Numbers]) -> None:
+        function = frame.functions.get(name)
+        if function is None:
+            if name not in self._compiled:
+                self._compiled[name] = compiled(self._code.source(name, self._results[name]))
+            function = frame.functions[name] = FunctionType(self._compiled[name], frame.names)
         frame.quietly(function, *arrays)
         # What is not finite in an argument shows in a product that reads the whole of it, which is smaller.
         for product, x in zip(frame.products, arrays):
@@ -331,17 +338,12 @@ class Program:
                     "in place of `if`, or stay with the scalar engine"
                 )
 
-    def _losses(self, frame: _Frame) -> Numbers:
-        return frame.losses.copy() if len(frame.losses) == frame.samples else np.full(frame.samples, frame.losses[0])
-
     # ── Values and arrays ──────────────────────────────────────────────────────────────────────
 
     def pull(self) -> None:
         """Take the parameters' numbers from the Values, which scalar code has changed."""
-        for p in self.parameters:
-            p._data.reshape(-1)[...] = [v.data for v in p.nodes]
-        for array, data in self._untrained:
-            data[...] = [self._graph.nodes[i].data for i in array.entries]
+        for data, nodes in (*((p._data.reshape(-1), p.nodes) for p in self.parameters), *self._fixed):
+            data[...] = [v.data for v in nodes]
 
     def push(self) -> None:
         """Write the parameters' numbers, and the gradients if there are any, to the Values."""
@@ -383,6 +385,11 @@ class Program:
 
     # ── Reading ────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def source(self) -> str:
+        """The NumPy calls of the forward and backward pass, as a Python function."""
+        return self._code.source("run", self._results["backward"])
+
     @cached_property
     def equations(self) -> Equations:
         """The forward and backward pass, as equations with shapes."""
@@ -405,11 +412,10 @@ class _Frame:
     """Buffers, and the functions that use them, for one number of samples."""
 
     def __init__(self, program: Program, samples: int) -> None:
-        code = program._code
         losses, seed, checks, products, padded = program._watched
-        names, memory = code.frame(samples)
         self.samples = samples
-        self.forward, self.backward, self.slope = (FunctionType(code, names) for code in program._codes)
+        self.names, memory = program._code.frame(samples)
+        self.functions: dict[str, FunctionType] = {}
         context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
         context.run(np.seterr, all="ignore")
         self.quietly = context.run
@@ -419,6 +425,10 @@ class _Frame:
         self.padded = [(memory[product.buffer], memory[side.buffer]) for product, side in padded]
         self._scale = 1.0
         self.seed(0.0)
+
+    def losses_of_samples(self) -> Numbers:
+        """One loss for each sample, where the loss varies or not."""
+        return self.losses.copy() if len(self.losses) == self.samples else np.full(self.samples, self.losses[0])
 
     def seed(self, scale: float) -> None:
         """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
