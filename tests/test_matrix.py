@@ -712,3 +712,10 @@ def test_ties_and_kinks_are_as_in_the_scalar_engine():
     found = gradients(loss)
     loss.backward()
     np.testing.assert_allclose([found[v] for v in x], [v.grad for v in x], rtol=1e-15)
+
+
+def test_relu_is_one_call_and_knows_no_minus_zero():
+    x = Value(1.0)
+    program = vectorize(1.0 / x.relu(), [x])
+    assert "maximum(" in program.source
+    np.testing.assert_array_equal(program(np.array([[-0.0], [-2.0], [4.0], [0.0]])), [np.inf, np.inf, 0.25, np.inf])

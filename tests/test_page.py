@@ -8,6 +8,7 @@ import pytest
 import microgradlike
 from microgradlike import Value, formula, nn, notation, steps
 from microgradlike.explain import explain
+from microgradlike.matrix import vectorize
 from microgradlike.nn.losses import quadratic
 from microgradlike.value import topological_order
 from microgradlike.view.page import MOST_NODES
@@ -616,3 +617,14 @@ def test_bad_arguments():
         steps(3.0)
     with pytest.raises(ValueError, match="tolerance"):
         steps(shared(), tolerance=5)
+
+
+def test_colours_of_the_arrays_of_the_matrix_form():
+    loss = network(2, 2, 1)
+    program = vectorize(loss)
+    page = steps(loss, color_by=program.name_of)
+    for _, _, diagram in page.views:
+        assert all(f">{name}<" in diagram.source for name in ("W¹", "b¹", "z¹", "a¹"))  # the legend
+    titles = page.views[-1][2].titles.values()
+    assert any(title.startswith("z¹₂ = ") and title.endswith(", in z¹") for title in titles)
+    assert sum(title.endswith(", in W¹") for title in titles) == 4

@@ -94,17 +94,12 @@ class Symbol:
     @property
     def T(self) -> Symbol:
         """The last two axes exchanged."""
-        *lead, r, c = range(len(self.dims))
-        order = (*lead, c, r)
-        dims, strides = (tuple(each[axis] for axis in order) for each in (self.dims, self.strides))
-        return Symbol(
-            self.code,
-            self.buffer,
-            dims,
-            strides,
-            self.offset,
-            None if self.samples is None else order.index(self.samples),
-        )
+
+        def turned(axes: Any) -> Any:
+            return (*axes[:-2], axes[-1], axes[-2])
+
+        samples = turned(range(len(self.dims))).index(self.samples) if self.varies else None
+        return Symbol(self.code, self.buffer, turned(self.dims), turned(self.strides), self.offset, samples)
 
     __add__, __radd__ = _operator("add"), _reflected("add")
     __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")
@@ -115,7 +110,7 @@ class Symbol:
     __or__, __ror__ = _operator("logical_or"), _reflected("logical_or")
     __lt__, __le__, __gt__, __ge__ = map(_operator, ("less", "less_equal", "greater", "greater_equal"))
     __eq__, __ne__ = map(_operator, ("equal", "not_equal"))
-    __neg__, __abs__, __invert__ = map(_operator, ("negative", "absolute", "logical_not"))
+    __neg__, __abs__, __invert__ = map(_operator, ("negative", "abs", "logical_not"))
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
@@ -159,6 +154,7 @@ class Code:
     constants: dict[Any, tuple[str, Any]] = field(default_factory=dict)  # numbers and index arrays, with their names
     known: dict[tuple[Any, ...], Symbol] = field(default_factory=dict)  # call → its result
     made_by: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # buffer → (function, *args)
+    functions: set[str] = field(default_factory=set)  # of NumPy
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────
 
@@ -196,6 +192,7 @@ class Code:
         else:
             given.insert(0 if function == "copyto" else len(given), self.name(out))
         given += [f"{key}={x if isinstance(x, str | int | tuple) else self.name(x)}" for key, x in options.items()]
+        self.functions.add(function.partition(".")[0])
         reads = tuple(x.buffer for x in (*args, *options.values()) if isinstance(x, Symbol))
         self.lines.append(Line(out.buffer, reads, f"{function}({', '.join(given)})"))
 
@@ -235,33 +232,29 @@ class Code:
         return x.view((1,) * missing + x.inner, (0,) * missing + x.strides[1:], x.offset)
 
     def _simplify(self, function: str, *args: Any) -> Any:
-        """x·1 = x, c·(d·x) = (c·d)·x, x² = x·x and max(x, 0): the few cases that matter for speed."""
+        """The few cases that matter for speed: x·1 = x, c·(d·x) = (c·d)·x, x² = x·x, and masks as numbers."""
         if function == "multiply" and isinstance(args[0], float):
             args = args[::-1]
         made = self.made_by.get(args[0].buffer, ()) if isinstance(args[0], Symbol) and args[0].whole else ()
-        match (function, *args):
-            case ("multiply", x, float(c)) if c == 1.0:
+        one = np.ones(())
+        match (function, *args):  # patterns test for float first: == of a symbol is one more call to write
+            case ("multiply" | "power", x, float(c)) if c == 1.0:
                 return x
-            case ("multiply", x, float(c)) if c == -1.0:
-                return -x
+            case ("power", x, float(c)) if c == 2.0:
+                return x * x
             case ("multiply", x, float(c)):
                 match made:
                     case ("multiply", Symbol() as inner, float(d)) | ("multiply", float(d), Symbol() as inner):
                         if inner.inner == x.inner and 1e-100 < abs(c * d) < 1e100:
                             return inner * (c * d)
-            case ("negative", x):
-                if made[:1] == ("negative",) and made[1].inner == x.inner:
-                    return made[1]
-            case ("power", x, float(exponent)) if exponent in (1.0, 2.0):
-                return x if exponent == 1.0 else x * x
-            case ("where", x, float(yes), float(no)) if (yes, no) == (1.0, 0.0):
-                return self.call("multiply", x, self.array(np.ones(())))
-            case ("where", x, float(yes), float(no)) if (yes, no) == (0.0, 1.0):
-                return self.call("subtract", self.array(np.ones(())), x)
+            case ("where", mask, float(yes), float(no)) if (yes, no) == (1.0, 0.0):
+                return mask * self.array(one)
+            case ("where", mask, float(yes), float(no)) if (yes, no) == (0.0, 1.0):
+                return self.array(one) - mask
             case ("where", _, float(yes), Symbol() as x) if yes == 0.0:
                 match made:
-                    case ("less_equal", compared, float(limit)) if compared is x and limit == 0.0:
-                        return self.call("maximum", x, 0.0)
+                    case ("less_equal", compared, float() | int() as limit) if compared is x and limit == 0:
+                        return self.call("maximum", x, 0.0)  # of equals NumPy takes the second: never −0
         return None
 
     def reduce(self, function: str, x: Symbol, keep: bool = False) -> Symbol:
@@ -325,7 +318,7 @@ class Code:
 
     def namespace(self, starts: Ints | None = None, owner: Ints | None = None, stacked: bool = False) -> Any:
         """What the rules of `ops` use as xp. Stacked: all operands of an n-ary rule are one array."""
-        functions = {name: lambda *x, name=name: self.call(_NUMPY.get(name, name), *x) for name in ops.FUNCTIONS}
+        functions = {name: lambda *x, name=name: self.call(name, *x) for name in ops.FUNCTIONS}
         xp = ops.namespace(SimpleNamespace(**functions))
         if stacked:
 
@@ -386,7 +379,7 @@ class Code:
             memory.append(memory[place] if place < number else self._memory(buffer, samples))
         columns = samples >= COLUMNS and self.dtype == np.float64  # with float32, BLAS is faster row by row
         columns &= not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in self.views)
-        names: dict[str, Any] = {name: getattr(np, name) for name in _USED}
+        names: dict[str, Any] = {name: getattr(np, name) for name in self.functions}
         if columns:
             names["dot"] = np.matmul  # dot wants its result row by row
         for name, x in self.constants.values():
@@ -413,14 +406,6 @@ class Code:
         return np.empty(size, kind) if buffer.fill is None else np.full(size, buffer.fill, kind)
 
 
-_NUMPY = {"abs": "absolute"}
-_USED = (
-    "add", "subtract", "multiply", "divide", "power", "negative", "absolute", "less", "less_equal", "greater",
-    "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "exp", "expm1", "log", "log1p",
-    "sqrt", "sin", "cos", "tanh", "maximum", "minimum", "matmul", "dot", "take", "copyto",
-)  # fmt: skip
-
-
 def compiled(source: str) -> CodeType:
     """The code of the one function in the source."""
     return next(c for c in compile(source, "<array program>", "exec").co_consts if isinstance(c, CodeType))
@@ -445,6 +430,6 @@ def _key(x: Any) -> Any:
 def _folded(function: str, *args: float) -> Any:
     """A function of plain numbers, computed now."""
     operators = {"add": float.__add__, "subtract": float.__sub__, "multiply": float.__mul__, "negative": float.__neg__,
-                 "absolute": abs}  # fmt: skip
+                 "abs": abs}  # fmt: skip
     rule: Any = operators.get(function) or getattr(ieee, function)
     return rule(*args)

@@ -376,7 +376,7 @@ class Program:
         raise KeyError(f"no array is called {name!r}; there are {', '.join(a.name for a in self.arrays)}")
 
     def name_of(self, node: Value) -> str | None:
-        """The name of the array that a node belongs to; for a part of a sum, the array of the sum."""
+        """The name of the array that a node belongs to (of a part of a sum, that of the sum): a `color_by` for `draw`."""
         number = self._graph.number.get(node)
         if number is None:
             return None

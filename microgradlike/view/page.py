@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -39,6 +39,7 @@ def steps(
     tolerance: float = 0.01,
     depth: int | None = None,
     only: Iterable[Value] | None = None,
+    color_by: Callable[[Value], str | None] | None = None,
 ) -> Steps:
     """The forward and the backward pass of `loss`, one step after the other.
 
@@ -50,13 +51,15 @@ def steps(
       no more than `tolerance` times the gradient.
     - depth: show only the nodes up to this many edges away from the loss.
     - only: show only the nodes on the ways from these to the loss.
+    - color_by: a function from a node to a name or None, as in `draw`. `program.name_of` of a `vectorize`d
+      loss shows which array of the matrix form each node belongs to.
 
     Raises TypeError for anything but a Value, ValueError for more than 500 nodes to draw that no
     boxes hold together, and RuntimeError where there is no Graphviz.
     """
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance={tolerance!r}: expected a fraction, such as 0.01 for one per cent")
-    return Steps(explain(loss), quiz, tolerance, depth, None if only is None else tuple(only))
+    return Steps(explain(loss), quiz, tolerance, depth, None if only is None else tuple(only), color_by)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,6 +71,7 @@ class Steps:
     tolerance: float = 0.01
     depth: int | None = None
     only: tuple[Value, ...] | None = None
+    color_by: Callable[[Value], str | None] | None = None
 
     def __post_init__(self) -> None:
         self.views  # noqa: B018 — too large a graph is refused here, not when a notebook shows it
@@ -110,7 +114,7 @@ class Steps:
         for node, text in grad.items():  # room for the longest of the running sums; a space is half a digit wide
             longest = max((len(notation.number(term.after)) for term in it.ledger[node]), default=0)
             grad[node] = text + "\u00a0" * 2 * (longest - len(text))
-        part = {"depth": self.depth, "only": self.only, "max_nodes": len(self.order)}
+        part = {"depth": self.depth, "only": self.only, "color_by": self.color_by, "max_nodes": len(self.order)}
         return draw(it.root, grad=grad, names=it.names, closed=closed, **part)  # type: ignore[arg-type]
 
     @cached_property
