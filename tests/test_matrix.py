@@ -348,6 +348,99 @@ def test_what_is_padded_with_zeros_must_be_finite():
         program(np.array([[big]]))
 
 
+# ── Random networks ────────────────────────────────────────────────────────────────────────────
+# A layer makes vectors from vectors, one for each step of a sequence, with weights of its own.
+
+ACTIVATIONS = [
+    Value.tanh,
+    Value.relu,
+    Value.sigmoid,
+    Value.leaky_relu,
+    Value.elu,
+    lambda z: z,
+    lambda z: z * z * 0.3,
+]
+
+
+def dense(rng, rows):
+    W, b = leaves(rng, rng.randint(1, 4), len(rows[0])), leaves(rng, 4)
+    form, f = rng.choice(list(FORMS.values())), rng.choice(ACTIVATIONS)
+    return [[f(form(w, x, c)) for w, c in zip(W, b, strict=False)] for x in rows]
+
+
+def skip(rng, rows):
+    n = len(rows[0])
+    W, b, f = leaves(rng, n, n), leaves(rng, n), rng.choice(ACTIVATIONS)
+    return [[f(affine(w, x, c)) + v for w, c, v in zip(W, b, x, strict=True)] for x in rows]
+
+
+def recurrent(rng, rows):
+    m = rng.randint(1, 3)
+    Wx, Wh, b = leaves(rng, m, len(rows[0])), leaves(rng, m, m), leaves(rng, m)
+    h, states = [constant(0.0)] * m, []
+    for x in rows:
+        h = [(affine(Wx[i], x, b[i]) + dot(Wh[i], h)).tanh() for i in range(m)]
+        states.append(h)
+    return states
+
+
+def attention(rng, rows):
+    m, causal = rng.randint(1, 3), rng.random() < 0.5
+    q, k, v = ([[dot(w, x) for w in W] for x in rows] for W in (leaves(rng, m, len(rows[0])) for _ in range(3)))
+    result = []
+    for t in range(len(rows)):
+        seen = range(t + 1 if causal else len(rows))
+        p = softmax([dot(q[t], k[u]) * 0.5 for u in seen])
+        result.append([dot(p, [v[u][d] for u in seen]) for d in range(m)])
+    return result
+
+
+def maxout_layer(rng, rows):
+    m = rng.randint(1, 3)
+    pieces = [(leaves(rng, m, len(rows[0])), leaves(rng, m)) for _ in range(2)]
+    return [[maxout([affine(W[i], x, b[i]) for W, b in pieces]) for i in range(m)] for x in rows]
+
+
+def convolution(rng, rows):
+    kernel = leaves(rng, rng.randint(1, len(rows[0])))
+    return [[dot(kernel, x[i : i + len(kernel)]) for i in range(len(x) - len(kernel) + 1)] for x in rows]
+
+
+def mixing(rng, rows):
+    M = leaves(rng, len(rows), len(rows))
+    return [[dot(weights, column) for column in zip(*rows, strict=True)] for weights in M]
+
+
+def norm(rng, rows):
+    return [[v * (dot(x, x) / len(x) + 1e-3) ** -0.5 for v in x] for x in rows]
+
+
+def random_network(rng):
+    """A network of random layers for a sequence of 1 to 4 vectors: (loss, batch leaves)."""
+    X = rows = leaves(rng, rng.choice([1, 1, 2, 4]), rng.randint(1, 4))
+    layers = [dense, dense, skip, recurrent, attention, maxout_layer, convolution, mixing, norm]
+    for _ in range(rng.randint(1, 4)):
+        rows = rng.choice(layers)(rng, rows)
+    loss = rng.choice(
+        [
+            lambda: builtins.sum(v * v for v in flat(rows)),
+            lambda: builtins.sum(logsumexp(row) - row[0] for row in rows),
+            lambda: sum_(flat(rows)) / len(flat(rows)),
+        ]
+    )()
+    if rng.random() < 0.4:
+        loss += 1e-2 * builtins.sum(v * v for v in topological_order(loss) if v.op is None and v not in flat(X))
+    return loss, rng.choice([[X], [X], [X[0]], []])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9), st.sampled_from([1, 3, COLUMNS]))
+def test_random_networks(seed, samples):
+    rng = random.Random(seed)
+    loss, batch = random_network(rng)
+    check(loss, batch, rng, samples)
+
+
 # ── The program ────────────────────────────────────────────────────────────────────────────────
 
 
