@@ -560,6 +560,29 @@ def test_printed_equations_are_the_computation(activation, output, loss):
         np.testing.assert_allclose(numbers[f"∂C/∂W{l}"], weights, rtol=1e-11, atol=1e-15)
 
 
+def test_equations_of_less_regular_graphs():
+    rng = random.Random(0)
+
+    def right_sides(loss, *batch):
+        equations = vectorize(loss, list(batch)).equations
+        return {e.left: e.right for e in (*equations.forward, *equations.backward)}
+
+    w, x = leaves(rng, 4), leaves(rng, 3)
+    assert right_sides(dot(w[:2], w[2:]).exp())["∂C/∂w₁"] == "(C w₁[3:4])[→ 1:2] + (C w₁[1:2])[→ 3:4]"
+    assert right_sides(dot(w[:1] * 3, x).tanh(), x)["∂C/∂w₁"] == "Σ (tanh'(w₁ · x) x)"
+    assert right_sides(dot([constant(0.5)] * 4, w).tanh())["∂C/∂w₁"] == "½tanh'(½Σ w₁)"
+    assert right_sides(apply(ops.MAX, *w).tanh())["∂C/∂w₁"] == "tanh'(max(w₁)) ⊙ [w₁ = max(w₁)]"
+    assert right_sides(w[0] / constant(0.0))["∂C/∂w₁"] == "1/0"
+    W = leaves(rng, 4, 3)  # coded by W, decoded by its transpose
+    code = [dot(row, x).tanh() for row in W]
+    found = right_sides(builtins.sum(dot(column, code) ** 2 for column in zip(*W, strict=True)), x)
+    assert found == {
+        "z¹": "W¹ x", "a¹": "tanh(z¹)", "z²": "W¹ᵀ a¹", "C": "Σ (z²)²",
+        "δ²": "2z²", "δ¹": "(W¹ δ²) ⊙ tanh'(z¹)", "∂C/∂W¹": "a¹ δ²ᵀ + δ¹ xᵀ",
+    }  # fmt: skip
+    assert right_sides(abs(w[0]) * 2 - w[0])["∂C/∂w₁"] == "2(1 if w₁ > 0 else -1 if w₁ < 0 else 0) − 1"
+
+
 def test_where_and_nodes(network):
     model, loss, program, _ = network
     place = program.where(model.layers[1].neurons[1].w[2])

@@ -5,7 +5,9 @@
     match       which entry is which operand; which sums are matrix products
     code        the rules of `ops`, written down as NumPy calls with preallocated buffers
     build       forward and backward
-    equations   the same, to be read
+    names       what the arrays are called
+    text        pieces of equations
+    equations   forward and backward, to be read
     program     `vectorize` and what it returns
 
 A regular graph of a million nodes becomes a few dozen NumPy calls, found in 2 µs a node. An irregular

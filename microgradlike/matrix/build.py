@@ -9,7 +9,7 @@ broadcast is a sum, that of a gather a scatter-add.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from typing import Any
 
@@ -150,16 +150,13 @@ class Builder:
 
         Returns the seed, a number of the caller's, and the gradients.
         """
-        needed = set(differentiated)
-        for array in arrays:
-            if not needed.isdisjoint(ref.array for ref in refs(array)):
-                needed.add(array)
+        needed = dependents(arrays, differentiated)
         self.received = {array: [] for array in needed}
         seed = self.code.new((), False, fill=1.0)
-        if loss in needed:
+        if loss in self.received:
             self.received[loss].append((seed, np.array([position])))
         gradients: dict[Array, Symbol] = {}
-        for array in reversed([a for a in arrays if a in needed]):
+        for array in reversed(needed):
             upstream = self._collect(array)
             if array in differentiated:
                 gradients[array] = self._gradient(array, upstream, gradients)
@@ -321,6 +318,15 @@ def refs(array: Array) -> list[Ref]:
         case Sum(groups):
             return [ref for group in groups for ref in (group.left, group.right) if ref is not None]
     return []
+
+
+def dependents(arrays: list[Array], parameters: Iterable[Array]) -> list[Array]:
+    """The arrays that need a gradient, in order: the parameters and what is computed from them."""
+    needed = set(parameters)
+    for array in arrays:
+        if not needed.isdisjoint(ref.array for ref in refs(array)):
+            needed.add(array)
+    return [array for array in arrays if array in needed]
 
 
 def is_square(group: Group) -> bool:

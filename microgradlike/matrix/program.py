@@ -26,9 +26,10 @@ from microgradlike.matrix.build import Builder
 from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import Symbol, compiled
 from microgradlike.matrix.colours import BATCH, CONSTANT, PARAMETER
-from microgradlike.matrix.equations import Equations, name_arrays
+from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
 from microgradlike.matrix.match import Matcher
+from microgradlike.matrix.names import name_arrays
 from microgradlike.value import Value, apply, topological_order
 
 Numbers = npt.NDArray[Any]

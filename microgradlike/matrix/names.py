@@ -1,0 +1,64 @@
+"""What the arrays are called: W² for the labels w²₁₁, w²₁₂, …; z¹, a¹, W¹, b¹ where there is a layer; else w₁, v₂."""
+
+from __future__ import annotations
+
+import re
+
+from microgradlike.matrix.match import Apply, Array, Ref, Sum
+from microgradlike.notation import subscript, superscript
+from microgradlike.value import Value
+
+
+def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss: Value) -> None:
+    """Name every array, all differently: by its labels, its part in a layer, or a number."""
+    taken: set[str] = set()
+
+    def give(array: Array, name: str) -> None:
+        if not array.name:
+            while name in taken:
+                name += "′"
+            taken.add(name)
+            array.name = name
+
+    for array in arrays:
+        if name := _common([nodes[i].label for i in array.entries if i >= 0 and nodes[i].label]):
+            is_matrix = array.kind == "parameter" and len(array.shape) > 1
+            give(array, name[0].upper() + name[1:] if is_matrix else name)
+    arguments = [array for array in arrays if array.kind == "batch" and not array.name]
+    for i, array in enumerate(arguments):
+        give(array, "xy"[i] if n_arguments <= 2 else "x" + subscript(i + 1))
+    layer = sum(array.name.startswith("z") for array in arrays)
+    for array in arrays:  # what has no label and looks like a layer is called as in the textbook
+        match array.instruction:
+            case Apply(_, [Ref(Array() as z)]) if z.name.startswith("z"):
+                give(array, "a" + z.name[1:])
+            case Sum(groups) if array.size > 1:
+                read = [(g, ref.array) for g in groups for ref in (g.left, g.right) if ref and ref.array]
+                weights = [a for g, a in read if g.is_product and a.kind == "parameter" and len(a.shape) == 2]
+                biases = [a for g, a in read if g.right is None and a.kind == "parameter"]
+                if weights:
+                    layer += not array.name
+                    give(array, "z" + superscript(layer))
+                    for weight in weights:
+                        give(weight, "W" + array.name[1:])
+                    for bias in biases:
+                        give(bias, "b" + array.name[1:])
+    for array in arrays:
+        if array.size == 1 and nodes[array.entries[0]] is loss:
+            give(array, "C")
+    for number, array in enumerate([array for array in arrays if not array.name], start=1):
+        array.named = array.kind != "computed"
+        give(array, ("w" if array.named else "v") + subscript(number))
+
+
+def _common(labels: list[str]) -> str:
+    """What the labels have in common, or ""; the label itself where there is one, and it has no layer."""
+    if len(labels) == 1 and not re.search("[⁰-⁹¹²³]", labels[0]):
+        return labels[0]
+    stems = {stem(label) for label in labels}
+    return stems.pop() if len(stems) == 1 else ""
+
+
+def stem(label: str) -> str:
+    """A label without its indices: w² for w²₁₁, x for x[0]."""
+    return re.sub(r"[₀-₉,]+$|[\[(_]?\d+(?:[\])\[(_,]+\d+)*[\])]?$", "", label).replace("′", "").replace("″", "")
