@@ -581,6 +581,10 @@ def test_equations_of_less_regular_graphs():
         "δ²": "2z²", "δ¹": "(W¹ δ²) ⊙ tanh'(z¹)", "∂C/∂W¹": "a¹ δ²ᵀ + δ¹ xᵀ",
     }  # fmt: skip
     assert right_sides(abs(w[0]) * 2 - w[0])["∂C/∂w₁"] == "2(1 if w₁ > 0 else -1 if w₁ < 0 else 0) − 1"
+    chain = w[0]
+    for _ in range(300):  # what is long stands on a line of its own
+        chain = (0.5 * chain).tanh() + chain
+    assert max(map(len, right_sides(chain).values())) < 150
 
 
 def test_where_and_nodes(network):

@@ -5,7 +5,7 @@ its name, which is what its nodes' labels have in common (w²₁₃, w²₁₄, 
 instruction. Backward, an instruction sends each of its operands a share, upstream · local derivative,
 and the gradient of an array is the sum of the shares that it received: its equation is ∂C/∂W = …, or
 δ = … for the weighted input z of a layer. An array without a name that is used once is written
-where it is used.
+where it is used, unless it is long.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from microgradlike.matrix.names import stem
 from microgradlike.matrix.text import ATOM, CASES, PRODUCT, T, Text, add, latex, multiply, power, sigma
 from microgradlike.notation import subscript
 from microgradlike.ops import Operation
+
+LONG = 60  # what has more characters than this stands on a line of its own
 
 
 @dataclass
@@ -50,10 +52,14 @@ class Equations:
         self.forward: list[Equation] = []
         self.backward: list[Equation] = []
         self._loss = loss
-        self._uses = Counter(used for array in arrays for used in {ref.array for ref in refs(array)})
+        self._text = {array: Text(array.name) for array in arrays}
+        uses = Counter(used for array in arrays for used in {ref.array for ref in refs(array)})
         for array in arrays:
-            if array.instruction is not None and not self._is_inlined(array):
-                self.forward.append(Equation(array.name, str(self._value(array)), array.shape))
+            value = self._value(array)
+            if not array.named and uses[array] == 1 and len(str(value)) <= LONG:
+                self._text[array] = value
+            elif array.instruction is not None:
+                self.forward.append(Equation(array.name, str(value), array.shape))
         needed = dependents(arrays, parameters)
         self._received: dict[Array, list[Text]] = {array: [] for array in needed}
         if loss in needed:
@@ -64,10 +70,7 @@ class Equations:
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 
     def _is_inlined(self, array: Array) -> bool:
-        return not array.named and self._uses[array] == 1
-
-    def _text(self, array: Array) -> Text:
-        return self._value(array) if self._is_inlined(array) else Text(array.name)
+        return self._text[array].text != array.name
 
     def _value(self, array: Array) -> Text:
         """What an instruction computes."""
@@ -87,7 +90,7 @@ class Equations:
             return Text(factor=ref.constant)
         if ref.array is None:
             return Text(stem(ref.label) or "const")
-        text = self._text(ref.array)
+        text = self._text[ref.array]
         if part := _part(ref):
             text = Text(f"{text.within(ATOM)}[{part}]")
         return T(text) if _is_transposed(ref) else text
@@ -133,6 +136,8 @@ class Equations:
         match array.instruction:
             case None:
                 return True
+            case _ if len(str(upstream)) > LONG:
+                return True
             case _ if self._is_inlined(array) or upstream.is_number:
                 return False
             case Sum(groups) if any(group.is_product for group in groups):
@@ -175,7 +180,7 @@ class Equations:
     def _slope(self, array: Array, i: int) -> Text:
         """The local derivative for operand i: σ'(z) for a function of one operand, else its formula."""
         assert isinstance(array.instruction, Apply | Reduce)
-        op, x, y = array.instruction.op, [self._read(ref) for ref in refs(array)], self._text(array)
+        op, x, y = array.instruction.op, [self._read(ref) for ref in refs(array)], self._text[array]
         if isinstance(array.instruction, Reduce):
             return Text(f"softmax({x[0]})" if op is ops.LOGSUMEXP else f"[{x[0]} = {y}]")
         if op is ops.EXP:
