@@ -1,14 +1,15 @@
 """The scalar graph becomes the matrix form: arrays, matrix products and the δ equations, found and run.
 
-    canonical   chains of + and × become sums of products
-    colours     nodes that play the same part get the same colour: they are one array
-    match       which entry is which operand; which sums are matrix products
-    code        the rules of `ops`, written down as NumPy calls with preallocated buffers
-    build       forward and backward
-    names       what the arrays are called
-    text        pieces of equations
-    equations   forward and backward, to be read
-    program     `vectorize` and what it returns
+Find    canonical   chains of + and × become sums of products
+        colours     nodes that play the same part get the same colour: they are one array
+        match       which entry is which operand; which sums are matrix products
+Run     code        the rules of `ops`, written down as NumPy calls with preallocated buffers
+        build       forward and backward
+        guards      `if v > 0` while recording, to be checked on every call
+        program     `vectorize` and what it returns
+Read    names       what the arrays are called
+        text        pieces of equations
+        equations   forward and backward, as the textbook writes them
 
 A regular graph of a million nodes becomes a few dozen NumPy calls, found in 2 µs a node. An irregular
 one (a random graph, a formula) has nearly as many colours as nodes. It comes out right, but finding it
