@@ -126,7 +126,7 @@ class _Terms:
     @property
     def filling(self) -> float:
         """How much of `rows` is terms: 1 where all sums have the same length."""
-        return float(self.count.mean() / self.count.max())
+        return float(self.sides.shape[1] / (len(self.count) * self.count.max()))
 
     @property
     def rows(self) -> Ints:
@@ -177,6 +177,11 @@ class Matcher:
         self.colour = np.append(colour, -1)
         self.array_of, self.position = np.full((2, n + 1), -1)
         self.varies = np.zeros(n + 1, bool)
+        # The terms, with the lower colour on the left, and a number for their sign and colours
+        sides = np.stack([graph.left, graph.right])
+        swap = (self.colour[graph.left] > self.colour[graph.right]) & (graph.right >= 0)
+        self.sides = np.where(swap, sides[::-1], sides)
+        self.kind, _ = _rows(np.stack([graph.sign, *self.colour[self.sides]], axis=1))
 
         for columns in arguments:
             self._add(Array("batch", True, columns), columns, np.arange(len(columns)))
@@ -239,12 +244,12 @@ class Matcher:
 
     def _keys(self, operands: Iterable[Ints]) -> list[Ints]:
         """The positions of the operands that all have one, those with the fewest different ones first."""
-        keys = [key for key in map(self.position.__getitem__, operands) if (key >= 0).all()]
-        return sorted(keys, key=_distinct)
+        keys = [self.position[nodes] for nodes in operands]
+        return sorted((key for key in keys if key.min() >= 0), key=_distinct)
 
     def _order(self, members: Ints, operands: Iterable[Ints]) -> Ints:
         """The order of the members: that of the operand that differs most between them, where it has one."""
-        return np.lexsort((members, *self._keys(operands)))
+        return np.lexsort((members, *self._keys(operands))) if len(members) > 1 else np.zeros(1, np.int64)
 
     # ── One class at a time ────────────────────────────────────────────────────────────────────
 
@@ -302,16 +307,12 @@ class Matcher:
         count = graph.term_start[members + 1] - graph.term_start[members]
         terms = _ranges(graph.term_start[members], count)
         owner = np.repeat(np.arange(len(members)), count)
-        sign, sides = graph.sign[terms], np.stack([graph.left[terms], graph.right[terms]])
-        colours = self.colour[sides]
-        swap = (colours[0] > colours[1]) & (sides[1] >= 0)
-        sides, colours = np.where(swap, sides[::-1], sides), np.where(swap, colours[::-1], colours)
-        kinds, firsts = _rows(np.stack([sign, *colours], axis=1))
+        kinds, firsts = _rows(self.kind[terms, None])
         groups = []
-        for kind, first in enumerate(firsts):
-            here = (kinds == kind).nonzero()[0]
-            is_pair = bool(sides[1, first] >= 0)
-            groups.append(self._terms(int(sign[first]), sides[: 1 + is_pair, here], np.bincount(owner[here])))
+        for kind, first in enumerate(terms[firsts]):
+            here = kinds == kind
+            sides = self.sides[: 1 if graph.right[first] < 0 else 2, terms[here]]
+            groups.append(self._terms(int(graph.sign[first]), sides, np.bincount(owner[here])))
         return groups
 
     def _terms(self, sign: int, sides: Ints, count: Ints) -> _Terms:
@@ -342,9 +343,15 @@ class Matcher:
         left, right = operands
         R = left.shape[1]
         grid = _Grid(terms, left, right, places[1] * R + places[0] % R)
-        used, size = len(np.unique(grid.positions)), prod(grid.dims)
-        regular = used >= DENSE * size and used >= min(size, len(part))  # not both holes and doubles
-        return grid if regular and self._agree(groups, grid.positions) else None
+        shared, first = _rows(grid.positions[:, None])
+        used, size = len(first), prod(grid.dims)
+        if used < DENSE * size or used < min(size, len(part)):  # not both holes and doubles
+            return None
+        if used < len(part):  # sums that share a position must be the same in all their groups
+            pairs = [(g, g.of(first[shared])) for g in groups]
+            if not all(np.array_equal(a.count, b.count) and self._same(a.sides, b.sides) for a, b in pairs):
+                return None
+        return grid
 
     def _padded(self, terms: _Terms) -> list[Ints] | None:
         """The rows of either side, (N, K). Where sums differ in length, one side gets −1 for its missing ends.
@@ -384,14 +391,6 @@ class Matcher:
         """Whether operands are the same."""
         return bool((self.identity[a] == self.identity[b]).all())
 
-    def _agree(self, groups: list[_Terms], positions: Ints) -> bool:
-        """Whether sums that share a position are the same in all groups."""
-        number, first = _rows(positions[:, None])
-        if len(first) == len(positions):
-            return True
-        pairs = [(terms, terms.of(first[number])) for terms in groups]
-        return all(np.array_equal(a.count, b.count) and self._same(a.sides, b.sides) for a, b in pairs)
-
 
 def _parts(left: Ints, right: Ints) -> Ints:
     """The connected parts of the graph with an edge from left[i] to right[i]: the part of each edge."""
@@ -409,6 +408,8 @@ def _parts(left: Ints, right: Ints) -> Ints:
 
 def _rows(rows: Ints) -> tuple[Ints, Ints]:
     """(number of each row, index of the first row with each number), numbered by first appearance."""
+    if len(rows) == 1:
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
     hashes = rows @ np.power(MULTIPLIER, np.arange(rows.shape[1]))
     _, first, number = np.unique(hashes, return_index=True, return_inverse=True)
     if not np.array_equal(rows[first][number], rows):  # two rows with one hash
