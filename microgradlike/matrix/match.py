@@ -146,18 +146,13 @@ class _Terms:
 
 @dataclass
 class _Grid:
-    """Sums whose `terms` are a matrix product: left is (G, R, K), right is (G, C, K), the sums are (G, C, R)."""
+    """Sums whose `terms` are a matrix product."""
 
     terms: _Terms
-    left: Ints
-    right: Ints
+    left: Ints  # (G, R, K)
+    right: Ints  # (G, C, K)
+    dims: tuple[int, int, int]  # (G, C, R)
     positions: Ints  # of the sums, in the flat grid
-
-    @property
-    def dims(self) -> tuple[int, int, int]:
-        """(G, C, R)."""
-        G, C, _ = self.right.shape
-        return G, C, self.left.shape[1]
 
 
 class Matcher:
@@ -341,17 +336,17 @@ class Matcher:
             operands.append(side[first[order]].reshape(part.max() + 1, -1, side.shape[1]))
             places.append(np.argsort(order)[number])
         left, right = operands
-        R = left.shape[1]
-        grid = _Grid(terms, left, right, places[1] * R + places[0] % R)
-        shared, first = _rows(grid.positions[:, None])
-        used, size = len(first), prod(grid.dims)
+        (G, R, _), (_, C, _) = left.shape, right.shape
+        positions = places[1] * R + places[0] % R
+        shared, first = _rows(positions[:, None])
+        used, size = len(first), G * C * R
         if used < DENSE * size or used < min(size, len(part)):  # not both holes and doubles
             return None
         if used < len(part):  # sums that share a position must be the same in all their groups
             pairs = [(g, g.of(first[shared])) for g in groups]
             if not all(np.array_equal(a.count, b.count) and self._same(a.sides, b.sides) for a, b in pairs):
                 return None
-        return grid
+        return _Grid(terms, left, right, (G, C, R), positions)
 
     def _padded(self, terms: _Terms) -> list[Ints] | None:
         """The rows of either side, (N, K). Where sums differ in length, one side gets −1 for its missing ends.
