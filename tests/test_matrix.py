@@ -247,7 +247,12 @@ def test_unrolled_over_samples_with_weight_decay(data):
 def test_repeated_samples_share_their_rows():
     model = nn.MLP(2, [4, 1], "tanh", seed=6)
     samples = [(0, 0, -1), (0, 1, 1), (1, 0, 1), (1, 1, -1)] * 3
-    check(builtins.sum((model([float(a), float(b)]) - y) ** 2 for a, b, y in samples), [], random.Random(0))
+    program = check(builtins.sum((model([float(a), float(b)]) - y) ** 2 for a, b, y in samples), [], random.Random(0))
+    assert [(a.name, a.shape) for a in program.arrays if a.name in ("z¹", "a¹", "z²")] == [
+        ("z¹", (4, 4)),
+        ("a¹", (4, 4)),
+        ("z²", (4,)),
+    ]
 
 
 def test_recurrent_network():

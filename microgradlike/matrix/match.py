@@ -211,6 +211,11 @@ class Matcher:
         """The array of what an instruction computes. Where members share a position, the first stands for all."""
         entries = np.full(prod(shape), -1)
         entries[positions[::-1]] = members[::-1]
+        self.identity[members] = entries[positions]
+        whole = (ref for ref in refs if ref.array is not None and ref.index.size == len(entries))
+        for ref in whole:  # what is computed entry by entry from a matrix is one
+            if len(ref.array.shape) > len(shape) and np.array_equal(ref.index.ravel(), np.arange(ref.array.size)):
+                shape = ref.array.shape
         varies = any(ref.array is not None and ref.array.varies for ref in refs)
         self._add(Array("computed", varies, entries, shape, instruction), members, positions)
 
