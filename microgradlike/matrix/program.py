@@ -28,7 +28,7 @@ from microgradlike.matrix.code import Symbol, compiled
 from microgradlike.matrix.colours import BATCH, CONSTANT, PARAMETER
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
-from microgradlike.matrix.match import Matcher
+from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
 from microgradlike.value import Value, apply, topological_order
 
@@ -149,52 +149,39 @@ class Program:
             leaf[argument] = BATCH
         found = Matcher(graph, leaf, numbers)
         self._graph, self._array_of, self._position = graph, found.array_of, found.position
-        made_up = graph.number[root] if compared else len(nodes) + len(columns)
-        self._all_arrays = found.arrays
-        self.arrays = [a for a in found.arrays if a.size and made_up not in a.entries]
+        self._all_arrays, given = found.arrays, found.arrays[: len(arguments)]
+        self.arrays = [a for a in found.arrays if a.size and not (compared and graph.number[root] in a.entries)]
         name_arrays(self.arrays, graph.nodes, len(arguments), loss)
 
         # Forward, guards, backward
         build = Builder(found.arrays, dtype)
         code = self._code = build.code
-        for number, array in enumerate(found.arrays[: len(arguments)]):
+        for number, array in enumerate(given):
             code.buffers[build.value[array].buffer].given = f"x{number}"
-        sources = [a for a in self.arrays if a.kind == "parameter"]
         for array in self.arrays:
             if array.instruction is not None:
                 build.forward(array)
+        entry = self._entry(build, loss)
+        losses = code.new((), entry.varies)
+        code.copy(entry, losses)
+        checks = [(guard, self._check(build, guard)) for guard in guards]
+        self._sources = [a for a in self.arrays if a.kind == "parameter"]
+        asked = None if wanted is None else {graph.number[v] for v in wanted}
+        trained = [a for a in self._sources if asked is None or not asked.isdisjoint(a.entries.tolist())]
         self._loss_array = found.arrays[found.array_of[graph.number[loss]]]
         position = int(found.position[graph.number[loss]])
-        value = build.value[self._loss_array]
-        losses = code.new((), value.varies)
-        code.copy(value.view((), (), position), losses)
-        checks = [(guard, self._check(build, guard)) for guard in guards]
-        asked = None if wanted is None else {graph.number[v] for v in wanted}
-        trained = [a for a in sources if asked is None or not asked.isdisjoint(a.entries.tolist())]
         seed, gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
 
         # The numbers: those to be trained lie one array after the other, and their gradients alike
-        starts = np.cumsum([0, *(-(-array.size // ALIGNED) * ALIGNED for array in trained)]).tolist()
-        self._data, self._gradient = np.zeros((2, starts[-1]), dtype)
-
-        self.parameters: list[Parameter] = []
-        self._fixed: list[tuple[Numbers, list[Value]]] = []
-        for array in sources:
-            values = [graph.nodes[i] for i in array.entries]
-            buffer = code.buffers[build.value[array].buffer]
-            if array not in trained:
-                buffer.data = np.zeros(array.size, dtype)
-                self._fixed.append((buffer.data, values))
-                continue
-            part = slice(starts[len(self.parameters)], None)
-            data, gradient = (flat[part][: array.size] for flat in (self._data, self._gradient))
-            buffer.data, code.buffers[gradients[array].buffer].data = data, gradient
-            shaped = data.reshape(array.shape), gradient.reshape(array.shape)
-            self.parameters.append(Parameter(array.name, values, *shaped))
+        self._data, data = self._allocate(trained, build.value)
+        self._gradient, gradient = self._allocate(trained, gradients)
+        _, fixed = self._allocate([a for a in self._sources if a not in trained], build.value)
+        self.parameters = [Parameter(a.name, self._values(a), data[a], gradient[a]) for a in trained]
+        self._numbers = data | fixed
         self.pull()
 
         # What runs
-        products = [build.products.get(a) for a in found.arrays[: len(arguments)]]
+        products = [build.products.get(array) for array in given]
         watched = [losses, *(symbol for _, symbol in checks), *(p for p in products if p is not None)]
         watched += [symbol for pair in build.padded for symbol in pair]
         self._results = {
@@ -209,16 +196,28 @@ class Program:
         self._one_at_a_time = RLock()  # the buffers are those of one call
         self._differentiated = False
 
+    def _allocate(self, arrays: list[Array], symbols: dict[Array, Symbol]) -> tuple[Numbers, dict[Array, Numbers]]:
+        """One stretch of memory for the numbers of several arrays, and its parts in their shapes."""
+        ends = np.cumsum([-(-array.size // ALIGNED) * ALIGNED for array in arrays], dtype=int)
+        flat, parts = np.zeros(ends[-1] if arrays else 0, self.dtype), {}
+        for array, part in zip(arrays, np.split(flat, ends)):
+            self._code.buffers[symbols[array].buffer].data = part[: array.size]
+            parts[array] = part[: array.size].reshape(array.shape)
+        return flat, parts
+
+    def _values(self, array: Array) -> list[Value]:
+        return [self._graph.nodes[i] for i in array.entries]
+
+    def _entry(self, build: Builder, v: Value) -> Symbol:
+        """The symbol of a single node."""
+        number = self._graph.number[v]
+        array = self._all_arrays[self._array_of[number]]
+        return build.value[array].view((), (), int(self._position[number]))
+
     def _check(self, build: Builder, guard: Guard) -> Symbol:
         """The lines that compare again; true where the outcome is that of the recording."""
-        sides: list[Any] = []
-        for v in (guard.left, guard.right):
-            number = self._graph.number[v]
-            if v.op is ops.CONSTANT:
-                sides.append(v.data)
-            else:
-                array = self._all_arrays[self._array_of[number]]
-                sides.append(build.value[array].view((), (), int(self._position[number])))
+        compared = guard.left, guard.right
+        sides: list[Any] = [v.data if v.op is ops.CONSTANT else self._entry(build, v) for v in compared]
         if not any(isinstance(side, Symbol) for side in sides):
             sides[0] = build.code.array(np.array(sides[0]))
         symbol: Symbol = build.code.call(guard.function, *sides)
@@ -343,8 +342,8 @@ class Program:
 
     def pull(self) -> None:
         """Take the parameters' numbers from the Values, which scalar code has changed."""
-        for data, nodes in (*((p._data.reshape(-1), p.nodes) for p in self.parameters), *self._fixed):
-            data[...] = [v.data for v in nodes]
+        for array, numbers in self._numbers.items():
+            numbers.reshape(-1)[...] = [v.data for v in self._values(array)]
 
     def push(self) -> None:
         """Write the parameters' numbers, and the gradients if there are any, to the Values."""
@@ -394,7 +393,7 @@ class Program:
     @cached_property
     def equations(self) -> Equations:
         """The forward and backward pass, as equations with shapes."""
-        return Equations(self.arrays, self._loss_array, [a for a in self.arrays if a.kind == "parameter"])
+        return Equations(self.arrays, self._loss_array, self._sources)
 
     def __str__(self) -> str:
         return str(self.equations)
