@@ -1,9 +1,9 @@
 """How long it takes to find the matrix form, for graphs of a thousand to a million scalar nodes.
 
-    python benchmarks/matrix_lowering.py [--picture FILE.png]
+    python benchmarks/matrix_lowering.py [--picture FILE.png] [--rounds 3]
 
-Networks n-n/4-10 written out with * and +. Each size in a process of its own; processor time, which
-a busy machine does not change, and peak memory beyond what the graph itself takes. A first small
+Networks n-n/4-10 written out with * and +. Each measurement in a process of its own; medians of the
+processor time and of the peak memory beyond what the graph itself takes. A first small
 program comes before the clock starts: it loads what is loaded only when it is used.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import builtins
 import random
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -54,6 +55,7 @@ def worker(width):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--worker", type=int)
     options = parser.parse_args()
     if options.worker:
@@ -65,8 +67,10 @@ def main():
     rows = []
     for width in WIDTHS:
         command = [sys.executable, __file__, "--worker", str(width)]
-        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        rows.append([float(v) for v in out])
+        runs = [subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True) for _ in range(options.rounds)]
+        rows.append(
+            [statistics.median(column) for column in zip(*(map(float, r.stdout.split()) for r in runs), strict=True)]
+        )
         nodes, spent, memory = rows[-1]
         print(
             f"{nodes:10,.0f} nodes  {spent:8.3f} s  {spent / nodes * 1e6:5.2f} µs a node  {memory / nodes:6.0f} bytes a node"
