@@ -95,8 +95,7 @@ class Builder:
         assert group.right is not None
         sides = []
         for ref in (group.left, group.right):
-            G, rows, K = ref.index.shape
-            side = self.read(ref, (G, rows, K) if G > 1 else (rows, K))
+            side = self.read(ref, ref.index.shape if len(ref.index) > 1 else ref.index.shape[1:])
             if any(d > 1 and s == 0 for d, s in zip(side.dims, side.strides, strict=True)):
                 side = self.code.whole(side, side.inner, side.varies)  # BLAS knows no strides of 0
             sides.append(side)
@@ -220,15 +219,15 @@ class Builder:
     def _gathered(self, array: Array, share: Symbol, index: Ints) -> tuple[Symbol, Ints]:
         """The share added up where positions repeat (and over the samples), and the positions, now all different."""
         code, share = self.code, share.broadcast(index.shape)
-        over_samples = share.varies and not array.varies
+        samples = [0] if share.varies and not array.varies else []
         steps = affine(index) if (index >= 0).all() else None
         if steps is not None:
             # Axes along which one entry was read again and again
             repeated = [axis for axis, (d, s) in enumerate(zip(index.shape, steps[0], strict=True)) if d > 1 and s == 0]
             once = index[tuple(0 if axis in repeated else slice(None) for axis in range(index.ndim))]
             if len(np.unique(once)) == once.size:
-                return code.sum_over(share, repeated, over_samples), once
-        share = code.sum_over(share, [], over_samples)
+                return code.sum_over(share, samples + [axis + share.varies for axis in repeated]), once
+        share = code.sum_over(share, samples)
         share = code.whole(share, share.inner, share.varies).reshape(index.size)
         order = np.argsort(index, axis=None, kind="stable")
         order = order[(index < 0).sum() :]  # what was read from nowhere

@@ -63,11 +63,6 @@ class Symbol:
         return self.dims[1:] if self.varies else self.dims
 
     @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for equal views."""
-        return (self.buffer, self.dims, self.strides, self.offset, self.samples)
-
-    @property
     def whole(self) -> bool:
         """Whether the view is the whole buffer, in its order."""
         in_order = not self.samples and self.strides[self.varies :] == strides_of(self.inner)
@@ -154,7 +149,11 @@ class Line:
 
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
                "logical_and", "logical_or", "logical_not"}  # fmt: skip
-WHERE = "copyto({out}, {2})\ncopyto({out}, {1}, where={0})"
+FORMS = {
+    "where": "copyto({out}, {2})\ncopyto({out}, {1}, where={0})",
+    "minimum": "minimum({}, {}, out={out})",  # elsewhere the keyword costs time
+    "maximum": "maximum({}, {}, out={out})",
+}
 
 
 @dataclass
@@ -198,20 +197,18 @@ class Code:
         if buffer.given and x.whole:  # the argument itself
             dims = ", ".join(map(str, (-1, *x.dims[1:])))
             return buffer.given if x.dims == (1, buffer.size) else f"{buffer.given}.reshape({dims})"
-        return self.views.setdefault(x.key, f"a{len(self.views) + 1}")
+        return self.views.setdefault(_key(x), f"a{len(self.views) + 1}")
 
     def write(self, form: str, *args: Any, out: Symbol) -> None:
         """A line such as "multiply({}, {}, {out})", with the names of args and out."""
         reads = tuple(x.buffer for x in args if isinstance(x, Symbol))
         self.lines.append(Line(out.buffer, reads, form.format(*[self.name(x) for x in args], out=self.name(out))))
 
-    def once(
-        self, inner: Dims, varies: bool, form: str, *args: Any, rows: bool = False, boolean: bool = False
-    ) -> Symbol:
+    def once(self, inner: Dims, varies: bool, form: str, *args: Any, rows: bool = False) -> Symbol:
         """The result of a line, in a buffer of its own; the same line is written only once."""
         key = (form, *map(_key, args))
         if key not in self.known:
-            out = self.known[key] = self.new(inner, varies, boolean=boolean)
+            out = self.known[key] = self.new(inner, varies, boolean=form.partition("(")[0] in COMPARISONS)
             self.write(form, *args, out=out.rows() if rows else out)
         return self.known[key]
 
@@ -225,14 +222,10 @@ class Code:
             return simple
         inner = np.broadcast_shapes(*(x.inner for x in symbols))
         varies = any(x.varies for x in symbols)
-        form = f"{function}({'{}, ' * len(args)}{{out}})"
         if function in ("minimum", "maximum"):  # NumPy takes three times as long with a single number
-            form = f"{function}({{}}, {{}}, out={{out}})"
             args = tuple(x if isinstance(x, Symbol) else self.filled(x, inner, varies) for x in args)
-        elif function == "where":
-            form = WHERE
-        aligned = (_aligned(x, inner) for x in args)
-        result = self.once(inner, varies, form, *aligned, boolean=function in COMPARISONS)
+        form = FORMS.get(function, f"{function}({'{}, ' * len(args)}{{out}})")
+        result = self.once(inner, varies, form, *(_aligned(x, inner) for x in args))
         self.buffers[result.buffer].made = (function, *args)
         return result
 
@@ -279,7 +272,7 @@ class Code:
         """x[index] of a flat x: a view where index has equal steps, else a gather; where it is −1, `missing`."""
         if (index < 0).any():
             found = self.take(x, np.maximum(index, 0))
-            return self.once(index.shape, x.varies, WHERE, self.array(index < 0), missing, found)
+            return self.once(index.shape, x.varies, FORMS["where"], self.array(index < 0), missing, found)
         steps = affine(index)
         if steps is not None:
             return x.view(index.shape, *steps)
@@ -310,19 +303,18 @@ class Code:
             return self.take(x.reshape(len(starts)), np.repeat(np.arange(len(starts)), np.diff([*starts, size])))
         return x.view((*x.inner, 1), (*x.strides[x.varies :], 0), x.offset)
 
-    def sum_over(self, x: Symbol, axes: list[int], samples: bool) -> Symbol:
-        """Over some of the inner axes, and over the samples."""
-        if not axes and not samples:
+    def sum_over(self, x: Symbol, axes: list[int]) -> Symbol:
+        """Over some of the axes, that of the samples included."""
+        if not axes:
             return x
-        inner = tuple(d for axis, d in enumerate(x.inner) if axis not in axes)
-        if x.varies == samples and x.whole and axes == list(range(len(axes))):
-            # the rows of a matrix: BLAS adds them up faster than add.reduce
-            count = prod(x.inner[: len(axes)])
-            ones, matrix = self.filled(1.0, (count, 1), samples), x.reshape(count, prod(inner))
-            total = ones.rows().T @ matrix.rows() if samples else ones.T @ matrix
+        inner = tuple(d for axis, d in enumerate(x.dims) if axis not in axes and axis >= x.varies)
+        if x.whole and axes == list(range(len(axes))):
+            # of the rows of a matrix: BLAS adds them up faster than add.reduce
+            count = prod(x.dims[: len(axes)])
+            ones, matrix = self.filled(1.0, (count, 1), x.varies), x.reshape(count, prod(inner))
+            total = ones.rows().T @ matrix.rows() if x.varies else ones.T @ matrix
             return total.reshape(*inner)
-        over = tuple([0] * samples + [axis + x.varies for axis in axes])
-        return self.once(inner, x.varies and not samples, f"add.reduce({{}}, axis={over}, out={{out}})", x)
+        return self.once(inner, x.varies and 0 not in axes, f"add.reduce({{}}, axis={tuple(axes)}, out={{out}})", x)
 
     def matmul(self, a: Symbol, b: Symbol) -> Symbol:
         """a @ b for each sample; added up over the samples where they are the columns of a and the rows of b."""
@@ -366,10 +358,10 @@ class Code:
         """A function of the arguments that computes the results."""
         lines = self.needed(results)
         viewed = {key[0] for key in self.views} & {number for line in lines for number in line.reads}
-        given = [b.given for b in self.buffers if b.given]
-        copied = [f"copyto({b.given}_here, {b.given})" for n, b in enumerate(self.buffers) if b.given and n in viewed]
-        body = [*copied, *(line.text for line in lines)] or ["pass"]
-        return f"def {name}({', '.join(given)}):\n" + indent("\n".join(body), "    ") + "\n"
+        given = {number: buffer.given for number, buffer in enumerate(self.buffers) if buffer.given}
+        body = [f"copyto({x}_here, {x})" for number, x in given.items() if number in viewed]
+        body += [line.text for line in lines]
+        return f"def {name}({', '.join(given.values())}):\n" + indent("\n".join(body or ["pass"]), "    ") + "\n"
 
     def share_memory(self, results: list[Symbol]) -> None:
         """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
@@ -392,8 +384,13 @@ class Code:
         """For this many samples, all that the lines name (views of buffers, constants, functions); and the buffers."""
         memory: list[Any] = []
         for number, buffer in enumerate(self.buffers):
-            place = number if buffer.place is None else buffer.place
-            memory.append(memory[place] if place < number else self._memory(buffer, samples))
+            size, kind = buffer.size * (samples if buffer.varies else 1), bool if buffer.boolean else self.dtype
+            if buffer.data is not None:
+                memory.append(buffer.data)
+            elif buffer.place is not None and buffer.place < number:
+                memory.append(memory[buffer.place])
+            else:
+                memory.append(np.empty(size, kind) if buffer.fill is None else np.full(size, buffer.fill, kind))
         columns = samples >= COLUMNS and self.dtype == np.float64  # with float32, BLAS is faster row by row
         columns &= not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in self.views)
         names: dict[str, Any] = dict(vars(np))
@@ -413,13 +410,6 @@ class Code:
                 names[f"{given}_here"] = base.reshape(samples, -1)
         return names, memory
 
-    def _memory(self, buffer: Buffer, samples: int) -> Any:
-        if buffer.data is not None:
-            return buffer.data
-        size = buffer.size * (samples if buffer.varies else 1)
-        kind = bool if buffer.boolean else self.dtype
-        return np.empty(size, kind) if buffer.fill is None else np.full(size, buffer.fill, kind)
-
 
 def compiled(source: str) -> CodeType:
     """The code of the one function in the source."""
@@ -428,11 +418,7 @@ def compiled(source: str) -> CodeType:
 
 def strides_of(dims: Dims) -> Dims:
     """The strides of a whole array of these dims, in its order."""
-    strides, step = [], 1
-    for d in reversed(dims):
-        strides.append(step if d > 1 else 0)
-        step *= d
-    return tuple(reversed(strides))
+    return tuple(prod(dims[axis + 1 :]) if d > 1 else 0 for axis, d in enumerate(dims))
 
 
 def affine(index: Ints) -> tuple[Dims, int] | None:
@@ -452,5 +438,5 @@ def _aligned(x: Any, inner: Dims) -> Any:
 def _key(x: Any) -> Any:
     """Equal for arguments that are the same: views, arrays, numbers (0 is not −0)."""
     if isinstance(x, Symbol):
-        return x.key
+        return (x.buffer, x.dims, x.strides, x.offset, x.samples)
     return (x.dtype.str, x.shape, x.tobytes()) if isinstance(x, np.ndarray) else repr(x)
