@@ -101,7 +101,7 @@ class Builder:
             sides.append(side)
         left, right = sides
         self.saved[group] = left.inner, left, right
-        out = right @ left.T
+        out: Symbol = right @ left.T
         for ref, side in ((group.left, left), (group.right, right)):
             if ref.array is not None and len(np.unique(ref.index[ref.index >= 0])) == ref.array.size:
                 self.products.setdefault(ref.array, out)

@@ -20,6 +20,7 @@ from types import CodeType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from microgradlike import ops
 from microgradlike.ieee import ieee
@@ -29,16 +30,8 @@ Dims = tuple[int, ...]
 COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
 
 
-def _operator(function: str) -> Any:
-    return lambda self, *other: self.code.call(function, self, *other)
-
-
-def _reflected(function: str) -> Any:
-    return lambda self, other: self.code.call(function, other, self)
-
-
 @dataclass(eq=False, slots=True)
-class Symbol:
+class Symbol(NDArrayOperatorsMixin):
     """An array in the program: the view (offset, dims, strides) of a buffer.
 
     `samples` is the axis of the samples, or None. Elsewhere than in a matrix product it is the
@@ -105,20 +98,13 @@ class Symbol:
         samples = None if self.samples is None else axes.index(self.samples)
         return replace(self, dims=dims, strides=strides, samples=samples)
 
-    __add__, __radd__ = _operator("add"), _reflected("add")
-    __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")
-    __mul__, __rmul__ = _operator("multiply"), _reflected("multiply")
-    __truediv__, __rtruediv__ = _operator("divide"), _reflected("divide")
-    __pow__, __rpow__ = _operator("power"), _reflected("power")
-    __and__, __rand__ = _operator("logical_and"), _reflected("logical_and")
-    __or__, __ror__ = _operator("logical_or"), _reflected("logical_or")
-    __lt__, __le__, __gt__, __ge__ = map(_operator, ("less", "less_equal", "greater", "greater_equal"))
-    __eq__, __ne__ = map(_operator, ("equal", "not_equal"))
-    __neg__, __abs__, __invert__ = map(_operator, ("negative", "abs", "logical_not"))
-    __hash__ = object.__hash__
+    def __array_ufunc__(self, function: Any, method: str, *args: Any) -> Any:
+        """What the operators do: a line instead of the function of NumPy."""
+        if function is np.matmul:
+            return self.code.matmul(*args)
+        return self.code.call("abs" if function is np.abs else function.__name__, *args)
 
-    def __matmul__(self, other: Symbol) -> Symbol:
-        return self.code.matmul(self, other)
+    __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
         raise TypeError("a Python `if` in the rule of an operation sees one number only: use xp.where, which sees all")
@@ -148,7 +134,7 @@ class Line:
 
 
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
-               "logical_and", "logical_or", "logical_not"}  # fmt: skip
+               "bitwise_and", "bitwise_or", "invert"}  # fmt: skip
 FORMS = {
     "where": "copyto({out}, {2})\ncopyto({out}, {1}, where={0})",
     "minimum": "minimum({}, {}, out={out})",  # elsewhere the keyword costs time
@@ -217,6 +203,8 @@ class Code:
         symbols = [x for x in args if isinstance(x, Symbol)]
         if not symbols:
             return getattr(ieee, function)(*args)
+        if function == "multiply" and isinstance(args[0], float):
+            args = args[::-1]
         simple = self._simplify(function, *args)
         if simple is not None:
             return simple
@@ -231,29 +219,30 @@ class Code:
 
     def _simplify(self, function: str, *args: Any) -> Any:
         """The few cases that matter for speed: x·1 = x, c·(d·x) = (c·d)·x, x² = x·x, and masks as numbers."""
-        if function == "multiply" and isinstance(args[0], float):
-            args = args[::-1]
         made = self.buffers[args[0].buffer].made if isinstance(args[0], Symbol) and args[0].whole else ()
-        match (function, *args):  # patterns test for float first: == of a symbol is one more call to write
-            case ("add" | "subtract", float(c), x) if c == 0.0:
+        match (made, function, *args):  # patterns test for float first: == of a symbol is one more call to write
+            case (_, "add" | "subtract", float(c), x) if c == 0.0:
                 return x if function == "add" else -x
-            case ("multiply" | "power", x, float(c)) if c == 1.0:
+            case (_, "multiply" | "power", x, float(c)) if c == 1.0:
                 return x
-            case ("power", x, float(c)) if c == 2.0:
+            case (_, "power", x, float(c)) if c == 2.0:
                 return x * x
-            case ("multiply", x, float(c)):
-                match made:
-                    case ("multiply", Symbol() as inner, float(d)) | ("multiply", float(d), Symbol() as inner):
-                        if inner.inner == x.inner and 1e-100 < abs(c * d) < 1e100:
-                            return inner * (c * d)
-            case ("where", mask, float(yes), float(no)) if (yes, no) == (1.0, 0.0):
+            case (("multiply", inner, float(d)), "multiply", x, float(c)) if (
+                inner.inner == x.inner and 1e-100 < abs(c * d) < 1e100
+            ):
+                return inner * (c * d)
+            case (_, "bitwise_and", bool(c), x):
+                return x if c else False
+            case (_, "where", bool(c), a, b):
+                return a if c else b
+            case (_, "where", mask, float(yes), float(no)) if (yes, no) == (1.0, 0.0):
                 return mask * self.array(np.ones(()))
-            case ("where", mask, float(yes), float(no)) if (yes, no) == (0.0, 1.0):
+            case (_, "where", mask, float(yes), float(no)) if (yes, no) == (0.0, 1.0):
                 return 1.0 - mask
-            case ("where", _, float(yes), Symbol() as x) if yes == 0.0:
-                match made:
-                    case ("less_equal", compared, float() | int() as limit) if compared is x and limit == 0:
-                        return self.call("maximum", x, 0.0)  # of equals NumPy takes the second: never −0
+            case (("less_equal", y, float() | int() as c), "where", _, float(d), Symbol() as x) if (
+                x is y and c == d == 0
+            ):
+                return self.call("maximum", x, 0.0)  # of equals NumPy takes the second: never −0
         return None
 
     def whole(self, x: Any, inner: Dims, varies: bool) -> Symbol:
@@ -312,7 +301,7 @@ class Code:
             # of the rows of a matrix: BLAS adds them up faster than add.reduce
             count = prod(x.dims[: len(axes)])
             ones, matrix = self.filled(1.0, (count, 1), x.varies), x.reshape(count, prod(inner))
-            total = ones.rows().T @ matrix.rows() if x.varies else ones.T @ matrix
+            total: Symbol = ones.rows().T @ matrix.rows() if x.varies else ones.T @ matrix
             return total.reshape(*inner)
         return self.once(inner, x.varies and 0 not in axes, f"add.reduce({{}}, axis={tuple(axes)}, out={{out}})", x)
 
@@ -397,7 +386,7 @@ class Code:
         if columns:
             names["dot"] = np.matmul  # dot wants its result row by row
         for name, x in self.constants.values():
-            names[name] = x if isinstance(x, np.ndarray) else np.asarray(x, self.dtype)
+            names[name] = x if isinstance(x, np.ndarray) else np.asarray(x, bool if isinstance(x, bool) else self.dtype)
         for (number, dims, strides, offset, axis), name in self.views.items():
             base, given = memory[number], self.buffers[number].given
             shape = tuple(d * samples if a == axis else d for a, d in enumerate(dims))
