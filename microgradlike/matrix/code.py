@@ -218,7 +218,7 @@ class Code:
         return result
 
     def _simplify(self, function: str, *args: Any) -> Any:
-        """The few cases that matter for speed: x·1 = x, c·(d·x) = (c·d)·x, x² = x·x, and masks as numbers."""
+        """The few cases that matter for speed: 0 + x, x·1, x², c·(d·x) = (c·d)·x, known conditions, masks as numbers."""
         made = self.buffers[args[0].buffer].made if isinstance(args[0], Symbol) and args[0].whole else ()
         match (made, function, *args):  # patterns test for float first: == of a symbol is one more call to write
             case (_, "add" | "subtract", float(c), x) if c == 0.0:
@@ -227,21 +227,17 @@ class Code:
                 return x
             case (_, "power", x, float(c)) if c == 2.0:
                 return x * x
-            case (("multiply", inner, float(d)), "multiply", x, float(c)) if (
-                inner.inner == x.inner and 1e-100 < abs(c * d) < 1e100
+            case (("multiply", y, float(d)), "multiply", x, float(c)) if (
+                y.inner == x.inner and 1e-100 < abs(c * d) < 1e100
             ):
-                return inner * (c * d)
+                return y * (c * d)
             case (_, "bitwise_and", bool(c), x):
                 return x if c else False
             case (_, "where", bool(c), a, b):
                 return a if c else b
-            case (_, "where", mask, float(yes), float(no)) if (yes, no) == (1.0, 0.0):
-                return mask * self.array(np.ones(()))
-            case (_, "where", mask, float(yes), float(no)) if (yes, no) == (0.0, 1.0):
-                return 1.0 - mask
-            case (("less_equal", y, float() | int() as c), "where", _, float(d), Symbol() as x) if (
-                x is y and c == d == 0
-            ):
+            case (_, "where", mask, float(a), float(b)) if {a, b} == {0.0, 1.0}:
+                return 1.0 - mask if b else mask * self.array(np.ones(()))
+            case (("less_equal", y, float() | int() as a), "where", _, float(b), x) if x is y and a == b == 0:
                 return self.call("maximum", x, 0.0)  # of equals NumPy takes the second: never −0
         return None
 
