@@ -12,12 +12,15 @@ samples. A stride of 0 is a broadcast.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import prod
+from textwrap import indent
 from types import CodeType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from microgradlike import ops
 from microgradlike.ieee import ieee
@@ -27,16 +30,8 @@ Dims = tuple[int, ...]
 COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
 
 
-def _operator(function: str) -> Any:
-    return lambda self, *other: self.code.call(function, self, *other)
-
-
-def _reflected(function: str) -> Any:
-    return lambda self, other: self.code.call(function, other, self)
-
-
 @dataclass(eq=False, slots=True)
-class Symbol:
+class Symbol(NDArrayOperatorsMixin):
     """An array in the program: the view (offset, dims, strides) of a buffer.
 
     `samples` is the axis of the samples, or None. Elsewhere than in a matrix product it is the
@@ -61,17 +56,15 @@ class Symbol:
         return self.dims[1:] if self.varies else self.dims
 
     @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for equal views."""
-        return (self.buffer, self.dims, self.strides, self.offset, self.samples)
-
-    @property
     def whole(self) -> bool:
         """Whether the view is the whole buffer, in its order."""
-        size = self.code.buffers[self.buffer].size
-        return (self.samples or 0, self.strides[self.varies :]) == (0, strides_of(self.inner)) and prod(
-            self.dims
-        ) == size
+        in_order = not self.samples and self.strides[self.varies :] == strides_of(self.inner)
+        return in_order and prod(self.dims) == self.code.buffers[self.buffer].size
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the rows of all samples form one matrix."""
+        return len(self.inner) == 2 and (self.inner[0] == 1 or self.whole)
 
     def view(self, inner: Dims, strides: Dims, offset: int = 0) -> Symbol:
         """Another view of the same buffer; for one that varies, inner and strides are those beside the samples."""
@@ -85,32 +78,32 @@ class Symbol:
         assert self.whole
         return self.view(inner, strides_of(inner))
 
+    def broadcast(self, inner: Dims) -> Symbol:
+        """The same entries repeated, as NumPy broadcasts them for each sample."""
+        missing = (0,) * (len(inner) - len(self.inner))
+        return self.view(inner, missing + self.strides[self.varies :], self.offset)
+
     def rows(self) -> Symbol:
         """The matrix whose rows are those of all samples: (samples · C, K) from inner dims (C, K)."""
+        assert self.has_rows
         _, C, K = self.dims
-        assert C == 1 or self.whole
-        return Symbol(self.code, self.buffer, (C, K), (self.strides[0] // C, self.strides[2]), self.offset, 0)
+        return replace(self, dims=(C, K), strides=(self.strides[0] // C, self.strides[2]))
 
     @property
     def T(self) -> Symbol:
         """The last two axes exchanged."""
+        *lead, i, j = range(len(self.dims))
+        axes = (*lead, j, i)
+        dims, strides = (tuple(x[axis] for axis in axes) for x in (self.dims, self.strides))
+        samples = None if self.samples is None else axes.index(self.samples)
+        return replace(self, dims=dims, strides=strides, samples=samples)
 
-        def turned(axes: Any) -> Any:
-            return (*axes[:-2], axes[-1], axes[-2])
+    def __array_ufunc__(self, function: Any, method: str, *args: Any) -> Any:
+        """What the operators do: a line instead of the function of NumPy."""
+        if function is np.matmul:
+            return self.code.matmul(*args)
+        return self.code.call("abs" if function is np.abs else function.__name__, *args)
 
-        samples = turned(range(len(self.dims))).index(self.samples) if self.varies else None
-        return Symbol(self.code, self.buffer, turned(self.dims), turned(self.strides), self.offset, samples)
-
-    __add__, __radd__ = _operator("add"), _reflected("add")
-    __sub__, __rsub__ = _operator("subtract"), _reflected("subtract")
-    __mul__, __rmul__ = _operator("multiply"), _reflected("multiply")
-    __truediv__, __rtruediv__ = _operator("divide"), _reflected("divide")
-    __pow__, __rpow__ = _operator("power"), _reflected("power")
-    __and__, __rand__ = _operator("logical_and"), _reflected("logical_and")
-    __or__, __ror__ = _operator("logical_or"), _reflected("logical_or")
-    __lt__, __le__, __gt__, __ge__ = map(_operator, ("less", "less_equal", "greater", "greater_equal"))
-    __eq__, __ne__ = map(_operator, ("equal", "not_equal"))
-    __neg__, __abs__, __invert__ = map(_operator, ("negative", "abs", "logical_not"))
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
@@ -127,6 +120,7 @@ class Buffer:
     given: str = ""  # the argument of the program that it holds
     data: Any = None  # numbers that live outside the program: parameters, gradients, constants
     fill: float | None = None  # one and the same number everywhere
+    made: tuple[Any, ...] = ()  # the (function, *args) whose result it is
     place: int | None = None  # the buffer in whose memory it lies
 
 
@@ -140,7 +134,12 @@ class Line:
 
 
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
-               "logical_and", "logical_or", "logical_not"}  # fmt: skip
+               "bitwise_and", "bitwise_or", "invert"}  # fmt: skip
+FORMS = {
+    "where": "copyto({out}, {2})\ncopyto({out}, {1}, where={0})",
+    "minimum": "minimum({}, {}, out={out})",  # elsewhere the keyword costs time
+    "maximum": "maximum({}, {}, out={out})",
+}
 
 
 @dataclass
@@ -153,8 +152,6 @@ class Code:
     views: dict[tuple[Any, ...], str] = field(default_factory=dict)  # view → its name in the lines
     constants: dict[Any, tuple[str, Any]] = field(default_factory=dict)  # numbers and index arrays, with their names
     known: dict[tuple[Any, ...], Symbol] = field(default_factory=dict)  # call → its result
-    made_by: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # buffer → (function, *args)
-    functions: set[str] = field(default_factory=set)  # of NumPy
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────
 
@@ -165,172 +162,170 @@ class Code:
 
     def array(self, values: Any) -> Symbol:
         """Numbers that do not change."""
-        data = np.ascontiguousarray(values, bool if values.dtype == bool else self.dtype)
+        data = np.asarray(values, bool if values.dtype == bool else self.dtype, order="C")
         key = ("array", *_key(data))
         if key not in self.known:
             self.known[key] = self.new(data.shape, False, data=data.reshape(-1))
         return self.known[key]
 
-    def name(self, x: Any) -> str:
-        """What a line calls an argument."""
-        if isinstance(x, Symbol):
-            return self._argument(x) or self.views.setdefault(x.key, f"a{len(self.views) + 1}")
-        return self.constants.setdefault(_key(x), (f"c{len(self.constants) + 1}", x))[0]
-
-    def _argument(self, x: Symbol) -> str:
-        """For the whole of an argument of the program: the argument itself."""
-        given, size = self.buffers[x.buffer].given, self.buffers[x.buffer].size
-        if given and x.whole:
-            return given if x.dims == (1, size) else f"{given}.reshape({', '.join(map(str, (-1, *x.dims[1:])))})"
-        return f"{self._argument(x.T)}.T" if given and x.samples == 1 and x.T.whole else ""
-
-    def write(self, function: str, *args: Any, out: Symbol, **options: Any) -> None:
-        """The line function(*args, out), or with options function(*args, …, out=out)."""
-        given = [self.name(x) for x in args]
-        if function in ("minimum", "maximum") or (options and function != "copyto"):  # elsewhere the keyword costs time
-            options["out"] = out
-        else:
-            given.insert(0 if function == "copyto" else len(given), self.name(out))
-        given += [f"{key}={x if isinstance(x, str | int | tuple) else self.name(x)}" for key, x in options.items()]
-        self.functions.add(function.partition(".")[0])
-        reads = tuple(x.buffer for x in (*args, *options.values()) if isinstance(x, Symbol))
-        self.lines.append(Line(out.buffer, reads, f"{function}({', '.join(given)})"))
-
-    def once(self, inner: Dims, varies: bool, function: str, *args: Any, **options: Any) -> Symbol:
-        """The result of a call, in a buffer of its own; the same call is written only once."""
-        key = (function, *map(_key, args), *options.values())
-        if key not in self.known:
-            out = self.known[key] = self.new(inner, varies, boolean=function in COMPARISONS)
-            self.made_by[out.buffer] = (function, *args)
-            if function == "where":
-                condition, a, b = args
-                self.write("copyto", b, out=out)
-                self.write("copyto", a, out=out, where=condition)
-            else:
-                self.write(function, *args, out=out, **options)
-        return self.known[key]
-
-    def call(self, function: str, *args: Any) -> Any:
-        """The entry-by-entry function of symbols and numbers, as NumPy broadcasts."""
-        symbols = [x for x in args if isinstance(x, Symbol)]
-        if not symbols:
-            return _folded(function, *args)
-        simple = self._simplify(function, *args)
-        if simple is not None:
-            return simple
-        inner = np.broadcast_shapes(*(x.inner for x in symbols))
-        varies = any(x.varies for x in symbols)
-        if function in ("minimum", "maximum"):  # which NumPy takes three times as long for with a single number
-            args = tuple(x if isinstance(x, Symbol) else self._filled(x, inner, varies) for x in args)
-        return self.once(inner, varies, function, *(self._align(x, len(inner)) for x in args))
-
-    def _align(self, x: Any, ndim: int) -> Any:
-        """Dims of 1 between the samples and the rest, where NumPy would put them before."""
-        if not (isinstance(x, Symbol) and x.varies and len(x.inner) < ndim):
-            return x
-        missing = ndim - len(x.inner)
-        return x.view((1,) * missing + x.inner, (0,) * missing + x.strides[1:], x.offset)
-
-    def _simplify(self, function: str, *args: Any) -> Any:
-        """The few cases that matter for speed: x·1 = x, c·(d·x) = (c·d)·x, x² = x·x, and masks as numbers."""
-        if function == "multiply" and isinstance(args[0], float):
-            args = args[::-1]
-        made = self.made_by.get(args[0].buffer, ()) if isinstance(args[0], Symbol) and args[0].whole else ()
-        one = np.ones(())
-        match (function, *args):  # patterns test for float first: == of a symbol is one more call to write
-            case ("multiply" | "power", x, float(c)) if c == 1.0:
-                return x
-            case ("power", x, float(c)) if c == 2.0:
-                return x * x
-            case ("multiply", x, float(c)):
-                match made:
-                    case ("multiply", Symbol() as inner, float(d)) | ("multiply", float(d), Symbol() as inner):
-                        if inner.inner == x.inner and 1e-100 < abs(c * d) < 1e100:
-                            return inner * (c * d)
-            case ("where", mask, float(yes), float(no)) if (yes, no) == (1.0, 0.0):
-                return mask * self.array(one)
-            case ("where", mask, float(yes), float(no)) if (yes, no) == (0.0, 1.0):
-                return self.array(one) - mask
-            case ("where", _, float(yes), Symbol() as x) if yes == 0.0:
-                match made:
-                    case ("less_equal", compared, float() | int() as limit) if compared is x and limit == 0:
-                        return self.call("maximum", x, 0.0)  # of equals NumPy takes the second: never −0
-        return None
-
-    def reduce(self, function: str, x: Symbol, keep: bool = False) -> Symbol:
-        """Over the last axis."""
-        if x.dims[-1] == 1:
-            return x if keep else x.view(x.inner[:-1], x.strides[x.varies : -1], x.offset)
-        out = self.once(x.inner[:-1], x.varies, f"{function}.reduce", x, axis=-1)
-        return out.reshape(*out.inner, 1) if keep else out
-
-    def sum_over(self, x: Symbol, axes: list[int], samples: bool) -> Symbol:
-        """Over some of the inner axes, and over the samples."""
-        if not axes and not samples:
-            return x
-        inner = tuple(d for axis, d in enumerate(x.inner) if axis not in axes)
-        if samples and axes == list(range(len(axes))) and inner and x.whole:
-            # the rows of a matrix: BLAS adds them up faster than add.reduce
-            rows = x.reshape(prod(x.inner[: len(axes)]), prod(inner)).rows()
-            ones = self._filled(1.0, (rows.dims[0], 1), True).rows()
-            ones = Symbol(self, ones.buffer, rows.dims[:1], ones.strides[:1], 0, 0)
-            total = self.once((prod(inner),), False, "dot", ones, rows)
-            return total.reshape(*inner)
-        over = tuple([0] * samples + [axis + x.varies for axis in axes])
-        return self.once(inner, x.varies and not samples, "add.reduce", x, axis=over)
-
-    def _filled(self, x: float, inner: Dims, varies: bool) -> Symbol:
+    def filled(self, x: float, inner: Dims, varies: bool) -> Symbol:
         """One number again and again."""
         key = ("filled", repr(x), inner, varies)
         if key not in self.known:
             self.known[key] = self.new(inner, varies, fill=x)
         return self.known[key]
 
-    def segments(self, function: str, x: Symbol, starts: Ints) -> Symbol:
-        """Over each segment of the last axis."""
-        return self.once((len(starts),), x.varies, f"{function}.reduceat", x, starts, axis=-1)
+    def name(self, x: Any) -> str:
+        """What a line calls an argument."""
+        if not isinstance(x, Symbol):
+            return self.constants.setdefault(_key(x), (f"c{len(self.constants) + 1}", x))[0]
+        buffer = self.buffers[x.buffer]
+        if buffer.given and x.whole:  # the argument itself
+            dims = ", ".join(map(str, (-1, *x.dims[1:])))
+            return buffer.given if x.dims == (1, buffer.size) else f"{buffer.given}.reshape({dims})"
+        return self.views.setdefault(_key(x), f"a{len(self.views) + 1}")
 
-    def take(self, x: Symbol, index: Ints, missing: float = 0.0) -> Symbol:
-        """The gather x[index], for a flat x; where the index is −1, `missing`."""
-        if (index < 0).any():
-            found = self.once(index.shape, x.varies, "take", x, np.maximum(index, 0), axis=-1, mode="'clip'")
-            return self.once(index.shape, x.varies, "where", self.array(index < 0), missing, found)
-        return self.once(index.shape, x.varies, "take", x, index, axis=-1, mode="'clip'")
+    def write(self, form: str, *args: Any, out: Symbol) -> None:
+        """A line such as "multiply({}, {}, {out})", with the names of args and out."""
+        reads = tuple(x.buffer for x in args if isinstance(x, Symbol))
+        self.lines.append(Line(out.buffer, reads, form.format(*[self.name(x) for x in args], out=self.name(out))))
 
-    def matmul(self, a: Symbol, b: Symbol, out: Symbol) -> None:
-        """out = a @ b."""
-        # dot has the smaller overhead, but writes zeros to a large result first
-        plain = all(len(x.dims) == 2 for x in (a, b, out)) and (out.varies or prod(out.dims) < 4096)
-        self.write("dot" if plain and out.strides[-1] != 0 else "matmul", a, b, out=out)
+    def once(self, inner: Dims, varies: bool, form: str, *args: Any, rows: bool = False) -> Symbol:
+        """The result of a line, in a buffer of its own; the same line is written only once."""
+        key = (form, *map(_key, args))
+        if key not in self.known:
+            out = self.known[key] = self.new(inner, varies, boolean=form.partition("(")[0] in COMPARISONS)
+            self.write(form, *args, out=out.rows() if rows else out)
+        return self.known[key]
+
+    def call(self, function: str, *args: Any) -> Any:
+        """The entry-by-entry function of symbols and numbers, as NumPy broadcasts."""
+        symbols = [x for x in args if isinstance(x, Symbol)]
+        if not symbols:
+            return getattr(ieee, function)(*args)
+        if function == "multiply" and isinstance(args[0], float):
+            args = args[::-1]
+        simple = self._simplify(function, *args)
+        if simple is not None:
+            return simple
+        inner = np.broadcast_shapes(*(x.inner for x in symbols))
+        varies = any(x.varies for x in symbols)
+        if function in ("minimum", "maximum"):  # NumPy takes three times as long with a single number
+            args = tuple(x if isinstance(x, Symbol) else self.filled(x, inner, varies) for x in args)
+        form = FORMS.get(function, f"{function}({'{}, ' * len(args)}{{out}})")
+        result = self.once(inner, varies, form, *(_aligned(x, inner) for x in args))
+        self.buffers[result.buffer].made = (function, *args)
+        return result
+
+    def _simplify(self, function: str, *args: Any) -> Any:
+        """The few cases that matter for speed: 0 + x, x·1, x², c·(d·x) = (c·d)·x, known conditions, masks as numbers."""
+        made = self.buffers[args[0].buffer].made if isinstance(args[0], Symbol) and args[0].whole else ()
+        match (made, function, *args):  # patterns test for float first: == of a symbol is one more call to write
+            case (_, "add" | "subtract", float(c), x) if c == 0.0:
+                return x if function == "add" else -x
+            case (_, "multiply" | "power", x, float(c)) if c == 1.0:
+                return x
+            case (_, "power", x, float(c)) if c == 2.0:
+                return x * x
+            case (("multiply", y, float(d)), "multiply", x, float(c)) if (
+                y.inner == x.inner and 1e-100 < abs(c * d) < 1e100
+            ):
+                return y * (c * d)
+            case (_, "bitwise_and", bool(c), x):
+                return x if c else False
+            case (_, "where", bool(c), a, b):
+                return a if c else b
+            case (_, "where", mask, float(a), float(b)) if {a, b} == {0.0, 1.0}:
+                return 1.0 - mask if b else mask * self.array(np.ones(()))
+            case (("less_equal", y, float() | int() as a), "where", _, float(b), x) if x is y and a == b == 0:
+                return self.call("maximum", x, 0.0)  # of equals NumPy takes the second: never −0
+        return None
+
+    def whole(self, x: Any, inner: Dims, varies: bool) -> Symbol:
+        """x broadcast to these dims, in the order of a buffer: a copy, unless it is so already."""
+        if isinstance(x, Symbol) and x.whole and x.inner == inner and x.varies == varies:
+            return x
+        out = self.new(inner, varies)
+        self.copy(x, out)
+        return out
 
     def copy(self, x: Any, out: Symbol) -> None:
         """out[…] = x."""
-        self.write("copyto", self._align(x, len(out.inner)), out=out)
+        self.write("copyto({out}, {})", _aligned(x, out.inner), out=out)
 
-    def accumulate(self, x: Any, out: Symbol) -> None:
-        """out[…] += x."""
-        self.write("add", out, self._align(x, len(out.inner)), out=out)
+    def take(self, x: Symbol, index: Ints, missing: float = 0.0) -> Symbol:
+        """x[index] of a flat x: a view where index has equal steps, else a gather; where it is −1, `missing`."""
+        if (index < 0).any():
+            found = self.take(x, np.maximum(index, 0))
+            return self.once(index.shape, x.varies, FORMS["where"], self.array(index < 0), missing, found)
+        steps = affine(index)
+        if steps is not None:
+            return x.view(index.shape, *steps)
+        return self.once(index.shape, x.varies, "take({}, {}, axis=-1, mode='clip', out={out})", x, index)
 
-    def put(self, x: Symbol, index: Ints, out: Symbol) -> None:
-        """out[index] += x, for different indices."""
-        text = f"{self.name(out)}[..., {self.name(index)}] += {self.name(x)}"
-        self.lines.append(Line(out.buffer, (x.buffer,), text))
+    def put(self, x: Symbol, index: Ints, out: Symbol, add: bool) -> None:
+        """out[index] = x, or with `add` out[index] += x, for a flat out and different indices."""
+        steps = affine(index)
+        if steps is None:
+            self.write("{out}[..., {}] += {}" if add else "{out}[..., {}] = {}", index, x, out=out)
+        else:
+            self.write("add({out}, {}, {out})" if add else "copyto({out}, {})", x, out=out.view(index.shape, *steps))
 
-    def namespace(self, starts: Ints | None = None, owner: Ints | None = None, stacked: bool = False) -> Any:
-        """What the rules of `ops` use as xp. Stacked: all operands of an n-ary rule are one array."""
-        functions = {name: lambda *x, name=name: self.call(name, *x) for name in ops.FUNCTIONS}
-        xp = ops.namespace(SimpleNamespace(**functions))
-        if stacked:
+    def reduce(self, function: str, x: Symbol, starts: Ints | None = None) -> Symbol:
+        """Over the last axis, or over each of its segments."""
+        if starts is not None:
+            inner = (len(starts),)
+            return self.once(inner, x.varies, f"{function}.reduceat({{}}, {{}}, axis=-1, out={{out}})", x, starts)
+        if x.inner[-1] == 1:
+            return x.view(x.inner[:-1], x.strides[x.varies : -1], x.offset)
+        return self.once(x.inner[:-1], x.varies, f"{function}.reduce({{}}, axis=-1, out={{out}})", x)
 
-            def over(function: str, x: Any) -> Any:
-                (only,) = x
-                if starts is None:
-                    return self.reduce(function, only, keep=True)
-                assert owner is not None
-                return self.take(self.segments(function, only, starts), owner)
+    def repeat(self, x: Symbol, starts: Ints | None, size: int) -> Symbol:
+        """The transpose of `reduce`: for each term its sum's number, along a last axis or for all `size` terms."""
+        if not x.inner:
+            return x
+        if starts is not None:
+            return self.take(x.reshape(len(starts)), np.repeat(np.arange(len(starts)), np.diff([*starts, size])))
+        return x.view((*x.inner, 1), (*x.strides[x.varies :], 0), x.offset)
 
-            xp.sum = lambda x: over("add", x)
-            xp.max = lambda x: over("maximum", x)
+    def sum_over(self, x: Symbol, axes: list[int]) -> Symbol:
+        """Over some of the axes, that of the samples included."""
+        if not axes:
+            return x
+        inner = tuple(d for axis, d in enumerate(x.dims) if axis not in axes and axis >= x.varies)
+        if x.whole and axes == list(range(len(axes))):
+            # of the rows of a matrix: BLAS adds them up faster than add.reduce
+            count = prod(x.dims[: len(axes)])
+            ones, matrix = self.filled(1.0, (count, 1), x.varies), x.reshape(count, prod(inner))
+            total: Symbol = ones.rows().T @ matrix.rows() if x.varies else ones.T @ matrix
+            return total.reshape(*inner)
+        return self.once(inner, x.varies and 0 not in axes, f"add.reduce({{}}, axis={tuple(axes)}, out={{out}})", x)
+
+    def matmul(self, a: Symbol, b: Symbol) -> Symbol:
+        """a @ b for each sample; added up over the samples where they are the columns of a and the rows of b."""
+        added = a.samples == len(a.dims) - 1
+        varies = (a.varies or b.varies) and not added
+        inner = (*a.inner[:-2], a.dims[-2], b.dims[-1])
+        rows = a.varies and not b.varies and a.has_rows  # one product for all samples
+        a = a.rows() if rows else a
+        # dot has the smaller overhead, but writes zeros to a large result first
+        plain = len(a.dims) == len(b.dims) == 2 and (varies or prod(inner) < 4096)
+        form = "dot({}, {}, {out})" if plain else "matmul({}, {}, {out})"
+        return self.once(inner, varies, form, a, b, rows=rows)
+
+    def namespace(self) -> Any:
+        """What the rules of `ops` use as xp."""
+        return ops.namespace(SimpleNamespace(**{name: partial(self.call, name) for name in ops.FUNCTIONS}))
+
+    def stacked(self, starts: Ints | None) -> Any:
+        """The same for n-ary rules whose operands are all in one array: those of each result, or of each segment."""
+
+        def over(function: str, x: Any) -> Symbol:
+            (only,) = x
+            return self.repeat(self.reduce(function, only, starts), starts, only.inner[-1])
+
+        xp = self.namespace()
+        xp.sum, xp.max = partial(over, "add"), partial(over, "maximum")
         return xp
 
     # ── Running ────────────────────────────────────────────────────────────────────────────────
@@ -348,17 +343,16 @@ class Code:
         """A function of the arguments that computes the results."""
         lines = self.needed(results)
         viewed = {key[0] for key in self.views} & {number for line in lines for number in line.reads}
-        given = [b.given for b in self.buffers if b.given]
-        copied = [f"copyto({b.given}_here, {b.given})" for n, b in enumerate(self.buffers) if b.given and n in viewed]
-        body = [*copied, *(line.text for line in lines)] or ["pass"]
-        return f"def {name}({', '.join(given)}):\n    " + "\n    ".join(body) + "\n"
+        given = {number: buffer.given for number, buffer in enumerate(self.buffers) if buffer.given}
+        body = [f"copyto({x}_here, {x})" for number, x in given.items() if number in viewed]
+        body += [line.text for line in lines]
+        return f"def {name}({', '.join(given.values())}):\n" + indent("\n".join(body or ["pass"]), "    ") + "\n"
 
     def share_memory(self, results: list[Symbol]) -> None:
         """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
-        lines, last = self.needed(results), {x.buffer: len(self.lines) for x in results}
-        for i, line in enumerate(lines):
-            for number in (line.writes, *line.reads):
-                last[number] = max(i, last.get(number, 0))
+        lines = self.needed(results)
+        last = {number: i for i, line in enumerate(lines) for number in (line.writes, *line.reads)}
+        last.update((x.buffer, len(lines)) for x in results)
         free: dict[Any, list[int]] = {}
         for i, line in enumerate(lines):
             for number in dict.fromkeys((line.writes, *line.reads)):
@@ -375,35 +369,31 @@ class Code:
         """For this many samples, all that the lines name (views of buffers, constants, functions); and the buffers."""
         memory: list[Any] = []
         for number, buffer in enumerate(self.buffers):
-            place = number if buffer.place is None else buffer.place
-            memory.append(memory[place] if place < number else self._memory(buffer, samples))
+            size, kind = buffer.size * (samples if buffer.varies else 1), bool if buffer.boolean else self.dtype
+            if buffer.data is not None:
+                memory.append(buffer.data)
+            elif buffer.place is not None and buffer.place < number:
+                memory.append(memory[buffer.place])
+            else:
+                memory.append(np.empty(size, kind) if buffer.fill is None else np.full(size, buffer.fill, kind))
         columns = samples >= COLUMNS and self.dtype == np.float64  # with float32, BLAS is faster row by row
         columns &= not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in self.views)
-        names: dict[str, Any] = {name: getattr(np, name) for name in self.functions}
+        names: dict[str, Any] = dict(vars(np))
         if columns:
             names["dot"] = np.matmul  # dot wants its result row by row
         for name, x in self.constants.values():
-            names[name] = x if isinstance(x, np.ndarray) else np.asarray(x, self.dtype)
+            names[name] = x if isinstance(x, np.ndarray) else np.asarray(x, bool if isinstance(x, bool) else self.dtype)
         for (number, dims, strides, offset, axis), name in self.views.items():
             base, given = memory[number], self.buffers[number].given
             shape = tuple(d * samples if a == axis else d for a, d in enumerate(dims))
             if columns and axis is not None and not given:
-                offset, strides = (
-                    offset * samples,
-                    tuple(1 if a == axis else s * samples for a, s in enumerate(strides)),
-                )
+                offset *= samples
+                strides = tuple(1 if a == axis else s * samples for a, s in enumerate(strides))
             steps = tuple(s * base.itemsize for s in strides)
             names[name] = np.lib.stride_tricks.as_strided(base[offset:], shape, steps)
             if given:
                 names[f"{given}_here"] = base.reshape(samples, -1)
         return names, memory
-
-    def _memory(self, buffer: Buffer, samples: int) -> Any:
-        if buffer.data is not None:
-            return buffer.data
-        size = buffer.size * (samples if buffer.varies else 1)
-        kind = bool if buffer.boolean else self.dtype
-        return np.empty(size, kind) if buffer.fill is None else np.full(size, buffer.fill, kind)
 
 
 def compiled(source: str) -> CodeType:
@@ -413,23 +403,25 @@ def compiled(source: str) -> CodeType:
 
 def strides_of(dims: Dims) -> Dims:
     """The strides of a whole array of these dims, in its order."""
-    strides, step = [], 1
-    for d in reversed(dims):
-        strides.append(step if d > 1 else 0)
-        step *= d
-    return tuple(reversed(strides))
+    return tuple(prod(dims[axis + 1 :]) if d > 1 else 0 for axis, d in enumerate(dims))
+
+
+def affine(index: Ints) -> tuple[Dims, int] | None:
+    """(strides, offset) where index[i, j, …] = offset + strides · (i, j, …), else None."""
+    offset = int(index.flat[0])
+    strides = tuple(int(index.flat[step]) - offset for step in strides_of(index.shape))
+    equal = ((np.diff(index, axis=axis) == s).all() for axis, s in enumerate(strides) if index.shape[axis] > 1)
+    return (strides, offset) if all(equal) else None
+
+
+def _aligned(x: Any, inner: Dims) -> Any:
+    """x, with the axes between the samples and the rest that NumPy would put before the samples."""
+    broadcasts = isinstance(x, Symbol) and x.varies and len(x.inner) < len(inner)
+    return x.broadcast(inner) if broadcasts else x
 
 
 def _key(x: Any) -> Any:
     """Equal for arguments that are the same: views, arrays, numbers (0 is not −0)."""
     if isinstance(x, Symbol):
-        return x.key
+        return (x.buffer, x.dims, x.strides, x.offset, x.samples)
     return (x.dtype.str, x.shape, x.tobytes()) if isinstance(x, np.ndarray) else repr(x)
-
-
-def _folded(function: str, *args: float) -> Any:
-    """A function of plain numbers, computed now."""
-    operators = {"add": float.__add__, "subtract": float.__sub__, "multiply": float.__mul__, "negative": float.__neg__,
-                 "abs": abs}  # fmt: skip
-    rule: Any = operators.get(function) or getattr(ieee, function)
-    return rule(*args)
