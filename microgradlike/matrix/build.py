@@ -142,7 +142,7 @@ class Builder:
 
         `upstream` is flat, or has no dims where it is one number for all entries.
         """
-        code, (dims, saved) = self.code, self.saved[array]
+        dims, saved = self.saved[array]
         upstream = upstream.reshape(*dims) if upstream.inner else upstream
         match array.instruction:
             case Apply(op, operands):
@@ -150,7 +150,7 @@ class Builder:
                     self._send(array, ref, dims, upstream, local)
             case Reduce(op, ref, starts):
                 ((local,),) = op.local_grads(*saved)
-                share = upstream if starts is None else code.repeat(upstream, starts, ref.index.size)
+                share = upstream if starts is None else self.code.repeat(upstream, starts, ref.index.size)
                 self._send(array, ref, ref.index.shape, share, local)
             case Sum(groups):
                 for group in groups:
@@ -218,7 +218,8 @@ class Builder:
 
     def _gathered(self, array: Array, share: Symbol, index: Ints) -> tuple[Symbol, Ints]:
         """The share added up where positions repeat (and over the samples), and the positions, now all different."""
-        code, share = self.code, share.broadcast(index.shape)
+        code = self.code
+        share = share.broadcast(index.shape)
         samples = [0] if share.varies and not array.varies else []
         steps = affine(index) if (index >= 0).all() else None
         if steps is not None:
