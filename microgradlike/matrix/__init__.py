@@ -13,8 +13,9 @@ Read    names       what the arrays are called
 
 A regular graph of a million nodes becomes a few dozen NumPy calls, found in 2 µs a node. An irregular
 one (a random graph, a formula) has nearly as many colours as nodes. It comes out right, but finding it
-takes some 150 µs a node, its first call 100, and each further call as long as to record and differentiate
-it once: stay with the scalar engine, unless there are many samples, which a call takes all at once.
+takes some 150 µs a node, its first call as long, and a further call up to twice as long as to record and
+differentiate it anew: stay with the scalar engine, unless there are many samples, which a call takes all
+at once.
 """
 
 from microgradlike.matrix.guards import Guards

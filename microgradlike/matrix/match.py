@@ -2,8 +2,8 @@
 
 Each colour becomes an `Array`; its nodes get positions in it. What an instruction reads is then an
 array of positions, `Ref.index`, and its structure says what the textbook would write: 0, 1, 2, … is
-the whole array, equal steps are a slice, a row, a column or a broadcast (see `views.py`), anything
-else is a gather, which is always right.
+the whole array, equal steps are a slice, a row, a column or a broadcast, anything else is a gather,
+which is always right.
 
 A sum of products Σₖ aₖbₖ is a matrix product when its rows factor: give every distinct row of
 operands a number on either side; if each left row meets each right row once, the nodes form the
