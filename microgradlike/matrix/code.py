@@ -29,6 +29,8 @@ from microgradlike.matrix.canonical import Ints
 Dims = tuple[int, ...]
 COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
 
+CACHE_LINE = 64  # bytes of a cache line: a register of AVX-512
+
 
 @dataclass(eq=False, slots=True)
 class Symbol(NDArrayOperatorsMixin):
@@ -375,7 +377,7 @@ class Code:
             elif buffer.place is not None and buffer.place < number:
                 memory.append(memory[buffer.place])
             else:
-                memory.append(np.empty(size, kind) if buffer.fill is None else np.full(size, buffer.fill, kind))
+                memory.append(aligned(size, kind, buffer.fill or 0.0))
         columns = samples >= COLUMNS and self.dtype == np.float64  # with float32, BLAS is faster row by row
         columns &= not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in self.views)
         names: dict[str, Any] = dict(vars(np))
@@ -394,6 +396,14 @@ class Code:
             if given:
                 names[f"{given}_here"] = base.reshape(samples, -1)
         return names, memory
+
+
+def aligned(size: int, dtype: Any, fill: float = 0.0) -> Any:
+    """An array that begins at a cache line."""
+    dtype = np.dtype(dtype)
+    memory = np.full(size + CACHE_LINE // dtype.itemsize, fill, dtype)
+    start = -memory.ctypes.data % CACHE_LINE // dtype.itemsize
+    return memory[start : start + size]
 
 
 def compiled(source: str) -> CodeType:

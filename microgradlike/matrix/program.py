@@ -24,7 +24,7 @@ import numpy.typing as npt
 from microgradlike import ops
 from microgradlike.matrix.build import Builder
 from microgradlike.matrix.canonical import canonicalise
-from microgradlike.matrix.code import Symbol, compiled
+from microgradlike.matrix.code import CACHE_LINE, Symbol, aligned, compiled
 from microgradlike.matrix.colours import BATCH, CONSTANT, PARAMETER
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
@@ -34,7 +34,6 @@ from microgradlike.value import Value, apply, topological_order
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
-ALIGNED = 8  # parameters begin at multiples of a cache line
 
 
 def vectorize(
@@ -197,9 +196,10 @@ class Program:
         self._differentiated = False
 
     def _allocate(self, arrays: list[Array], symbols: dict[Array, Symbol]) -> tuple[Numbers, dict[Array, Numbers]]:
-        """One stretch of memory for the numbers of several arrays, and its parts in their shapes."""
-        ends = np.cumsum([-(-array.size // ALIGNED) * ALIGNED for array in arrays], dtype=int)
-        flat, parts = np.zeros(ends[-1] if arrays else 0, self.dtype), {}
+        """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
+        step = CACHE_LINE // self.dtype.itemsize
+        ends = np.cumsum([-(-array.size // step) * step for array in arrays], dtype=int)
+        flat, parts = aligned(int(ends[-1]) if arrays else 0, self.dtype), {}
         for array, part in zip(arrays, np.split(flat, ends)):
             self._code.buffers[symbols[array].buffer].data = part[: array.size]
             parts[array] = part[: array.size].reshape(array.shape)
