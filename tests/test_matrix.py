@@ -592,6 +592,16 @@ def test_equations_of_less_regular_graphs():
     assert max(map(len, right_sides(chain).values())) < 150
 
 
+def test_names_of_layers_and_of_what_only_begins_with_z():
+    x, W = leaves(random.Random(0), 2), leaves(random.Random(1), 3, 2)
+    zeta = [dot(row, x) for row in W]
+    for i, z in enumerate(zeta):
+        z.label = f"zeta{i}"
+    program = vectorize(builtins.sum(z.tanh() for z in zeta), [x])
+    assert str(program).splitlines()[0].split() == ["zeta", "=", "W¹", "x", "3"]
+    assert "δ" not in str(program)
+
+
 def test_where_and_nodes(network):
     model, loss, program, _ = network
     place = program.where(model.layers[1].neurons[1].w[2])
@@ -727,6 +737,9 @@ def test_bad_arguments_of_vectorize():
         vectorize(y, [y])
     with pytest.raises(ValueError, match="twice"):
         vectorize(y, [x, x])
+    with pytest.raises(ValueError, match="the loss is a constant"):
+        vectorize(constant(3.0), [x])
+    assert vectorize(y, iter([x])).batch == vectorize(y, (v for v in [[x]])).batch == [[x]]
     with pytest.raises(ValueError, match="does not depend"):
         vectorize(y, parameters=[Value(1.0)])
     with pytest.raises(TypeError, match="float64 or float32"):
@@ -750,6 +763,34 @@ def test_only_the_parameters_asked_for():
     frozen.data = -6.0
     program.pull()
     np.testing.assert_allclose(program(np.array([[2.0]])), [0.0], atol=1e-15)
+
+
+def test_leaves_that_are_not_asked_for_stay_as_they_are():
+    w, x = [Value(float(i), f"w{i}") for i in range(3)], leaves(random.Random(0), 3)
+    program = vectorize((dot(w, x) - 1.0) ** 2, [x], parameters=w[:1])
+    assert [p.nodes for p in program.parameters] == [w[:1]]
+    program.descend(np.ones((1, 3)), lr=0.1)  # ∂/∂w₀ = 2 (0 + 1 + 2 − 1)
+    program.push()
+    np.testing.assert_allclose([v.data for v in w], [-0.4, 1.0, 2.0], rtol=1e-15)
+    assert [e.left for e in program.equations.backward if e.left.startswith("∂C/∂w")] == ["∂C/∂w0"]
+
+
+def test_grad_is_none_after_a_descent():
+    x, w = Value(2.0), Value(3.0)
+    program = vectorize(w * x, [x])
+    for _ in range(2):
+        program.parameters[0].grad = np.ones(1)
+        program.descend(np.ones((1, 1)), lr=0.5)
+        assert program.parameters[0].grad is None
+    np.testing.assert_array_equal(program.parameters[0].data, [2.0])
+
+
+def test_comparing_with_anything_while_recording():
+    x = Value(2.0)
+    program = vectorize(lambda: x * 2.0 if x != None and (x == True) is False else x, [x])  # noqa: E711, E712
+    np.testing.assert_array_equal(program(np.array([[3.0]])), [6.0])
+    with pytest.raises(ValueError, match=r"== 1\.0 did not hold"):
+        program(np.array([[1.0]]))
 
 
 def test_branches_taken_while_recording_are_guarded():

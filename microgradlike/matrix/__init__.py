@@ -11,6 +11,9 @@ Read    names       what the arrays are called
         text        pieces of equations
         equations   forward and backward, as the textbook writes them
 
+Sums of products are linear algebra, and are treated as such (canonical, build). Every other operation
+computes by its row of `ops`; `equations` only words a few derivatives more briefly than it.
+
 A regular graph of a million nodes becomes a few dozen NumPy calls, found in 2 µs a node. An irregular
 one (a random graph, a formula) has nearly as many colours as nodes. It comes out right, but finding it
 takes some 150 µs a node, its first call as long, and a further call up to twice as long as to record and

@@ -1,4 +1,4 @@
-"""Step 4b, forward and backward: the lines that compute the loss and its gradients.
+"""Forward and backward: the lines that compute the loss and its gradients.
 
 Entry by entry, an operation's value and local derivatives are its rules in `ops.py`. A matrix
 product z = W a has the vector–Jacobian products ∂C/∂W = δ aᵀ and ∂C/∂a = Wᵀ δ with δ = ∂C/∂z: BP4
@@ -58,7 +58,7 @@ class Builder:
             case Sum(groups):
                 dims = array.shape
                 if not any(group.is_product for group in groups):
-                    read = [ref for ref in refs(array) if ref.constant is None and ref.index.ndim == 2]
+                    read = [ref for ref in array.refs if ref.constant is None and ref.index.ndim == 2]
                     dims = common_dims(array.size, [ref.index[:, 0] for ref in read])
                 self.saved[array] = dims, ()
                 y = 0.0
@@ -79,10 +79,10 @@ class Builder:
     def _term(self, group: Group, dims: Dims) -> Any:
         """Σₖ left · right, in dims."""
         code, K = self.code, group.left.index.shape[-1]
-        if _is_matrix_product(group):
+        if _worth_blas(group):
             return self._product(group).reshape(*dims)
         shape = (*dims, K) if group.starts is None else group.left.index.shape
-        left, *right = (self.load(ref, shape) for ref in (group.left, group.right) if ref is not None)
+        left, *right = (self.load(ref, shape) for ref in group.refs)
         self.saved[group] = shape, left, *right
         terms = left * right[0] if right else left
         if group.starts is None:
@@ -164,7 +164,7 @@ class Builder:
             self._send(array, group.left, shape, share)
         elif is_square(group):
             self._send(array, group.left, shape, share, 2.0, left)
-        elif _is_matrix_product(group):
+        elif _worth_blas(group):
             self._send_back_product(array, group, upstream)
         else:
             self._send(array, group.left, shape, share, *right)
@@ -237,23 +237,11 @@ class Builder:
         return (code.reduce("add", share, starts) if len(starts) < len(order) else share), positions
 
 
-def refs(array: Array) -> list[Ref]:
-    """What the instruction of an array reads."""
-    match array.instruction:
-        case Apply(_, operands):
-            return operands
-        case Reduce(_, operand, _):
-            return [operand]
-        case Sum(groups):
-            return [ref for group in groups for ref in (group.left, group.right) if ref is not None]
-    return []
-
-
 def dependents(arrays: list[Array], parameters: Iterable[Array]) -> list[Array]:
     """The arrays that need a gradient, in order: the parameters and what is computed from them."""
     needed = set(parameters)
     for array in arrays:
-        if not needed.isdisjoint(ref.array for ref in refs(array)):
+        if not needed.isdisjoint(ref.array for ref in array.refs):
             needed.add(array)
     return [array for array in arrays if array in needed]
 
@@ -270,7 +258,7 @@ def is_square(group: Group) -> bool:
     )
 
 
-def _is_matrix_product(group: Group) -> bool:
+def _worth_blas(group: Group) -> bool:
     """Whether a product is worth BLAS: no dot product of what varies, nor several without a row in common."""
     if not group.is_product or group.right is None:
         return False

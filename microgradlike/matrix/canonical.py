@@ -1,11 +1,11 @@
-"""Step 1, canonicalise: every chain of additions and multiplications becomes one sum of products.
+"""Canonicalise: every chain of additions and multiplications becomes one sum of products.
 
     z = w₁x₁ + w₂x₂ + b,   z = affine(w, x, b),   z = b + (x₂w₂ + x₁w₁),   z = sum(…)
 
-are all the same sum of the terms (w₁, x₁), (w₂, x₂), (b). A node dissolves into the sum that
-consumes it if nothing else consumes it and it has no label; what is left are *live* nodes: leaves, sums of products,
-and all other operations. Whole arrays of node numbers are worked on at once: a graph has a
-million nodes, NumPy a few calls.
+are all the same sum of the terms (w₁, x₁), (w₂, x₂), (b). A sum or product dissolves into the sum
+that adds it, if nothing else consumes it; a sum with a label stays. What is left are *live* nodes:
+leaves, sums of products, and all other operations. Whole arrays of node numbers are worked on at
+once: a graph has a million nodes, NumPy a few calls.
 """
 
 from __future__ import annotations
@@ -99,11 +99,9 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     left = np.concatenate([edges[single], edges[start[product]], edges[pairs]])
     right = np.concatenate([np.full(n_single, -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
     # Python's sum() starts with a 0, which is no term.
-    zero = [op is ops.CONSTANT and nodes[i].data == 0 for i, op in enumerate(operations)]
-    start_of_sum = np.concatenate(
-        [(single & (by == ADD) & (slot == 0) & np.array(zero)[edges])[single], own_sign[n_single:] == 0]
-    )
-    keep = ~start_of_sum
+    zero = np.array([op is ops.CONSTANT and node.data == 0 for node, op in zip(nodes, operations, strict=True)])
+    keep = np.ones(len(owner), bool)
+    keep[:n_single] = ~((by == ADD) & (slot == 0) & zero[edges])[single]
     keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
     owner, own_sign, left, right = owner[keep], own_sign[keep], left[keep], right[keep]
     order = np.lexsort((owner, root[owner]))

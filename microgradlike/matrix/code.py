@@ -1,13 +1,13 @@
-"""Step 4a, write: the array program as straight-line NumPy, every result into a buffer of its own.
+"""Write: the array program as straight-line NumPy, every result into a buffer of its own.
 
 A `Symbol` stands for an array. The rules of `ops.py` run on symbols once, when the program is
 made, and each NumPy call they would make is written down as a line `multiply(a1, a2, a3)`.
 A line that was written before is not written again: what a rule needs for its local derivative
 and has computed for its value (exp(−|x|) of a sigmoid, say) is shared by itself.
 
-A symbol is a view into a buffer. In one that varies from sample to sample, one axis has the
-samples: its `dims` count the entries for one sample, and it is as many times longer as there are
-samples. A stride of 0 is a broadcast.
+A symbol is a view into a buffer: dims, strides, offset. Where it varies, one axis is that of the
+samples: its entry in `dims` is the rows of one sample (mostly 1), multiplied by the number of
+samples when memory is made (`frame`). A stride of 0 is a broadcast.
 """
 
 from __future__ import annotations
@@ -374,7 +374,7 @@ class Code:
             size, kind = buffer.size * (samples if buffer.varies else 1), bool if buffer.boolean else self.dtype
             if buffer.data is not None:
                 memory.append(buffer.data)
-            elif buffer.place is not None and buffer.place < number:
+            elif buffer.place is not None and buffer.place < number:  # if the place is allocated by now
                 memory.append(memory[buffer.place])
             else:
                 memory.append(aligned(size, kind, buffer.fill or 0.0))
@@ -388,7 +388,7 @@ class Code:
         for (number, dims, strides, offset, axis), name in self.views.items():
             base, given = memory[number], self.buffers[number].given
             shape = tuple(d * samples if a == axis else d for a, d in enumerate(dims))
-            if columns and axis is not None and not given:
+            if columns and axis is not None and not given:  # an entry's samples are neighbours
                 offset *= samples
                 strides = tuple(1 if a == axis else s * samples for a, s in enumerate(strides))
             steps = tuple(s * base.itemsize for s in strides)

@@ -1,4 +1,4 @@
-"""Step 2, colour refinement: nodes that play the same part get the same colour, and form one array.
+"""Colour refinement: nodes that play the same part get the same colour, and form one array.
 
 The forward colour of a node is its operation and the colours of its inputs (Weisfeiler and Leman's
 refinement, on a directed acyclic graph). Leaves start out as data, parameter or constant; once
@@ -17,7 +17,8 @@ import numpy as np
 from microgradlike import ops
 from microgradlike.matrix.canonical import Graph, Ints, is_reduction
 
-CONSTANT, BATCH, PARAMETER = 0, 1, 2  # the colours that leaves start with
+CONSTANT, BATCH, FIXED, PARAMETER = 0, 1, 2, 3  # the colours that leaves start with; FIXED are not to be trained
+ROUNDS = 8  # then it stops: coarser colours are right as well, what reads their arrays only takes parts of them
 
 
 class _Sets:
@@ -39,19 +40,19 @@ class _Sets:
         return found
 
 
-def refine(graph: Graph, leaf: Ints, rounds: int = 8) -> tuple[Ints, Ints]:
-    """(colour, depth) of every live node, given CONSTANT, BATCH or PARAMETER for each leaf.
+def refine(graph: Graph, leaf: Ints) -> tuple[Ints, Ints]:
+    """(colour, depth) of every live node, given CONSTANT, BATCH, FIXED or PARAMETER for each leaf.
 
     Colours are numbered in order of appearance. Stops when a round splits no parameters.
     """
     colour, depth, consumers = _forward(graph, leaf.tolist())
-    parameters = (leaf == PARAMETER).nonzero()[0]
-    classes = 1
-    for _ in range(rounds):
+    parameters = (leaf >= FIXED).nonzero()[0]
+    classes = len(np.unique(leaf[parameters]))
+    for _ in range(ROUNDS):
         split: dict[tuple[int, int], int] = {}
         refined = leaf.copy()
         refined[parameters] = [
-            split.setdefault((consumers[i], before), PARAMETER + len(split))
+            split.setdefault((consumers[i], before), FIXED + len(split))
             for i, before in zip(parameters.tolist(), leaf[parameters].tolist(), strict=True)
         ]
         if len(split) == classes:
@@ -105,22 +106,15 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[list[int], list[int], lis
         mine = colour[i] = numbers.setdefault(key, fresh + len(numbers))
         depth[i] = below + 1
         if is_sum[i]:
-            before = beside = sense = after = -2
-            for a, b, plus in terms:
-                if not depth[a]:
-                    cb = colour[b] if b >= 0 else -1
-                    if uses[a] != before or cb != beside or plus != sense:
-                        before, beside, sense = uses[a], cb, plus
-                        after = use_sets.add(before, (mine, cb, plus))
-                    uses[a] = after
-            before = beside = sense = after = -2
-            for a, b, plus in terms:
-                if b >= 0 and not depth[b]:
-                    ca = colour[a]
-                    if uses[b] != before or ca != beside or plus != sense:
-                        before, beside, sense = uses[b], ca, plus
-                        after = use_sets.add(before, (mine, ca, plus))
-                    uses[b] = after
+            for side, other in ((left[here], right[here]), (right[here], left[here])):
+                before = beside = sense = after = -2
+                for a, b, plus in zip(side, other, sign[here], strict=True):
+                    if a >= 0 and not depth[a]:
+                        cb = colour[b] if b >= 0 else -1
+                        if uses[a] != before or cb != beside or plus != sense:
+                            before, beside, sense = uses[a], cb, plus
+                            after = use_sets.add(before, (mine, cb, plus))
+                        uses[a] = after
         else:
             for slot, a in enumerate(inputs):
                 if not depth[a]:

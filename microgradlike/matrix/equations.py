@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from microgradlike import formula, ops
-from microgradlike.matrix.build import dependents, is_square, refs
+from microgradlike.matrix.build import dependents, is_square
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum
-from microgradlike.matrix.names import stem
+from microgradlike.matrix.names import is_weighted_input, stem
 from microgradlike.matrix.text import ATOM, CASES, PRODUCT, T, Text, add, latex, multiply, power, sigma
 from microgradlike.notation import subscript
 from microgradlike.ops import Operation
@@ -53,7 +53,7 @@ class Equations:
         self.backward: list[Equation] = []
         self._loss = loss
         self._text = {array: Text(array.name) for array in arrays}
-        uses = Counter(used for array in arrays for used in {ref.array for ref in refs(array)})
+        uses = Counter(used for array in arrays for used in {ref.array for ref in array.refs})
         for array in arrays:
             value = self._value(array)
             if not array.named and uses[array] == 1 and len(str(value)) <= LONG:
@@ -120,15 +120,14 @@ class Equations:
         """Add up what an array received, and send its operands their shares."""
         upstream = add(self._received[array])
         if self._has_equation(array, upstream):
-            is_error = array.name.startswith("z") and array.kind == "computed"
-            name = "δ" + array.name[1:] if is_error else f"∂{self._loss.name}/∂{array.name}"
+            name = "δ" + array.name[1:] if is_weighted_input(array) else f"∂{self._loss.name}/∂{array.name}"
             self.backward.append(Equation(name, str(upstream), array.shape))
             upstream = Text(name)
         if isinstance(array.instruction, Sum):
             for group in array.instruction.groups:
                 self._send_group(group, upstream.times(group.sign))
         else:
-            for i, ref in enumerate(refs(array)):
+            for i, ref in enumerate(array.refs):
                 self._send(ref, [upstream, self._slope(array, i)])
 
     def _has_equation(self, array: Array, upstream: Text) -> bool:
@@ -142,7 +141,7 @@ class Equations:
                 return False
             case Sum(groups) if any(group.is_product for group in groups):
                 return True
-        return upstream.binds < ATOM and sum(ref.array in self._received for ref in refs(array)) > 1
+        return upstream.binds < ATOM and sum(ref.array in self._received for ref in array.refs) > 1
 
     def _send_group(self, group: Group, upstream: Text) -> None:
         """To a and b of Σₖ aₖ bₖ: upstream · b and upstream · a. To W and x of W x: δ xᵀ and Wᵀ δ (BP4 and BP2)."""
@@ -180,7 +179,7 @@ class Equations:
     def _slope(self, array: Array, i: int) -> Text:
         """The local derivative for operand i: σ'(z) for a function of one operand, else its formula."""
         assert isinstance(array.instruction, Apply | Reduce)
-        op, x, y = array.instruction.op, [self._read(ref) for ref in refs(array)], self._text[array]
+        op, x, y = array.instruction.op, [self._read(ref) for ref in array.refs], self._text[array]
         if isinstance(array.instruction, Reduce):
             return Text(f"softmax({x[0]})" if op is ops.LOGSUMEXP else f"[{x[0]} = {y}]")
         if op is ops.EXP:
@@ -266,4 +265,4 @@ def _is_transposed(ref: Ref) -> bool:
 
 def _is_matrix_product(group: Group) -> bool:
     """Whether Σₖ left · right is W x or X Wᵀ, and not only w · x."""
-    return group.is_product and any(ref.index.shape[1] > 1 for ref in (group.left, group.right) if ref)
+    return group.is_product and any(ref.index.shape[1] > 1 for ref in group.refs)

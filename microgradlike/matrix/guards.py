@@ -7,6 +7,7 @@ a program checks them on every call, and raises where a sample would have taken 
 
 from __future__ import annotations
 
+from numbers import Real
 from threading import RLock, get_ident
 from typing import Any, NamedTuple
 
@@ -57,10 +58,12 @@ class Guards:
         _one_at_a_time.release()
 
     def _noting(self, method: Any, function: str) -> Any:
-        def compare(left: Value, right: Any = 0.0) -> Any:
-            outcome = method(left) if function == "not_equal" and method.__name__ == "__bool__" else method(left, right)
-            if isinstance(outcome, bool) and get_ident() == self._thread:
-                self.seen.append(Guard(function, left, right if isinstance(right, Value) else constant(right), outcome))
+        def compare(left: Value, *others: Any) -> Any:
+            outcome = method(left, *others)
+            (right,) = others or (0.0,)  # bool(v) compares with 0
+            if isinstance(outcome, bool) and isinstance(right, Value | Real) and get_ident() == self._thread:
+                right = right if isinstance(right, Value) else constant(float(right))
+                self.seen.append(Guard(function, left, right, outcome))
             return outcome
 
         return compare

@@ -1,4 +1,4 @@
-"""Step 3, match: which entry of which array each operand is, and which sums are matrix products.
+"""Match: which entry of which array each operand is, and which sums are matrix products.
 
 Each colour becomes an `Array`; its nodes get positions in it. What an instruction reads is then an
 array of positions, `Ref.index`, and its structure says what the textbook would write: 0, 1, 2, … is
@@ -15,7 +15,7 @@ columns are patches).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from microgradlike import ops
 from microgradlike.matrix.canonical import Graph, Ints, is_reduction
-from microgradlike.matrix.colours import BATCH, CONSTANT, PARAMETER, refine
+from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, refine
 from microgradlike.ops import Operation
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
@@ -39,6 +39,7 @@ class Array:
     entries: Ints
     shape: tuple[int, ...] = ()
     instruction: Apply | Reduce | Sum | None = None
+    refs: list[Ref] = field(default_factory=list)  # what the instruction reads
     name: str = ""
     named: bool = True  # by labels or custom; else a mere number
 
@@ -98,9 +99,14 @@ class Group:
     is_product: bool = False
 
     @property
+    def refs(self) -> list[Ref]:
+        """The sides there are."""
+        return [self.left] if self.right is None else [self.left, self.right]
+
+    @property
     def is_padded(self) -> bool:
         """Whether sums of different lengths were made equal by factors of 0."""
-        return self.is_product and bool((self.left.index < 0).any() or (self.right and (self.right.index < 0).any()))
+        return self.is_product and any((ref.index < 0).any() for ref in self.refs)
 
 
 @dataclass(eq=False, repr=False)
@@ -168,7 +174,8 @@ class Matcher:
         n = len(graph.nodes)
         self.data = np.array([node.data if op is ops.CONSTANT else 0.0 for node, op in zip(graph.nodes, graph.ops)])
         same_bits, _ = _rows(self.data.view(np.int64)[:, None])
-        self.identity = np.append(np.where(leaf == CONSTANT, same_bits, np.arange(n)), -1)  # of operands of one colour
+        # Equal for operands, of one colour, that hold the same: the same node, or constants of the same bits
+        self.identity = np.append(np.where(leaf == CONSTANT, same_bits, np.arange(n)), -1)
         self.colour = np.append(colour, -1)
         self.array_of, self.position = np.full((2, n + 1), -1)
         self.varies = np.zeros(n + 1, bool)
@@ -183,7 +190,7 @@ class Matcher:
         live = (graph.live & (leaf != CONSTANT) & (leaf != BATCH)).nonzero()[0]
         live = live[np.argsort(colour[live], kind="stable")]
         classes = np.split(live, np.diff(colour[live]).nonzero()[0] + 1) if len(live) else []
-        parameters = [members for members in classes if leaf[members[0]] == PARAMETER]
+        parameters = [members for members in classes if leaf[members[0]] >= FIXED]
         for members in parameters:
             self._add(Array("parameter", False, np.empty(0, np.int64)), members, -1)
         computed = [members for members in classes if leaf[members[0]] < 0]
@@ -217,7 +224,7 @@ class Matcher:
             if len(ref.array.shape) > len(shape) and np.array_equal(ref.index.ravel(), np.arange(ref.array.size)):
                 shape = ref.array.shape
         varies = any(ref.array is not None and ref.array.varies for ref in refs)
-        self._add(Array("computed", varies, entries, shape, instruction), members, positions)
+        self._add(Array("computed", varies, entries, shape, instruction, refs), members, positions)
 
     def _ref(self, nodes: Ints) -> Ref:
         """A reference to nodes of one colour, or −1. Parameters get their positions when they are first read."""
@@ -298,7 +305,7 @@ class Matcher:
                 result.append(Group(terms.sign, left, right, is_product=True))
             else:
                 result.append(Group(terms.sign, *self._read(terms.of(at))))
-        refs = [ref for group in result for ref in (group.left, group.right) if ref is not None]
+        refs = [ref for group in result for ref in group.refs]
         self._computed(members, positions, shape, Sum(result), refs)
 
     def _groups(self, members: Ints) -> list[_Terms]:
@@ -317,6 +324,7 @@ class Matcher:
 
     def _terms(self, sign: int, sides: Ints, count: Ints) -> _Terms:
         """These terms, with those of every sum in the same order, however it was written."""
+        # What has the fewest different nodes is what the sums share: the x of W x.
         keys = self._keys(sides) or sorted((s for s in sides if self.colour[s[0]] != CONSTANT), key=_distinct)
         if keys:
             sides = sides[:, np.lexsort((keys[0], np.repeat(np.arange(len(count)), count)))]
@@ -334,7 +342,7 @@ class Matcher:
         numbered = [_rows(self.identity[side]) for side in sides]
         part = _parts(*(number for number, _ in numbered))
         if any(np.ptp(np.bincount(part[first])) for _, first in numbered):
-            part = 0 * part  # grids of different sizes are taken for one with holes
+            part = np.zeros_like(part)  # grids of different sizes are taken for one with holes
         operands, places = [], []
         for side, (number, first) in zip(sides, numbered, strict=True):
             order = np.lexsort((self.position[side[first, 0]], part[first]))
@@ -342,10 +350,11 @@ class Matcher:
             places.append(np.argsort(order)[number])
         left, right = operands
         (G, R, _), (_, C, _) = left.shape, right.shape
+        # Left row r of grid g has the number g·R + r, right row c has g·C + c; their sum stands at (g·C + c)·R + r.
         positions = places[1] * R + places[0] % R
         shared, first = _rows(positions[:, None])
         used, size = len(first), G * C * R
-        if used < DENSE * size or used < min(size, len(part)):  # not both holes and doubles
+        if used < DENSE * size or used < min(size, len(part)):  # holes, or sums that share a position, but not both
             return None
         if used < len(part):  # sums that share a position must be the same in all their groups
             pairs = [(g, g.of(first[shared])) for g in groups]

@@ -27,28 +27,34 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
     arguments = [array for array in arrays if array.kind == "batch" and not array.name]
     for i, array in enumerate(arguments):
         give(array, "xy"[i] if n_arguments <= 2 else "x" + subscript(i + 1))
-    layer = sum(array.name.startswith("z") for array in arrays)
+    layer = sum(map(is_weighted_input, arrays))
     for array in arrays:  # what has no label and looks like a layer is called as in the textbook
         match array.instruction:
-            case Apply(_, [Ref(Array() as z)]) if z.name.startswith("z"):
+            case Apply(_, [Ref(Array() as z)]) if is_weighted_input(z):
                 give(array, "a" + z.name[1:])
             case Sum(groups) if array.size > 1:
-                read = [(g, ref.array) for g in groups for ref in (g.left, g.right) if ref and ref.array]
+                read = [(g, ref.array) for g in groups for ref in g.refs if ref.array]
                 weights = [a for g, a in read if g.is_product and a.kind == "parameter" and len(a.shape) == 2]
                 biases = [a for g, a in read if g.right is None and a.kind == "parameter"]
                 if weights:
-                    layer += not array.name
+                    layer += not is_weighted_input(array)
                     give(array, "z" + superscript(layer))
+                    number = array.name[1:] if is_weighted_input(array) else superscript(layer)
                     for weight in weights:
-                        give(weight, "W" + array.name[1:])
+                        give(weight, "W" + number)
                     for bias in biases:
-                        give(bias, "b" + array.name[1:])
+                        give(bias, "b" + number)
     for array in arrays:
         if array.size == 1 and nodes[array.entries[0]] is loss:
             give(array, "C")
-    for number, array in enumerate([array for array in arrays if not array.name], start=1):
+    for i, array in enumerate([array for array in arrays if not array.name], start=1):
         array.named = array.kind != "computed"
-        give(array, ("w" if array.named else "v") + subscript(number))
+        give(array, ("w" if array.named else "v") + subscript(i))
+
+
+def is_weighted_input(array: Array) -> bool:
+    """Whether it is called z¹, z², …, as the textbook calls what it takes the error δ of."""
+    return array.kind == "computed" and re.fullmatch("z[⁰¹²³⁴-⁹]*′*", array.name) is not None
 
 
 def _common(labels: list[str]) -> str:

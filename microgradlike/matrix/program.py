@@ -13,7 +13,7 @@ import gc
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import cached_property
-from math import isfinite
+from math import isfinite, prod
 from threading import RLock
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from microgradlike import ops
 from microgradlike.matrix.build import Builder
 from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import CACHE_LINE, Symbol, aligned, compiled
-from microgradlike.matrix.colours import BATCH, CONSTANT, PARAMETER
+from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, PARAMETER
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
 from microgradlike.matrix.match import Array, Matcher
@@ -57,7 +57,8 @@ def vectorize(
 
     `dtype` is float64 or float32.
 
-    Raises TypeError or ValueError for anything else than leaves in `batch` and `parameters`.
+    Raises TypeError or ValueError for anything else than leaves in `batch` and `parameters`, and for a
+    constant loss.
     """
     guards: list[Guard] = []
     if not isinstance(loss, Value):
@@ -68,6 +69,8 @@ def vectorize(
         guards = seen.seen
         if not isinstance(loss, Value):
             raise TypeError(f"the function that records the loss must return a Value, got {type(loss).__name__}")
+    if loss.op is ops.CONSTANT:
+        raise ValueError("the loss is a constant: nothing is to be computed")
     if np.dtype(dtype) not in (np.float64, np.float32):
         raise TypeError(f"dtype must be float64 or float32, got {np.dtype(dtype)}")
     collecting = gc.isenabled()
@@ -94,10 +97,11 @@ class Place(NamedTuple):
 class Parameter:
     """An array of parameters. `nodes` are its Values, in the order of its entries.
 
-    It has `data` and `grad` as a Value has, so that an optimiser can take it for one.
+    It has `data` and `grad` as a Value has, so that an optimiser can take it for one. The next call
+    overwrites the numbers of `grad`: copy them to keep them.
     """
 
-    xp = ops.namespace(np)
+    xp = ops.namespace(np)  # what optimisers compute with
 
     def __init__(self, name: str, nodes: list[Value], data: Numbers, gradient: Numbers) -> None:
         self.name, self.nodes, self.label = name, nodes, name
@@ -143,6 +147,9 @@ class Program:
         graph = canonicalise([*(v for v in columns if v not in present), *nodes])
         kinds = [PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else -1 for op in graph.ops]
         leaf = np.array(kinds, np.int64)
+        if wanted is not None:
+            leaf[leaf == PARAMETER] = FIXED
+            leaf[[graph.number[v] for v in wanted]] = PARAMETER
         numbers = [np.array([graph.number[v] for v in argument], np.int64) for argument in arguments]
         for argument in numbers:
             leaf[argument] = BATCH
@@ -164,9 +171,7 @@ class Program:
         losses = code.new((), entry.varies)
         code.copy(entry, losses)
         checks = [(guard, self._check(build, guard)) for guard in guards]
-        self._sources = [a for a in self.arrays if a.kind == "parameter"]
-        asked = None if wanted is None else {graph.number[v] for v in wanted}
-        trained = [a for a in self._sources if asked is None or not asked.isdisjoint(a.entries.tolist())]
+        trained = self._trained = [a for a in self.arrays if a.kind == "parameter" and leaf[a.entries[0]] == PARAMETER]
         self._loss_array = found.arrays[found.array_of[graph.number[loss]]]
         position = int(found.position[graph.number[loss]])
         seed, gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
@@ -174,7 +179,7 @@ class Program:
         # The numbers: those to be trained lie one array after the other, and their gradients alike
         self._data, data = self._allocate(trained, build.value)
         self._gradient, gradient = self._allocate(trained, gradients)
-        _, fixed = self._allocate([a for a in self._sources if a not in trained], build.value)
+        _, fixed = self._allocate([a for a in self.arrays if a.kind == "parameter" and a not in trained], build.value)
         self.parameters = [Parameter(a.name, self._values(a), data[a], gradient[a]) for a in trained]
         self._numbers = data | fixed
         self.pull()
@@ -193,7 +198,6 @@ class Program:
         self._compiled: dict[str, CodeType] = {}
         self._frames: dict[int, _Frame] = {}
         self._one_at_a_time = RLock()  # the buffers are those of one call
-        self._differentiated = False
 
     def _allocate(self, arrays: list[Array], symbols: dict[Array, Symbol]) -> tuple[Numbers, dict[Array, Numbers]]:
         """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
@@ -210,6 +214,8 @@ class Program:
 
     def _entry(self, build: Builder, v: Value) -> Symbol:
         """The symbol of a single node."""
+        if v.op is ops.CONSTANT:
+            return build.code.array(np.array(v.data))
         number = self._graph.number[v]
         array = self._all_arrays[self._array_of[number]]
         return build.value[array].view((), (), int(self._position[number]))
@@ -217,10 +223,7 @@ class Program:
     def _check(self, build: Builder, guard: Guard) -> Symbol:
         """The lines that compare again; true where the outcome is that of the recording."""
         compared = guard.left, guard.right
-        sides: list[Any] = [v.data if v.op is ops.CONSTANT else self._entry(build, v) for v in compared]
-        if not any(isinstance(side, Symbol) for side in sides):
-            sides[0] = build.code.array(np.array(sides[0]))
-        symbol: Symbol = build.code.call(guard.function, *sides)
+        symbol: Symbol = build.code.call(guard.function, *(self._entry(build, v) for v in compared))
         return symbol if guard.outcome else ~symbol
 
     # ── Running ────────────────────────────────────────────────────────────────────────────────
@@ -251,7 +254,6 @@ class Program:
                 self._gradient[...] = 0.0
             for p in self.parameters:
                 p.grad = p._gradient
-            self._differentiated = True
             return frame.losses_of_samples()
 
     def gradients(self, *args: Any) -> dict[str, Numbers]:
@@ -268,10 +270,8 @@ class Program:
         """
         with self._one_at_a_time:
             frame, arrays = self._prepare(args)
-            if self._differentiated:
-                self._differentiated = False
-                for p in self.parameters:
-                    p.grad = None
+            for p in self.parameters:
+                p.grad = None
             if frame.samples:
                 frame.seed(lr)
                 self._run(frame, "slope", arrays)
@@ -304,8 +304,9 @@ class Program:
             raise TypeError(f"expected an array of real numbers, got one of {x.dtype}: convert it first")
         if x.ndim == 0:
             raise ValueError(f"expected arrays with the samples on the first axis ({self._expected()}), got a number")
-        columns = int(np.prod(x.shape[1:]))
-        return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
+        columns = prod(x.shape[1:])
+        with np.errstate(over="ignore"):  # what is too large for float32 is inf, which _run reports
+            return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
 
     def _expected(self) -> str:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
@@ -353,7 +354,7 @@ class Program:
                 v.data, v.grad = data, grad
 
     def where(self, node: Value) -> Place | None:
-        """Which entry of which array a scalar node is. None: it dissolved into a sum, or is a constant.
+        """Which entry of which array a scalar node is. None for constants, and for products and sums that dissolved.
 
         Raises KeyError for a node that is not part of the loss.
         """
@@ -393,7 +394,7 @@ class Program:
     @cached_property
     def equations(self) -> Equations:
         """The forward and backward pass, as equations with shapes."""
-        return Equations(self.arrays, self._loss_array, self._sources)
+        return Equations(self.arrays, self._loss_array, self._trained)
 
     def __str__(self) -> str:
         return str(self.equations)
@@ -439,10 +440,9 @@ class _Frame:
 
 def _arguments(batch: Any) -> list[list[Value]]:
     """The leaves of each argument of the program."""
-    if isinstance(batch, Value):
-        batch = [batch]
+    batch = [batch] if isinstance(batch, Value) else list(batch)
     if all(isinstance(v, Value) for v in batch):
-        return [list(batch)] if len(batch) else []
+        return [batch] if batch else []
     return [_flat(v) for v in batch]
 
 

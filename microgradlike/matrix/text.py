@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from microgradlike import notation
 from microgradlike.notation import plain_digits, superscript
 
 CASES, SUM, MATRIX, PRODUCT, ATOM = range(5)  # how tightly a if …, a + b, A b, a ⊙ b and a bind
@@ -45,7 +46,7 @@ class Text:
 
 
 def number(x: float) -> str:
-    text = {0.5: "½", -0.5: "−½", 0.25: "¼"}.get(x) or f"{x:.4g}"
+    text = {0.5: "½", -0.5: "−½", 0.25: "¼"}.get(x) or notation.number(x)
     return text.replace("-", "−")
 
 
