@@ -592,6 +592,34 @@ def test_equations_of_less_regular_graphs():
     assert max(map(len, right_sides(chain).values())) < 150
 
 
+def test_equations_say_how_entries_are_read():
+    """Repeated entries, other orders and parts are no whole arrays."""
+    a, b, c, one = (Value(0.5 + i, label) for i, label in enumerate(["a", "b", "c", "1"]))
+    w, x = leaves(random.Random(0), 3), leaves(random.Random(1), 3)
+
+    def equations(loss, *batch):
+        return [str(e) for found in [vectorize(loss, batch).equations] for e in (*found.forward, *found.backward)]
+
+    assert equations((a + a) * 3) == ["C = 6a", "∂C/∂a = 6"]
+    assert equations(dot([a, a], [a, a]).tanh()) == ["C = tanh(2a²)", "∂C/∂a = 4tanh'(2a²) ⊙ a"]
+    assert equations(sum_([a, a, b]) ** 2) == ["C = (Σ w₁[…])²", "∂C/∂w₁ = (2Σ w₁[…])[→ …]"]
+    assert equations(dot([a, b], [b, a]).tanh())[0] == "C = tanh(w₁ · w₁[…])"
+    assert equations(logsumexp([a, b, a]))[0] == "C = logsumexp(w₁[…])"
+    assert equations(dot(w, x) + sum_([(p * q).tanh() for p, q in zip(w, x[::-1], strict=True)]), x)[0] == (
+        "C = w₁[…] · x + Σ tanh(x ⊙ w₁)"
+    )
+    assert equations((a**b) ** c)[0] == "C = (a^b)^c"
+    assert equations(a ** (b**c))[0] == "C = a^(b^c)"
+    assert equations(one * a + one) == ["C = a 1 + 1", "∂C/∂1 = a + 1", "∂C/∂a = 1"]
+    assert r"a^{-1} &&" in vectorize(a**-1.0).equations.latex()
+    assert r"^{(b^{c})}" in vectorize(a ** (b**c)).equations.latex()
+    assert r"p\&q\%" in vectorize(Value(1.0, "p&q%") * 2.0).equations.latex()
+    chain = a
+    for _ in range(1000):
+        chain = chain * b
+    assert len(str(vectorize(chain))) < 300_000
+
+
 def test_names_of_layers_and_of_what_only_begins_with_z():
     x, W = leaves(random.Random(0), 2), leaves(random.Random(1), 3, 2)
     zeta = [dot(row, x) for row in W]
@@ -609,6 +637,11 @@ def test_where_and_nodes(network):
     assert str(program.where(model.layers[0].z[3])) == "z¹[3]"
     assert program.nodes("W²")[1, 2] is model.layers[1].neurons[1].w[2]
     assert program.where(loss).name == program.name_of(loss) == "C"
+    for array in program.arrays:  # batch leaves as well
+        for node in program.nodes(array.name).ravel():
+            name, entry = program.where(node)
+            assert name == program.name_of(node) == array.name
+            assert program.nodes(name)[entry] is node
     with pytest.raises(KeyError, match="not part of"):
         program.where(Value(1.0))
     with pytest.raises(KeyError, match="there are"):
@@ -739,6 +772,11 @@ def test_bad_arguments_of_vectorize():
         vectorize(y, [x, x])
     with pytest.raises(ValueError, match="the loss is a constant"):
         vectorize(constant(3.0), [x])
+    for nothing in (None, 3, {"x": x}, {x}):
+        with pytest.raises(TypeError, match="list leaves, Values in lists"):
+            vectorize(y, nothing)
+        with pytest.raises(TypeError, match="list leaves, Values in lists"):
+            vectorize(y, parameters=nothing or 0)
     assert vectorize(y, iter([x])).batch == vectorize(y, (v for v in [[x]])).batch == [[x]]
     with pytest.raises(ValueError, match="does not depend"):
         vectorize(y, parameters=[Value(1.0)])
@@ -773,6 +811,24 @@ def test_leaves_that_are_not_asked_for_stay_as_they_are():
     program.push()
     np.testing.assert_allclose([v.data for v in w], [-0.4, 1.0, 2.0], rtol=1e-15)
     assert [e.left for e in program.equations.backward if e.left.startswith("∂C/∂w")] == ["∂C/∂w0"]
+
+
+@pytest.mark.parametrize("lr", [None, "a", float("nan"), float("inf")])
+def test_learning_rates_that_are_none(lr):
+    x, w = Value(2.0), Value(3.0)
+    program = vectorize(w * x, [x])
+    program.backward(np.ones((1, 1)))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="learning rate must be a finite number"):
+            program.descend(np.ones((1, 1)), lr=lr)
+    np.testing.assert_array_equal(program.parameters[0].data, [3.0])
+
+
+def test_an_empty_batch_of_which_parts_are_read():
+    x, w = leaves(random.Random(0), 3), Value(3.0)
+    program = vectorize(x[0] * w + x[1] ** 2, [x])
+    assert program(np.ones((0, 3))).shape == program.backward(np.ones((0, 3))).shape == (0,)
+    np.testing.assert_array_equal(program.parameters[0].grad, [0.0])
 
 
 def test_grad_is_none_after_a_descent():

@@ -394,7 +394,7 @@ class Code:
             steps = tuple(s * base.itemsize for s in strides)
             names[name] = np.lib.stride_tricks.as_strided(base[offset:], shape, steps)
             if given:
-                names[f"{given}_here"] = base.reshape(samples, -1)
+                names[f"{given}_here"] = base.reshape(samples, self.buffers[number].size)
         return names, memory
 
 

@@ -80,12 +80,13 @@ class Equations:
             case Reduce(op, operand, _):
                 return Text(f"{op.symbol}({self._read(operand)})")
             case Sum(groups):
-                ordered = sorted(groups, key=lambda g: (not g.is_product, g.right is None and g.left.array is None))
+                once = map(_same_terms_once, groups)
+                ordered = sorted(once, key=lambda g: (not g.is_product, g.right is None and g.left.array is None))
                 return add([self._group(group, array).times(group.sign) for group in ordered])
         return Text(array.name)
 
     def _read(self, ref: Ref) -> Text:
-        """What a reference reads: constants, or an array, a part of it or its transpose."""
+        """What a reference reads: constants, or an array, its transpose, or a part of it (… where it is no slice)."""
         if ref.constant is not None:
             return Text(factor=ref.constant)
         if ref.array is None:
@@ -124,7 +125,7 @@ class Equations:
             self.backward.append(Equation(name, str(upstream), array.shape))
             upstream = Text(name)
         if isinstance(array.instruction, Sum):
-            for group in array.instruction.groups:
+            for group in map(_same_terms_once, array.instruction.groups):
                 self._send_group(group, upstream.times(group.sign))
         else:
             for i, ref in enumerate(array.refs):
@@ -167,9 +168,9 @@ class Equations:
         if ref.array not in self._received:
             return
         share = multiply([T(x) for x in reversed(factors)] if _is_transposed(ref) else factors, sign)
-        part, read = _part(ref), ref.index[ref.index >= 0]
-        if len(np.unique(read)) < len(read):  # an entry that was read repeatedly receives a sum
-            share = sigma(share)
+        part, times = _part(ref), np.unique(ref.index[ref.index >= 0], return_counts=True)[1]
+        if times.max() > 1:  # an entry that was read repeatedly receives a sum
+            share = share.times(float(times[0])) if share.is_number and np.ptp(times) == 0 else sigma(share)
         if part.isdigit():
             share = multiply([share, Text("e" + subscript(part))], " ")
         elif part:
@@ -194,8 +195,8 @@ class Equations:
         names = dict(zip((*op.operand_names(len(x)), "y"), (*x, y), strict=True))
         rule = op.local_grad_formulas(len(x))[i]
         binds = CASES if " if " in rule else PRODUCT if re.search("[*/]", rule) else ATOM
-        # `plain` puts brackets around a + b itself
-        texts = {name: str(text) if " " in str(text) else text.within(ATOM) for name, text in names.items()}
+        # `plain` itself puts brackets around what looks like a formula
+        texts = {name: str(t) if re.search("[ ^·/−+-]", str(t)) else t.within(ATOM) for name, t in names.items()}
         return Text(formula.plain(rule, texts), binds)
 
     # ── Showing ────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +204,7 @@ class Equations:
     def __str__(self) -> str:
         lines = [*self.forward, *self.backward]
         left = max((len(e.left) for e in lines), default=0)
-        width = max((left + 3 + len(e.right) for e in lines), default=0)
+        width = left + 3 + max((len(e.right) for e in lines if len(e.right) <= 2 * LONG), default=0)
         rows = [f"{e.left:>{left}} = {e.right}".ljust(width + 3) + e.dims for e in lines]
         rows.insert(len(self.forward), "")
         return "\n".join(row.rstrip() for row in rows)
@@ -244,15 +245,29 @@ def _applied(op: Operation, x: list[Text]) -> Text:
 
 
 def _part(ref: Ref) -> str:
-    """Which entries of its array a reference reads: "3", "1:4", "…" for no slice, "" for all of them."""
+    """Which entries of its array a reference reads in their order: "3", "1:4", "" for all of them; else "…"."""
     assert ref.array is not None
-    entries = np.unique(ref.index[ref.index >= 0]) + 1
-    first, last = entries[0], entries[-1]
+    index = (ref.index.swapaxes(-1, -2) if _is_transposed(ref) else ref.index).ravel()
+    first, last = int(index.min()), int(index.max())
+    entries = np.arange(first, last + 1)
+    repeats = int(np.argmin(index == index[0])) or len(
+        index
+    )  # as a broadcast repeats them: each entry, and all of them
+    one_round = np.repeat(entries, repeats)
+    if first < 0 or len(index) % len(one_round) or (index.reshape(-1, len(one_round)) != one_round).any():
+        return "…"
     if len(entries) == ref.array.size:
         return ""
-    if len(entries) < last - first + 1:
-        return "…"
-    return f"{first}" if first == last else f"{first}:{last}"
+    return f"{first + 1}" if first == last else f"{first + 1}:{last + 1}"
+
+
+def _same_terms_once(group: Group) -> Group:
+    """K equal terms are K times one."""
+    K = group.left.index.shape[-1]
+    if K == 1 or group.starts is not None or not all((ref.index == ref.index[..., :1]).all() for ref in group.refs):
+        return group
+    left, *right = (Ref(ref.array, ref.index[..., :1], ref.label) for ref in group.refs)
+    return replace(group, sign=group.sign * K, left=left, right=right[0] if right else None)
 
 
 def _is_transposed(ref: Ref) -> bool:
@@ -260,7 +275,7 @@ def _is_transposed(ref: Ref) -> bool:
     index, array = ref.index, ref.array
     if array is None or index.ndim < 3 or min(index.shape[1:]) == 1 or index.size != array.size:
         return False
-    return bool(index.flat[1] - index.flat[0] != 1)
+    return np.array_equal(index.swapaxes(-1, -2).ravel(), np.arange(array.size))
 
 
 def _is_matrix_product(group: Group) -> bool:

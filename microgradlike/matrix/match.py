@@ -186,7 +186,7 @@ class Matcher:
         self.kind, _ = _rows(np.stack([graph.sign, *self.colour[self.sides]], axis=1))
 
         for columns in arguments:
-            self._add(Array("batch", True, columns), columns, np.arange(len(columns)))
+            self._add(Array("batch", True, columns, columns.shape), columns, np.arange(len(columns)))
         live = (graph.live & (leaf != CONSTANT) & (leaf != BATCH)).nonzero()[0]
         live = live[np.argsort(colour[live], kind="stable")]
         classes = np.split(live, np.diff(colour[live]).nonzero()[0] + 1) if len(live) else []

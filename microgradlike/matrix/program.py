@@ -10,10 +10,11 @@ print(program.source)                      the NumPy calls that run
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import copy_context
 from functools import cached_property
 from math import isfinite, prod
+from numbers import Real
 from threading import RLock
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -76,9 +77,8 @@ def vectorize(
     collecting = gc.isenabled()
     gc.disable()  # nothing here is garbage, and looking for it would cost more than all the rest
     try:
-        return Program(
-            loss, _arguments(batch), None if parameters is None else list(parameters), np.dtype(dtype), guards
-        )
+        wanted = None if parameters is None else _listed(parameters)
+        return Program(loss, _arguments(batch), wanted, np.dtype(dtype), guards)
     finally:
         if collecting:
             gc.enable()
@@ -434,26 +434,32 @@ class _Frame:
     def seed(self, scale: float) -> None:
         """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
         if scale != self._scale:
-            self._scale = scale
+            if not isinstance(scale, Real) or not isfinite(scale):
+                raise ValueError(f"the learning rate must be a finite number, got {scale!r}")
             self._seed[...] = scale / max(len(self.losses), 1)
+            self._scale = scale
 
 
 def _arguments(batch: Any) -> list[list[Value]]:
     """The leaves of each argument of the program."""
-    batch = [batch] if isinstance(batch, Value) else list(batch)
+    batch = _listed(batch)
     if all(isinstance(v, Value) for v in batch):
         return [batch] if batch else []
     return [_flat(v) for v in batch]
 
 
 def _flat(values: Any) -> list[Value]:
+    return [values] if isinstance(values, Value) else [v for inner in _listed(values) for v in _flat(inner)]
+
+
+def _listed(values: Any) -> list[Any]:
     if isinstance(values, Value):
         return [values]
-    if not isinstance(values, Iterable) or isinstance(values, str):
+    if not isinstance(values, Iterable) or isinstance(values, str | Mapping | Set):
         raise TypeError(
-            f"batch lists the leaves that vary, Values in lists, got {type(values).__name__}: {values!r:.40}"
+            f"batch and parameters list leaves, Values in lists, got {type(values).__name__}: {values!r:.40}"
         )
-    return [v for inner in values for v in _flat(inner)]
+    return list(values)
 
 
 def _check_leaves(columns: list[Value], wanted: list[Value] | None, present: set[Value]) -> None:

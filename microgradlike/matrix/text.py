@@ -10,20 +10,20 @@ from math import prod
 from microgradlike import notation
 from microgradlike.notation import plain_digits, superscript
 
-CASES, SUM, MATRIX, PRODUCT, ATOM = range(5)  # how tightly a if …, a + b, A b, a ⊙ b and a bind
+CASES, SUM, MATRIX, PRODUCT, POWER, ATOM = range(6)  # how tightly a if …, a + b, A b, a ⊙ b, a^b and a bind
 
 
 @dataclass(frozen=True)
 class Text:
-    """A piece of an equation: a number `factor` in front of a text, or alone, where the text is "1"."""
+    """A piece of an equation: a number `factor` in front of a text, or alone, where the text is ""."""
 
-    text: str = "1"
+    text: str = ""
     binds: int = ATOM
     factor: float = 1.0
 
     @property
     def is_number(self) -> bool:
-        return self.text == "1"
+        return not self.text
 
     def times(self, factor: float) -> Text:
         return replace(self, factor=self.factor * factor)
@@ -87,7 +87,18 @@ def power(x: Text, exponent: str) -> Text:
     base = x.within(ATOM)
     if re.search("[⁰¹²³⁴-⁹]$", base):  # the square of z¹ is not z¹²
         base = f"({base})"
-    return Text(base + (superscript(exponent) if exponent.isdigit() else f"^{exponent}"))
+    return Text(base + superscript(exponent)) if exponent.isdigit() else Text(f"{base}^{exponent}", POWER)
+
+
+def _braced(text: str) -> str:
+    """With {} around the exponents: a number, a name or what stands in brackets."""
+    before, power, after = text.partition("^")
+    if not power:
+        return text
+    end = next((i for i in range(1, len(after)) if after[:i].count("(") == after[:i].count(")")), len(after))
+    if after[:1] != "(":
+        end = re.match(r"[−-]?[^ ()^⊙·,/]*", after).end()  # type: ignore[union-attr]
+    return f"{before}^{{{_braced(after[:end])}}}{_braced(after[end:])}"
 
 
 _LATEX = {
@@ -99,6 +110,7 @@ _LATEX = {
 
 def latex(text: str) -> str:
     """The LaTeX of an equation's text."""
+    text = _braced(re.sub(r"([&%#${}])", r"\\\1", text.replace("\n", " ")))
     text = re.sub("([⁰¹²³⁴-⁹]*)(ᵀ)", lambda m: "^{" + plain_digits(m[1]) + r"\top}", text)
     text = re.sub("[⁰¹²³⁴-⁹]+", lambda m: "^{" + plain_digits(m[0]) + "}", text)
     text = re.sub("[₀-₉]+", lambda m: "_{" + plain_digits(m[0]) + "}", text)
