@@ -618,6 +618,8 @@ def test_equations_say_how_entries_are_read():
     for _ in range(1000):
         chain = chain * b
     assert len(str(vectorize(chain))) < 300_000
+    powers = sum_([(a * i) ** b for i in range(1, 2000)])
+    assert vectorize(powers).equations.latex().count("^{b}") > 1
 
 
 def test_names_of_layers_and_of_what_only_begins_with_z():

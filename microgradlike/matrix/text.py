@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import prod
 
 from microgradlike import notation
@@ -92,13 +93,17 @@ def power(x: Text, exponent: str) -> Text:
 
 def _braced(text: str) -> str:
     """With {} around the exponents: a number, a name or what stands in brackets."""
-    before, power, after = text.partition("^")
-    if not power:
-        return text
-    end = next((i for i in range(1, len(after)) if after[:i].count("(") == after[:i].count(")")), len(after))
-    if after[:1] != "(":
-        end = re.match(r"[−-]?[^ ()^⊙·,/]*", after).end()  # type: ignore[union-attr]
-    return f"{before}^{{{_braced(after[:end])}}}{_braced(after[end:])}"
+    done = ""
+    while "^" in text:
+        before, _, after = text.partition("^")
+        depths = accumulate((c == "(") - (c == ")") for c in after)
+        if after.startswith("("):
+            end = next((i for i, depth in enumerate(depths, start=1) if depth == 0), len(after))
+        else:
+            end = len(re.split("(?<=.)[ ()^⊙·,/]", after)[0])
+        done += f"{before}^{{{_braced(after[:end])}}}"
+        text = after[end:]
+    return done + text
 
 
 _LATEX = {
