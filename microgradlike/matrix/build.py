@@ -8,7 +8,7 @@ broadcast is a sum, that of a gather a scatter-add.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from microgradlike.matrix.canonical import Ints
 from microgradlike.matrix.code import Code, Dims, Symbol, affine
-from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum
+from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum, dependents
 from microgradlike.ops import flat
 
 
@@ -162,7 +162,7 @@ class Builder:
         share = self.code.repeat(upstream, group.starts, group.left.index.size)
         if group.right is None:
             self._send(array, group.left, shape, share)
-        elif is_square(group):
+        elif group.is_square:
             self._send(array, group.left, shape, share, 2.0, left)
         elif _worth_blas(group):
             self._send_back_product(array, group, upstream)
@@ -235,27 +235,6 @@ class Builder:
         positions, starts = np.unique(index.ravel()[order], return_index=True)
         share = code.take(share, order)
         return (code.reduce("add", share, starts) if len(starts) < len(order) else share), positions
-
-
-def dependents(arrays: list[Array], parameters: Iterable[Array]) -> list[Array]:
-    """The arrays that need a gradient, in order: the parameters and what is computed from them."""
-    needed = set(parameters)
-    for array in arrays:
-        if not needed.isdisjoint(ref.array for ref in array.refs):
-            needed.add(array)
-    return [array for array in arrays if array in needed]
-
-
-def is_square(group: Group) -> bool:
-    """Whether the terms are squares, aₖ²."""
-    left, right = group.left, group.right
-    return (
-        right is not None
-        and left.array is not None
-        and left.array is right.array
-        and left.index.shape[1:-1] in ((), (1,))
-        and np.array_equal(left.index, right.index)
-    )
 
 
 def _worth_blas(group: Group) -> bool:

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from microgradlike import formula, ops
-from microgradlike.matrix.build import dependents, is_square
-from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum
+from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum, dependents
 from microgradlike.matrix.names import is_weighted_input, stem
 from microgradlike.matrix.text import ATOM, CASES, PRODUCT, T, Text, add, latex, multiply, power, sigma
 from microgradlike.notation import subscript
@@ -102,7 +101,7 @@ class Equations:
         left = self._read(group.left)
         if group.right is None:
             return left if is_one_term else sigma(left)
-        if is_square(group):
+        if group.is_square:
             if array.size == 1 and group.left.index.size > 1:
                 return Text(f"‖{left}‖²")
             square = power(left, "2")
@@ -149,7 +148,7 @@ class Equations:
         left, right = group.left, group.right
         if right is None:
             self._send(left, [upstream])
-        elif is_square(group):
+        elif group.is_square:
             self._send(left, [upstream, self._read(left).times(2.0)])
         else:
             w, x = self._read(left), self._read(right)

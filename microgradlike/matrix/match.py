@@ -104,6 +104,14 @@ class Group:
         return [self.left] if self.right is None else [self.left, self.right]
 
     @property
+    def is_square(self) -> bool:
+        """Whether the terms are squares, aₖ²."""
+        left, right = self.left, self.right
+        if right is None or left.array is None or left.array is not right.array:
+            return False
+        return left.index.shape[1:-1] in ((), (1,)) and np.array_equal(left.index, right.index)
+
+    @property
     def is_padded(self) -> bool:
         """Whether sums of different lengths were made equal by factors of 0."""
         return self.is_product and any((ref.index < 0).any() for ref in self.refs)
@@ -399,6 +407,15 @@ class Matcher:
     def _same(self, a: Ints, b: Ints) -> bool:
         """Whether operands are the same."""
         return bool((self.identity[a] == self.identity[b]).all())
+
+
+def dependents(arrays: list[Array], parameters: Iterable[Array]) -> list[Array]:
+    """The arrays that need a gradient, in order: the parameters and what is computed from them."""
+    needed = set(parameters)
+    for array in arrays:
+        if not needed.isdisjoint(ref.array for ref in array.refs):
+            needed.add(array)
+    return [array for array in arrays if array in needed]
 
 
 def _parts(left: Ints, right: Ints) -> Ints:
