@@ -745,6 +745,7 @@ def test_float32():
         ([1.0, np.ones((3, 2))], ValueError, "got a number"),
         ([np.ones((2, 3), complex), np.ones((2, 2))], TypeError, "real numbers, got one of complex128"),
         ([np.array([["a"] * 3]), np.ones((1, 2))], TypeError, "real numbers"),
+        ([np.ma.masked_array(np.ones((2, 3)), mask=False), np.ones((2, 2))], TypeError, "got a masked array"),
         ([np.full((2, 3), np.nan), np.ones((2, 2))], ValueError, "not finite"),
         ([np.array([[1.0, np.inf, 0.0]]), np.ones((1, 2))], ValueError, "not finite"),
         ([np.ones((1, 3)), np.array([[1.0, -np.inf]])], ValueError, "not finite"),

@@ -299,6 +299,8 @@ class Program:
         return frame, arrays
 
     def _converted(self, x: Any) -> Numbers:
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError("expected an array of numbers, got a masked array: fill it or leave out its samples first")
         x = np.asarray(x)
         if x.dtype.kind not in "iuf":
             raise TypeError(f"expected an array of real numbers, got one of {x.dtype}: convert it first")
