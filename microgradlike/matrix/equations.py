@@ -249,9 +249,8 @@ def _part(ref: Ref) -> str:
     index = (ref.index.swapaxes(-1, -2) if _is_transposed(ref) else ref.index).ravel()
     first, last = int(index.min()), int(index.max())
     entries = np.arange(first, last + 1)
-    repeats = int(np.argmin(index == index[0])) or len(
-        index
-    )  # as a broadcast repeats them: each entry, and all of them
+    # A broadcast repeats each entry, and all of them.
+    repeats = int(np.argmin(index == index[0])) or len(index)
     one_round = np.repeat(entries, repeats)
     if first < 0 or len(index) % len(one_round) or (index.reshape(-1, len(one_round)) != one_round).any():
         return "…"

@@ -15,7 +15,7 @@ columns are patches).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -39,7 +39,6 @@ class Array:
     entries: Ints
     shape: tuple[int, ...] = ()
     instruction: Apply | Reduce | Sum | None = None
-    refs: list[Ref] = field(default_factory=list)  # what the instruction reads
     name: str = ""
     named: bool = True  # by labels or custom; else a mere number
 
@@ -47,6 +46,11 @@ class Array:
     def size(self) -> int:
         """How many entries there are for one sample."""
         return len(self.entries)
+
+    @property
+    def refs(self) -> list[Ref]:
+        """What the instruction reads."""
+        return self.instruction.refs if self.instruction else []
 
 
 @dataclass(eq=False, repr=False)
@@ -69,10 +73,10 @@ class Ref:
 
 @dataclass(eq=False, repr=False)
 class Apply:
-    """y = op(operands), entry by entry."""
+    """y = op(refs), entry by entry."""
 
     op: Operation
-    operands: list[Ref]
+    refs: list[Ref]
 
 
 @dataclass(eq=False, repr=False)
@@ -82,6 +86,11 @@ class Reduce:
     op: Operation
     operand: Ref
     starts: Ints | None
+
+    @property
+    def refs(self) -> list[Ref]:
+        """What is read."""
+        return [self.operand]
 
 
 @dataclass(eq=False, repr=False)
@@ -122,6 +131,11 @@ class Sum:
     """y = Σ groups."""
 
     groups: list[Group]
+
+    @property
+    def refs(self) -> list[Ref]:
+        """What all groups read."""
+        return [ref for group in self.groups for ref in group.refs]
 
 
 @dataclass
@@ -222,17 +236,17 @@ class Matcher:
         self.varies[nodes] = array.varies
         self.arrays.append(array)
 
-    def _computed(self, members: Ints, positions: Ints, shape: tuple[int, ...], instruction: Any, refs: Any) -> None:
+    def _computed(self, members: Ints, positions: Ints, shape: tuple[int, ...], instruction: Any) -> None:
         """The array of what an instruction computes. Where members share a position, the first stands for all."""
         entries = np.full(prod(shape), -1)
         entries[positions[::-1]] = members[::-1]
         self.identity[members] = entries[positions]
-        whole = (ref for ref in refs if ref.array is not None and ref.index.size == len(entries))
+        whole = (ref for ref in instruction.refs if ref.array is not None and ref.index.size == len(entries))
         for ref in whole:  # what is computed entry by entry from a matrix is one
             if len(ref.array.shape) > len(shape) and np.array_equal(ref.index.ravel(), np.arange(ref.array.size)):
                 shape = ref.array.shape
-        varies = any(ref.array is not None and ref.array.varies for ref in refs)
-        self._add(Array("computed", varies, entries, shape, instruction, refs), members, positions)
+        varies = any(ref.array is not None and ref.array.varies for ref in instruction.refs)
+        self._add(Array("computed", varies, entries, shape, instruction), members, positions)
 
     def _ref(self, nodes: Ints) -> Ref:
         """A reference to nodes of one colour, or −1. Parameters get their positions when they are first read."""
@@ -279,7 +293,7 @@ class Matcher:
         operands = operands[:, order]
         number, first = _rows(self.identity[operands].T)  # nodes that compute the same share an entry
         refs = [self._ref(nodes) for nodes in operands[:, first]]
-        self._computed(members[order], number, first.shape, Apply(op, refs), refs)
+        self._computed(members[order], number, first.shape, Apply(op, refs))
 
     def _reduce(self, members: Ints, op: Any) -> None:
         """An operation of any number of operands, all of one colour."""
@@ -291,7 +305,7 @@ class Matcher:
         # Where sums may be padded, the missing ends are −∞, which adds exp(−∞) = 0.
         padded = op is ops.LOGSUMEXP and self.colour[terms.sides[0, 0]] != CONSTANT
         ref, _, starts = self._read(terms, DENSE if padded else 1.0)
-        self._computed(members, np.arange(len(members)), members.shape, Reduce(op, ref, starts), [ref])
+        self._computed(members, np.arange(len(members)), members.shape, Reduce(op, ref, starts))
 
     def _sum(self, members: Ints) -> None:
         """A sum of products: a matrix product, if the terms of one of its groups are one."""
@@ -313,8 +327,7 @@ class Matcher:
                 result.append(Group(terms.sign, left, right, is_product=True))
             else:
                 result.append(Group(terms.sign, *self._read(terms.of(at))))
-        refs = [ref for group in result for ref in group.refs]
-        self._computed(members, positions, shape, Sum(result), refs)
+        self._computed(members, positions, shape, Sum(result))
 
     def _groups(self, members: Ints) -> list[_Terms]:
         """The terms of sums, split by sign and colours."""

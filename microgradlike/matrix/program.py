@@ -172,8 +172,7 @@ class Program:
         code.copy(entry, losses)
         checks = [(guard, self._check(build, guard)) for guard in guards]
         trained = self._trained = [a for a in self.arrays if a.kind == "parameter" and leaf[a.entries[0]] == PARAMETER]
-        self._loss_array = found.arrays[found.array_of[graph.number[loss]]]
-        position = int(found.position[graph.number[loss]])
+        self._loss_array, position = self._found(loss)
         seed, gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
 
         # The numbers: those to be trained lie one array after the other, and their gradients alike
@@ -209,16 +208,21 @@ class Program:
             parts[array] = part[: array.size].reshape(array.shape)
         return flat, parts
 
-    def _values(self, array: Array) -> list[Value]:
-        return [self._graph.nodes[i] for i in array.entries]
+    def _values(self, array: Array) -> list[Any]:
+        """The nodes of an array, None where an entry has none."""
+        return [None if i < 0 else self._graph.nodes[i] for i in array.entries]
+
+    def _found(self, v: Value) -> tuple[Array, int]:
+        """The array of a node, and its position there."""
+        number = self._graph.number[v]
+        return self._all_arrays[self._array_of[number]], int(self._position[number])
 
     def _entry(self, build: Builder, v: Value) -> Symbol:
         """The symbol of a single node."""
         if v.op is ops.CONSTANT:
             return build.code.array(np.array(v.data))
-        number = self._graph.number[v]
-        array = self._all_arrays[self._array_of[number]]
-        return build.value[array].view((), (), int(self._position[number]))
+        array, position = self._found(v)
+        return build.value[array].view((), (), position)
 
     def _check(self, build: Builder, guard: Guard) -> Symbol:
         """The lines that compare again; true where the outcome is that of the recording."""
@@ -363,19 +367,16 @@ class Program:
         if node not in self._graph.number:
             raise KeyError(f"{node!r} is not part of the graph that this program was found in")
         number = self._graph.number[node]
-        array = self._array_of[number]
-        if array < 0 or not self._graph.live[number]:
+        if self._array_of[number] < 0 or not self._graph.live[number]:
             return None
-        found = self._all_arrays[array]
-        index = np.unravel_index(int(self._position[number]), found.shape)
-        return Place(found.name, tuple(map(int, index)))
+        array, position = self._found(node)
+        return Place(array.name, tuple(map(int, np.unravel_index(position, array.shape))))
 
     def nodes(self, name: str) -> npt.NDArray[np.object_]:
         """The scalar nodes of the array with this name, in its shape (None where an entry has no node)."""
         for array in self.arrays:
             if array.name == name:
-                nodes = np.array([None if i < 0 else self._graph.nodes[i] for i in array.entries], object)
-                return nodes.reshape(array.shape)
+                return np.array(self._values(array), object).reshape(array.shape)
         raise KeyError(f"no array is called {name!r}; there are {', '.join(a.name for a in self.arrays)}")
 
     def name_of(self, node: Value) -> str | None:
