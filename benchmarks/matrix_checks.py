@@ -1,13 +1,18 @@
-"""What the found program costs and keeps: gradient/function cost ratios, and 100 steps of training a GPT.
+"""What the found program costs and keeps: gradients, training a GPT, and graphs that have no matrix form.
 
     python benchmarks/matrix_checks.py
 
 The cheap gradient principle says a gradient costs a small multiple of its function, however many
 parameters there are; finite differences cost one function a parameter. The GPT is trained by the
-scalar engine and by the program side by side, and their losses are compared.
+scalar engine and by the program side by side, and their losses are compared. The graphs without a
+matrix form are random ones of +, −, ×, tanh and σ: what finding and running them costs, and what the
+scalar engine takes to record and differentiate them anew.
 """
 
+import builtins
+import random
 import sys
+import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
@@ -16,7 +21,7 @@ import machine  # noqa: E402
 import matrix_speed as speed  # noqa: E402
 import numpy as np  # noqa: E402
 
-from microgradlike import Value, nn  # noqa: E402
+from microgradlike import Value, nn, topological_order  # noqa: E402
 from microgradlike.matrix import vectorize  # noqa: E402
 
 
@@ -30,6 +35,36 @@ def ratio(name, program, args):
     )
 
 
+def irregular(steps):
+    rng = random.Random(0)
+    plan = [(rng.choice("++**-tσ"), rng.randint(1, 200), rng.random()) for _ in range(steps)]
+    leaves = [Value(rng.gauss(0, 0.5)) for _ in range(200)]
+
+    def record():
+        pool = list(leaves)
+        for kind, near, far in plan:
+            a, b = pool[-near], pool[int(far * len(pool))]
+            pool.append(
+                a + b if kind == "+" else a * b if kind == "*" else a - b if kind == "-"
+                else a.tanh() if kind == "t" else a.sigmoid()
+            )  # fmt: skip
+        return builtins.sum(pool[-200:]) * 1e-3
+
+    loss = record()
+    nodes = len(topological_order(loss))
+    start = time.perf_counter()
+    program = vectorize(loss)
+    found = time.perf_counter()
+    program.backward()
+    first = time.perf_counter()
+    call = speed.seconds(program.backward)
+    anew = speed.seconds(lambda: record().backward())
+    print(
+        f"irregular, {nodes:,} nodes: found in {(found - start) / nodes * 1e6:.0f} µs a node, first call "
+        f"{(first - found) / nodes * 1e6:.0f} µs a node; a call {call * 1e3:.1f} ms, scalar engine {anew * 1e3:.1f} ms"
+    )
+
+
 def main():
     print(machine.describe())
     X, Y = speed.nielsen_data(100)[:2]
@@ -39,6 +74,8 @@ def main():
     ratio("minibatch 10", network, (X[:10], Y[:10]))
     ratio("minibatch 100", network, (X, Y))
     ratio("GPT", speed.gpt_found(), [np.array([a]) for a in speed.text(0)])
+    for steps in (1000, 10_000):
+        irregular(steps)
 
     scalar, program = speed.gpt_scalar(), speed.gpt_program(optimize=True)
     worst, losses = 0.0, []

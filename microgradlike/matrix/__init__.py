@@ -16,9 +16,9 @@ computes by its row of `ops`; `equations` only words a few derivatives more brie
 
 A regular graph of a million nodes becomes a few dozen NumPy calls, found in 2 µs a node. An irregular
 one (a random graph, a formula) has nearly as many colours as nodes. It comes out right, but finding it
-takes some 150 µs a node, its first call as long, and a further call up to twice as long as to record and
-differentiate it anew: stay with the scalar engine, unless there are many samples, which a call takes all
-at once.
+takes some 150 µs a node, its first call as long, and a further call about as long as to record and
+differentiate it anew (benchmarks/matrix_checks.py): stay with the scalar engine, unless there are many
+samples, which a call takes all at once.
 """
 
 from microgradlike.matrix.guards import Guards
