@@ -32,6 +32,7 @@ from microgradlike.differences import (
     value_slope,
 )
 from microgradlike.graph import listed, names
+from microgradlike.table import clean
 from microgradlike.value import Value, topological_order
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
@@ -250,7 +251,7 @@ def _report(report: GradientReport) -> str:
         ]
     if len(wrong) > SHOWN:
         lines.append(f"  … and {len(wrong) - SHOWN} more: see .wrong")
-    return "\n".join(lines)
+    return "\n".join(map(clean, lines))
 
 
 def _tally(what: str, entries: list[Any], cost: str = "") -> str:

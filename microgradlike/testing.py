@@ -18,6 +18,7 @@ from microgradlike import formula
 from microgradlike.check import backward_gradients, by_how_much, check_gradients
 from microgradlike.graph import listed, names
 from microgradlike.ieee import to_float
+from microgradlike.table import clean
 from microgradlike.value import Value
 
 Row = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
@@ -105,7 +106,7 @@ def _assert_close(
         + f"{a:>{widths[2]}}  {b:>{widths[3]}}  {remark}"
         for name, rule, a, b, remark in cells
     ]
-    raise AssertionError("\n".join([what, *(line.rstrip() for line in lines)]))
+    raise AssertionError("\n".join(clean(line.rstrip()) for line in [what, *lines]))
 
 
 def _close(a: float | None, b: float, rel: float, abs: float) -> bool:

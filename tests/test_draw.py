@@ -557,7 +557,7 @@ def test_save_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
 
 
 def test_save_into_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
         draw(neuron()).save(tmp_path / "none" / "x.dot")
 
 
@@ -611,9 +611,10 @@ def fake_dot(folder, code):
 
 
 def test_dot_on_path_is_used_first(tmp_path, monkeypatch):
-    fake_dot(tmp_path, "import sys; sys.stdout.write(' '.join(sys.argv[1:]) + '|' + sys.stdin.read())")
+    picture = "<svg xmlns='http://www.w3.org/2000/svg'>{}|{}</svg>"
+    fake_dot(tmp_path, f"import sys; print({picture!r}.format(*sys.argv[1:], sys.stdin.read()), end='')")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert render("digraph {}", "svg") == b"-Tsvg|digraph {}"
+    assert render("digraph {}", "svg").decode() == picture.format("-Tsvg", "digraph {}")
 
 
 def test_the_bundled_graphviz_is_used_where_there_is_no_dot(tmp_path, monkeypatch, capfd):

@@ -25,6 +25,14 @@ __all__ = ["Diagram", "by_layer", "draw", "render"]
 Path = tuple[str, ...]
 
 
+class TooManyNodes(ValueError):
+    """A graph is too large for one picture; that of the nodes up to `depth` edges away from the result is not."""
+
+    def __init__(self, message: str, depth: int) -> None:
+        super().__init__(message)
+        self.depth = depth
+
+
 def draw(
     v: Value,
     *,
@@ -130,10 +138,11 @@ def _choose(
                     edges[input] = terms(input)
                     levels[-1].append(input)
     if len(edges) > max_nodes:
-        fits = [(d, n) for d, n in enumerate(accumulate(map(len, levels))) if n <= max_nodes]
-        raise ValueError(
-            f"{len(edges):,} nodes to draw, and max_nodes={max_nodes}: draw the {fits[-1][1]} nearest to the result, "
-            f"draw(v, depth={fits[-1][0]}); or draw a node within the graph; or all, draw(v, max_nodes={len(edges)})"
+        depth, nearest = [(d, n) for d, n in enumerate(accumulate(map(len, levels))) if n <= max_nodes][-1]
+        raise TooManyNodes(
+            f"{len(edges):,} nodes to draw, and max_nodes={max_nodes}: draw the {nearest} nearest to the result, "
+            f"draw(v, depth={depth}); or draw a node within the graph; or all, draw(v, max_nodes={len(edges)})",
+            depth,
         )
     return {node: [k for k in positions if node.inputs[k] in edges] for node, positions in edges.items()}
 
@@ -236,7 +245,7 @@ class _Drawing:
         for i, inner in enumerate(clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
                 numbers = self._numbers(clusters[inner][-1]) if clusters[inner] else ("", "")
-                label = boxes.box(boxes.title(f"{inner[-1]} ▸", bold=True), "", *numbers)
+                label = boxes.box(f"{inner[-1]} ▸", "", *numbers)
                 dot.node(f"c{i}", label, id=f"c{i}", **boxes.GROUP)
             elif inner and inner[:-1] == path:
                 with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
@@ -303,8 +312,9 @@ class _Drawing:
             for k in self.edges[node]
             if (leaf := node.inputs[k]) in self.rows
         ]
-        title = boxes.title(self.name[node], bold=bool(node.label))
-        return boxes.box(title, _symbol(node), data, gradient, rows, self._more(node))
+        return boxes.box(
+            self.name[node], _symbol(node), data, gradient, rows, self._more(node), labelled=bool(node.label)
+        )
 
     def _numbers(self, node: Value) -> tuple[str, str]:
         """The data and, after ∇, the gradient."""
