@@ -23,6 +23,7 @@ from microgradlike.ops import Operation
 from microgradlike.value import Value
 
 Ints = npt.NDArray[np.int64]
+MULTIPLIER = -0x61C8864680B583EB  # odd, by the golden ratio: its powers have their bits all over the place
 
 ADDITIVE = (ops.ADD, ops.SUB, ops.NEG, ops.SUM, ops.DOT, ops.AFFINE)
 
@@ -117,3 +118,20 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
 def is_reduction(op: Any) -> bool:
     """Whether the operation treats any number of operands alike, so that their order is no matter."""
     return op is ops.MAX or op is ops.LOGSUMEXP
+
+
+def hashes(rows: Ints) -> Ints:
+    """A hash of each row."""
+    result: Ints = rows @ np.power(MULTIPLIER, np.arange(rows.shape[1]))
+    return result
+
+
+def distinct_rows(rows: Ints) -> tuple[Ints, Ints]:
+    """(number of each row, index of the first row with each number), numbered by first appearance."""
+    if len(rows) == 1:
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    _, first, number = np.unique(hashes(rows), return_index=True, return_inverse=True)
+    if not np.array_equal(rows[first][number], rows):  # two rows with one hash
+        _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return np.argsort(order)[number], first[order]

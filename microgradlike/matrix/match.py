@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 
 from microgradlike import ops
-from microgradlike.matrix.canonical import Graph, Ints, is_reduction
+from microgradlike.matrix.canonical import Graph, Ints, distinct_rows, is_reduction
 from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, refine
 from microgradlike.ops import Operation
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
-MULTIPLIER = -0x61C8864680B583EB  # odd, by the golden ratio: its powers have their bits all over the place
 
 
 @dataclass(eq=False, repr=False)
@@ -189,15 +188,15 @@ class Matcher:
     What is known of the nodes stands in arrays. Their last entry is for node −1, which means: none.
     """
 
-    def __init__(self, graph: Graph, leaf: Ints, arguments: list[Ints]) -> None:
+    def __init__(self, graph: Graph, kind: Ints, arguments: list[Ints]) -> None:
         self.graph = graph
         self.arrays: list[Array] = []
-        colour, depth = refine(graph, leaf)
+        colour, depth = refine(graph, kind, arguments)
         n = len(graph.nodes)
         self.data = np.array([node.data if op is ops.CONSTANT else 0.0 for node, op in zip(graph.nodes, graph.ops)])
-        same_bits, _ = _rows(self.data.view(np.int64)[:, None])
+        same_bits, _ = distinct_rows(self.data.view(np.int64)[:, None])
         # Equal for operands, of one colour, that hold the same: the same node, or constants of the same bits
-        self.identity = np.append(np.where(leaf == CONSTANT, same_bits, np.arange(n)), -1)
+        self.identity = np.append(np.where(kind == CONSTANT, same_bits, np.arange(n)), -1)
         self.colour = np.append(colour, -1)
         self.array_of, self.position = np.full((2, n + 1), -1)
         self.varies = np.zeros(n + 1, bool)
@@ -205,17 +204,17 @@ class Matcher:
         sides = np.stack([graph.left, graph.right])
         swap = (self.colour[graph.left] > self.colour[graph.right]) & (graph.right >= 0)
         self.sides = np.where(swap, sides[::-1], sides)
-        self.kind, _ = _rows(np.stack([graph.sign, *self.colour[self.sides]], axis=1))
+        self.term_kind, _ = distinct_rows(np.stack([graph.sign, *self.colour[self.sides]], axis=1))
 
         for columns in arguments:
             self._add(Array("batch", True, columns, columns.shape), columns, np.arange(len(columns)))
-        live = (graph.live & (leaf != CONSTANT) & (leaf != BATCH)).nonzero()[0]
+        live = (graph.live & (kind != CONSTANT) & (kind != BATCH)).nonzero()[0]
         live = live[np.argsort(colour[live], kind="stable")]
         classes = np.split(live, np.diff(colour[live]).nonzero()[0] + 1) if len(live) else []
-        parameters = [members for members in classes if leaf[members[0]] >= FIXED]
+        parameters = [members for members in classes if kind[members[0]] >= FIXED]
         for members in parameters:
             self._add(Array("parameter", False, np.empty(0, np.int64)), members, -1)
-        computed = [members for members in classes if leaf[members[0]] < 0]
+        computed = [members for members in classes if kind[members[0]] < 0]
         for members in sorted(computed, key=lambda m: (depth[m[0]], not graph.is_sum[m[0]], m[0])):
             first = members[0]
             inputs = graph.edges[graph.start[first] : graph.start[first + 1]]
@@ -256,7 +255,7 @@ class Matcher:
         array = self.arrays[self.array_of[known[0]]]
         new = known[self.position[known] < 0]
         if len(new):
-            new = new[_rows(new[:, None])[1]]
+            new = new[distinct_rows(new[:, None])[1]]
             self.position[new] = array.size + np.arange(len(new))
             array.entries = np.concatenate([array.entries, new])
             array.shape = (array.size,)
@@ -291,7 +290,7 @@ class Matcher:
             operands = np.take_along_axis(operands, np.argsort(self.colour[operands], axis=0, kind="stable"), axis=0)
         order = self._order(members, operands)
         operands = operands[:, order]
-        number, first = _rows(self.identity[operands].T)  # nodes that compute the same share an entry
+        number, first = distinct_rows(self.identity[operands].T)  # nodes that compute the same share an entry
         refs = [self._ref(nodes) for nodes in operands[:, first]]
         self._computed(members[order], number, first.shape, Apply(op, refs))
 
@@ -335,7 +334,7 @@ class Matcher:
         count = graph.term_start[members + 1] - graph.term_start[members]
         terms = _ranges(graph.term_start[members], count)
         owner = np.repeat(np.arange(len(members)), count)
-        kinds, firsts = _rows(self.kind[terms, None])
+        kinds, firsts = distinct_rows(self.term_kind[terms, None])
         groups = []
         for kind, first in enumerate(terms[firsts]):
             here = kinds == kind
@@ -360,7 +359,7 @@ class Matcher:
             return None
         # Left are the weights, so that z of one sample lies together; else what changes first, as recorded.
         sides.sort(key=lambda side: (self.varies[side[0, 0]], self._same(side[:2], side[:1])))
-        numbered = [_rows(self.identity[side]) for side in sides]
+        numbered = [distinct_rows(self.identity[side]) for side in sides]
         part = _parts(*(number for number, _ in numbered))
         if any(np.ptp(np.bincount(part[first])) for _, first in numbered):
             part = np.zeros_like(part)  # grids of different sizes are taken for one with holes
@@ -373,7 +372,7 @@ class Matcher:
         (G, R, _), (_, C, _) = left.shape, right.shape
         # Left row r of grid g has the number g·R + r, right row c has g·C + c; their sum stands at (g·C + c)·R + r.
         positions = places[1] * R + places[0] % R
-        shared, first = _rows(positions[:, None])
+        shared, first = distinct_rows(positions[:, None])
         used, size = len(first), G * C * R
         if used < DENSE * size or used < min(size, len(part)):  # holes, or sums that share a position, but not both
             return None
@@ -443,18 +442,6 @@ def _parts(left: Ints, right: Ints) -> Ints:
         part = least[part]  # look further ahead
         if np.array_equal(part, before):
             return np.unique(part, return_inverse=True)[1]
-
-
-def _rows(rows: Ints) -> tuple[Ints, Ints]:
-    """(number of each row, index of the first row with each number), numbered by first appearance."""
-    if len(rows) == 1:
-        return np.zeros(1, np.int64), np.zeros(1, np.int64)
-    hashes = rows @ np.power(MULTIPLIER, np.arange(rows.shape[1]))
-    _, first, number = np.unique(hashes, return_index=True, return_inverse=True)
-    if not np.array_equal(rows[first][number], rows):  # two rows with one hash
-        _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    return np.argsort(order)[number], first[order]
 
 
 def _ranges(starts: Ints, counts: Ints) -> Ints:

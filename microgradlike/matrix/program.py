@@ -26,7 +26,7 @@ from microgradlike import ops
 from microgradlike.matrix.build import Builder
 from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import CACHE_LINE, Symbol, aligned, compiled
-from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, PARAMETER
+from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
 from microgradlike.matrix.match import Array, Matcher
@@ -145,15 +145,19 @@ class Program:
         columns = [v for argument in arguments for v in argument]
         _check_leaves(columns, wanted, present)
         graph = canonicalise([*(v for v in columns if v not in present), *nodes])
-        kinds = [PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else -1 for op in graph.ops]
-        leaf = np.array(kinds, np.int64)
+        in_loss = set(topological_order(loss)) if compared else present
+        kinds = [
+            PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
+            for v, op in zip(graph.nodes, graph.ops)
+        ]
+        kind = np.array(kinds, np.int64)
         if wanted is not None:
-            leaf[leaf == PARAMETER] = FIXED
-            leaf[[graph.number[v] for v in wanted]] = PARAMETER
+            kind[kind == PARAMETER] = FIXED
+            kind[[graph.number[v] for v in wanted]] = PARAMETER
         numbers = [np.array([graph.number[v] for v in argument], np.int64) for argument in arguments]
         for argument in numbers:
-            leaf[argument] = BATCH
-        found = Matcher(graph, leaf, numbers)
+            kind[argument] = BATCH
+        found = Matcher(graph, kind, numbers)
         self._graph, self._array_of, self._position = graph, found.array_of, found.position
         self._all_arrays, given = found.arrays, found.arrays[: len(arguments)]
         self.arrays = [a for a in found.arrays if a.size and not (compared and graph.number[root] in a.entries)]
@@ -171,7 +175,7 @@ class Program:
         losses = code.new((), entry.varies)
         code.copy(entry, losses)
         checks = [(guard, self._check(build, guard)) for guard in guards]
-        trained = self._trained = [a for a in self.arrays if a.kind == "parameter" and leaf[a.entries[0]] == PARAMETER]
+        trained = self._trained = [a for a in self.arrays if a.kind == "parameter" and kind[a.entries[0]] == PARAMETER]
         self._loss_array, position = self._found(loss)
         seed, gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
 
