@@ -46,7 +46,7 @@ class Builder:
             case Apply(op, operands):
                 dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
                 x = op.grouped([self.load(ref, dims) for ref in operands])
-                y = op.value(self.xp, *x)
+                y = code.number(op.value(self.xp, *x))
                 self.saved[array] = dims, (self.xp, y, *x)
             case Reduce(op, operand, starts):
                 dims = (array.size, 1) if starts is None else (array.size,)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,34 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     added = (by >= ADD) & (by <= AFFINE) & ~in_pair
     sign = np.where(((by == SUB) & (slot == 1)) | (by == NEG), -1, 1)
 
+    constant = np.array([node.data if op is ops.CONSTANT else nan for node, op in zip(nodes, operations, strict=True)])
+
     # What dissolves: sums and products with one consumer, which adds them; but no sum that has a name.
     dissolves = np.zeros(n, bool)
     dissolves[edges[added]] = True
     dissolves &= (kind >= ADD) & (np.bincount(edges, minlength=n) == 1)
     named = np.fromiter((node.label != "" for node in nodes), bool, n)
     dissolves &= ~named | (kind == NEG) | (kind == MUL)
+
+    # Nor a difference that a sum adds: Σ(a − b) keeps the digits that Σa − Σb loses. But ((s − a) − b) − … and
+    # a − (b − (c − …)) are one sum each. (a + (−b) and a + (−1)·b are differences, too.)
+    negative = kind == NEG
+    product = (kind == MUL).nonzero()[0]
+    for factor in (edges[start[product]], edges[start[product] + 1]):
+        negative[product] |= constant[factor] < 0
+    binary = ((kind == ADD) | (kind == SUB)).nonzero()[0]
+    is_sub = kind[binary] == SUB
+    first, second = edges[start[binary]], edges[start[binary] + 1]
+    extends = np.zeros(n, bool)  # a sum that is its first operand
+    extends[binary] = dissolves[first] & ((kind[first] == ADD) | (kind[first] == SUB))
+    difference = np.zeros(n, bool)
+    difference[binary] = negative[first] != (negative[second] ^ is_sub)
+    difference[binary] &= np.where(
+        is_sub, ~(dissolves & (kind == SUB))[second], ~extends[binary] & (constant[first] != 0)
+    )
+    in_chain = extends[edges] & (slot == 0) & ((by == ADD) | (by == SUB))
+    dissolves[edges[added & difference[edges] & ~in_chain]] = False
+
     root, sign_to_root = np.arange(n), np.ones(n, np.int64)
     up = dissolves[edges]
     root[edges[up]], sign_to_root[edges[up]] = consumer[up], sign[up]
@@ -92,7 +115,6 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     # The terms: what is added and does not dissolve, and the pairs of every product.
     single = added & ~dissolves[edges]
     first = in_pair & (slot < half)
-    product = (kind == MUL).nonzero()[0]
     pairs = first.nonzero()[0]
     n_single = int(single.sum())
     owner = np.concatenate([consumer[single], product, consumer[pairs]])
@@ -100,9 +122,8 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     left = np.concatenate([edges[single], edges[start[product]], edges[pairs]])
     right = np.concatenate([np.full(n_single, -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
     # Python's sum() starts with a 0, which is no term.
-    zero = np.array([op is ops.CONSTANT and node.data == 0 for node, op in zip(nodes, operations, strict=True)])
     keep = np.ones(len(owner), bool)
-    keep[:n_single] = ~((by == ADD) & (slot == 0) & zero[edges])[single]
+    keep[:n_single] = ~((by == ADD) & (slot == 0) & (constant[edges] == 0))[single]
     keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
     owner, own_sign, left, right = owner[keep], own_sign[keep], left[keep], right[keep]
     order = np.lexsort((owner, root[owner]))

@@ -315,7 +315,7 @@ class Program:
         if x.ndim == 0:
             raise ValueError(f"expected arrays with the samples on the first axis ({self._expected()}), got a number")
         columns = prod(x.shape[1:])
-        with np.errstate(over="ignore"):  # what is too large for float32 is inf, which _run reports
+        with np.errstate(all="ignore"):  # what is too large for float32 is inf, which _run reports
             return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
 
     def _expected(self) -> str:
