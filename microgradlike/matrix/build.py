@@ -31,7 +31,8 @@ class Builder:
         self.saved: dict[Array | Group, Any] = {}  # what the backward pass needs of the forward pass
         self.received: dict[Array, list[tuple[Symbol, Ints]]] = {}  # what consumers sent back, to which positions
         self.products: dict[Array, Symbol] = {}  # a matrix product that reads the whole of an array
-        self.padded: list[tuple[Symbol, Symbol]] = []  # products of padded sums, and the side that 0 multiplies
+        # Results with sides that they multiply by 0 though the loss does not: padded products, and those with holes
+        self.loose: list[tuple[Symbol, list[Symbol]]] = []
         for array in arrays:
             if array.kind != "computed":
                 self.value[array] = self.code.new((array.size,), array.varies)
@@ -53,6 +54,8 @@ class Builder:
                 xp, x = code.stacked(starts), (self.read(operand, operand.index.shape, missing=-np.inf),)
                 y = op.value(xp, x)
                 self.saved[array] = dims, (xp, y, x)
+                if (operand.index < 0).any():
+                    self.loose.append((y, [y]))
                 if starts is not None:
                     y = code.take(y, starts)
             case Sum(groups):
@@ -64,6 +67,8 @@ class Builder:
                 y = 0.0
                 for group in groups:
                     term = self._term(group, dims)
+                    if group.is_product and (group.is_padded or (array.entries < 0).any()):
+                        self.loose.append((term, [x for x in self.saved[group][1:] if isinstance(x, Symbol)]))
                     y = y + term if group.sign > 0 else y - term
         self.value[array] = code.whole(y, dims, array.varies).reshape(array.size)
 
@@ -102,11 +107,9 @@ class Builder:
         left, right = sides
         self.saved[group] = left.inner, left, right
         out: Symbol = right @ left.T
-        for ref, side in ((group.left, left), (group.right, right)):
+        for ref in (group.left, group.right):
             if ref.array is not None and len(np.unique(ref.index[ref.index >= 0])) == ref.array.size:
                 self.products.setdefault(ref.array, out)
-            if group.is_padded and (ref.index >= 0).all():
-                self.padded.append((out, side))
         return out
 
     # ── Backward ───────────────────────────────────────────────────────────────────────────────

@@ -250,7 +250,7 @@ class Code:
             case (_, "power", x, float(c)) if c == 2.0:
                 return x * x
             case (("multiply", y, float(d)), "multiply", x, float(c)) if y.inner == x.inner and (
-                1 / MODEST <= min(abs(c), abs(d)) and max(abs(c), abs(d)) <= MODEST
+                min(abs(c), abs(d)) >= 1 / MODEST and max(abs(c), abs(d)) <= MODEST
             ):
                 return y * (c * d)
             case (_, "bitwise_and", bool(c), x):

@@ -186,10 +186,12 @@ class Matcher:
     """Turns a canonical graph into arrays with instructions, in the order they run.
 
     What is known of the nodes stands in arrays. Their last entry is for node −1, which means: none.
+    Unless it is `dense`, nothing is padded, and grids have no holes: what 0 multiplies need not be finite.
     """
 
-    def __init__(self, graph: Graph, kind: Ints, arguments: list[Ints]) -> None:
+    def __init__(self, graph: Graph, kind: Ints, arguments: list[Ints], dense: bool) -> None:
         self.graph = graph
+        self.filling = DENSE if dense else 1.0  # the least that a grid or rows of sums may have
         self.arrays: list[Array] = []
         colour, depth = refine(graph, kind, arguments)
         n = len(graph.nodes)
@@ -303,7 +305,7 @@ class Matcher:
         terms = self._terms(1, edges[_ranges(start[members], count)][None], count)
         # Where sums may be padded, the missing ends are −∞, which adds exp(−∞) = 0.
         padded = op is ops.LOGSUMEXP and self.colour[terms.sides[0, 0]] != CONSTANT
-        ref, _, starts = self._read(terms, DENSE if padded else 1.0)
+        ref, _, starts = self._read(terms, self.filling if padded else 1.0)
         self._computed(members, np.arange(len(members)), members.shape, Reduce(op, ref, starts))
 
     def _sum(self, members: Ints) -> None:
@@ -374,7 +376,9 @@ class Matcher:
         positions = places[1] * R + places[0] % R
         shared, first = distinct_rows(positions[:, None])
         used, size = len(first), G * C * R
-        if used < DENSE * size or used < min(size, len(part)):  # holes, or sums that share a position, but not both
+        if used < self.filling * size or used < min(
+            size, len(part)
+        ):  # holes, or sums that share a position, but not both
             return None
         if used < len(part):  # sums that share a position must be the same in all their groups
             pairs = [(g, g.of(first[shared])) for g in groups]
@@ -388,7 +392,7 @@ class Matcher:
         On the other side, the short rows must begin like a long one (as the values that a causal
         attention sums over do), which stands for them: what it adds is multiplied by 0.
         """
-        if len(terms.sides) < 2 or terms.count.max() < 2 or terms.filling < DENSE:
+        if len(terms.sides) < 2 or terms.count.max() < 2 or terms.filling < self.filling:
             return None
         rows = terms.rows
         if terms.filling == 1:

@@ -78,7 +78,8 @@ def vectorize(
     gc.disable()  # nothing here is garbage, and looking for it would cost more than all the rest
     try:
         wanted = None if parameters is None else _listed(parameters)
-        return Program(loss, _arguments(batch), wanted, np.dtype(dtype), guards)
+        with np.errstate(all="ignore"):
+            return Program(loss, _arguments(batch), wanted, np.dtype(dtype), guards)
     finally:
         if collecting:
             gc.enable()
@@ -116,7 +117,8 @@ class Parameter:
     @data.setter
     def data(self, numbers: Any) -> None:
         if numbers is not self._data:
-            self._data[...] = numbers
+            with np.errstate(all="ignore"):
+                self._data[...] = numbers
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,9 +137,16 @@ class Program:
     """
 
     def __init__(
-        self, loss: Value, arguments: list[list[Value]], wanted: list[Value] | None, dtype: Any, guards: list[Guard]
+        self,
+        loss: Value,
+        arguments: list[list[Value]],
+        wanted: list[Value] | None,
+        dtype: Any,
+        guards: list[Guard],
+        dense: bool = True,
     ) -> None:
         self.loss, self.dtype, self.batch = loss, dtype, arguments
+        self._wanted, self._guards = wanted, guards
         compared = [v for guard in guards for v in (guard.left, guard.right)]
         root = apply(ops.MAX, loss, *compared) if compared else loss  # one graph of all that must be computed
         nodes = topological_order(root)
@@ -157,7 +166,7 @@ class Program:
         numbers = [np.array([graph.number[v] for v in argument], np.int64) for argument in arguments]
         for argument in numbers:
             kind[argument] = BATCH
-        found = Matcher(graph, kind, numbers)
+        found = Matcher(graph, kind, numbers, dense)
         self._graph, self._array_of, self._position = graph, found.array_of, found.position
         self._all_arrays, given = found.arrays, found.arrays[: len(arguments)]
         self.arrays = [a for a in found.arrays if a.size and not (compared and graph.number[root] in a.entries)]
@@ -190,16 +199,20 @@ class Program:
         # What runs
         products = [build.products.get(array) for array in given]
         watched = [losses, *(symbol for _, symbol in checks), *(p for p in products if p is not None)]
-        watched += [symbol for pair in build.padded for symbol in pair]
+        watched += [symbol for product, sides in build.loose for symbol in (product, *sides)]
         self._results = {
             "forward": watched,
             "backward": [*watched, *gradients.values()],
             "slope": [*watched[1:], *gradients.values()],
         }
         code.share_memory(self._results["backward"])
-        self._watched = losses.buffer, seed.buffer, checks, products, build.padded
+        self._watched = losses.buffer, seed.buffer, checks, products, build.loose
         self._compiled: dict[str, CodeType] = {}
         self._frames: dict[int, _Frame] = {}
+        self._strict: tuple[Program, list[Any]] | None = None  # and where its parameters are among ours
+        context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
+        context.run(np.seterr, all="ignore")
+        self._quietly = context.run
         self._one_at_a_time = RLock()  # the buffers are those of one call
 
     def _allocate(self, arrays: list[Array], symbols: dict[Array, Symbol]) -> tuple[Numbers, dict[Array, Numbers]]:
@@ -244,9 +257,7 @@ class Program:
         where a comparison made while recording would come out otherwise.
         """
         with self._one_at_a_time:
-            frame, arrays = self._prepare(args)
-            self._run(frame, "forward", arrays)
-            return frame.losses_of_samples()
+            return self._quietly(self._call, "forward", args).losses_of_samples()
 
     def backward(self, *args: Any) -> Numbers:
         """The losses, as a call gives them; and the gradients of their mean, in `grad` of each of `parameters`.
@@ -254,12 +265,7 @@ class Program:
         An empty batch leaves gradients of 0.
         """
         with self._one_at_a_time:
-            frame, arrays = self._prepare(args)
-            frame.seed(1.0)
-            if frame.samples:
-                self._run(frame, "backward", arrays)
-            else:
-                self._gradient[...] = 0.0
+            frame = self._quietly(self._call, "backward", args, 1.0)
             for p in self.parameters:
                 p.grad = p._gradient
             return frame.losses_of_samples()
@@ -277,13 +283,52 @@ class Program:
         `grad` of the parameters is None afterwards.
         """
         with self._one_at_a_time:
-            frame, arrays = self._prepare(args)
             for p in self.parameters:
                 p.grad = None
-            if frame.samples:
-                frame.seed(lr)
-                self._run(frame, "slope", arrays)
-                np.subtract(self._data, self._gradient, out=self._data)
+            self._quietly(self._call, "slope", args, lr)
+
+    def _call(self, name: str, args: tuple[Any, ...], scale: float = 0.0) -> _Frame:
+        """Run the function of this name, and its checks, with scale · ∂(mean loss)/∂(loss) as the seed."""
+        frame, arrays = self._prepare(args)
+        if name != "forward":
+            frame.seed(scale)
+        if frame.samples:
+            self._run(frame, name, arrays)
+            if frame.loose and not self._is_exact(frame, name):
+                self._run_strictly(frame, name, arrays, scale)
+            else:
+                frame.check_guards()
+        elif name != "forward":
+            self._gradient[...] = 0.0
+        if name == "slope":
+            np.subtract(self._data, self._gradient, out=self._data)
+        return frame
+
+    def _is_exact(self, frame: _Frame, name: str) -> bool:
+        """Whether what the program multiplies by 0, and the scalar engine leaves out, was finite."""
+        finite = name == "forward" or isfinite(self._gradient.dot(self._gradient)) or np.isfinite(self._gradient).all()
+        for product, sides in frame.loose:
+            if not isfinite(product.dot(product)) and not all(np.isfinite(side).all() for side in sides):
+                return False
+        return bool(finite)
+
+    def _run_strictly(self, frame: _Frame, name: str, arrays: list[Numbers], scale: float) -> None:
+        """Run the program without padded products, which computes what the scalar engine computes, but more slowly."""
+        if self._strict is None:
+            strict = Program(self.loss, self.batch, self._wanted, self.dtype, self._guards, dense=False)
+            place = {v: i for i, v in enumerate(v for array in self._numbers for v in self._values(array))}
+            self._strict = strict, [np.array([place[v] for v in strict._values(array)]) for array in strict._numbers]
+        strict, places = self._strict
+        numbers = np.concatenate([x.reshape(-1) for x in self._numbers.values()])
+        for x, place in zip(strict._numbers.values(), places):
+            x.reshape(-1)[...] = numbers[place]
+        run = strict._call("forward" if name == "forward" else "backward", tuple(arrays), scale)
+        frame.losses[...] = run.losses
+        for p, place in zip(strict.parameters, places):
+            numbers[place] = p._gradient.reshape(-1)
+        ends = np.cumsum([p._gradient.size for p in self.parameters])
+        for p, part in zip(self.parameters, np.split(numbers, ends)):
+            p._gradient.reshape(-1)[...] = part
 
     def _prepare(self, args: tuple[Any, ...]) -> tuple[_Frame, list[Numbers]]:
         if len(args) != len(self.batch):
@@ -315,8 +360,7 @@ class Program:
         if x.ndim == 0:
             raise ValueError(f"expected arrays with the samples on the first axis ({self._expected()}), got a number")
         columns = prod(x.shape[1:])
-        with np.errstate(all="ignore"):  # what is too large for float32 is inf, which _run reports
-            return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
+        return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
 
     def _expected(self) -> str:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
@@ -327,41 +371,29 @@ class Program:
             if name not in self._compiled:
                 self._compiled[name] = compiled(self._code.source(name, self._results[name]))
             function = frame.functions[name] = FunctionType(self._compiled[name], frame.names)
-        frame.quietly(function, *arrays)
+        function(*arrays)
         # What is not finite in an argument shows in a product that reads the whole of it, which is smaller.
         for product, x in zip(frame.products, arrays):
             entries = x.reshape(-1) if product is None else product
             if not isfinite(entries.dot(entries)) and not np.isfinite(x).all():
                 raise ValueError("the batch holds numbers that are not finite (inf or nan)")
-        for product, side in frame.padded:
-            if not isfinite(product.dot(product)) and not np.isfinite(side).all():
-                raise ValueError(
-                    "an intermediate result is not finite (inf or nan), and this program multiplies by 0 what the "
-                    "shorter of some sums leave out: stay with the scalar engine for such numbers"
-                )
-        for guard, held in frame.checks:
-            if not held.all():
-                was = "" if guard.outcome else "not "
-                raise ValueError(
-                    f"while the loss was recorded, {guard.left.label or 'a Value'} {SYMBOLS[guard.function]} "
-                    f"{guard.right.label or guard.right.data} did {was}hold, and Python took that branch; in this "
-                    "batch it comes out otherwise for some sample: use relu, maximum or another operation "
-                    "in place of `if`, or stay with the scalar engine"
-                )
 
     # ── Values and arrays ──────────────────────────────────────────────────────────────────────
 
     def pull(self) -> None:
         """Take the parameters' numbers from the Values, which scalar code has changed."""
-        for array, numbers in self._numbers.items():
-            numbers.reshape(-1)[...] = [v.data for v in self._values(array)]
+        with np.errstate(all="ignore"):
+            for array, numbers in self._numbers.items():
+                numbers.reshape(-1)[...] = [v.data for v in self._values(array)]
 
     def push(self) -> None:
         """Write the parameters' numbers, and the gradients if there are any, to the Values."""
         for p in self.parameters:
-            grads = [None] * p._data.size if p.grad is None else p.grad.reshape(-1).tolist()
-            for v, data, grad in zip(p.nodes, p._data.reshape(-1).tolist(), grads, strict=True):
-                v.data, v.grad = data, grad
+            for v, data in zip(p.nodes, p._data.reshape(-1).tolist(), strict=True):
+                v.data = data
+            if p.grad is not None:
+                for v, grad in zip(p.nodes, p.grad.reshape(-1).tolist(), strict=True):
+                    v.grad = grad
 
     def where(self, node: Value) -> Place | None:
         """Which entry of which array a scalar node is. None for constants, and for products and sums that dissolved.
@@ -420,23 +452,32 @@ class _Frame:
     """Buffers, and the functions that use them, for one number of samples."""
 
     def __init__(self, program: Program, samples: int) -> None:
-        losses, seed, checks, products, padded = program._watched
+        losses, seed, checks, products, loose = program._watched
         self.samples = samples
         self.names, memory = program._code.frame(samples)
         self.functions: dict[str, FunctionType] = {}
-        context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
-        context.run(np.seterr, all="ignore")
-        self.quietly = context.run
         self.losses, self._seed = memory[losses], memory[seed]
         self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in checks]
         self.products = [None if product is None else memory[product.buffer] for product in products]
-        self.padded = [(memory[product.buffer], memory[side.buffer]) for product, side in padded]
+        self.loose = [(memory[product.buffer], [memory[side.buffer] for side in sides]) for product, sides in loose]
         self._scale = 1.0
         self.seed(0.0)
 
     def losses_of_samples(self) -> Numbers:
         """One loss for each sample, where the loss varies or not."""
         return self.losses.copy() if len(self.losses) == self.samples else np.full(self.samples, self.losses[0])
+
+    def check_guards(self) -> None:
+        """Raise ValueError where a comparison made while recording came out otherwise."""
+        for guard, held in self.checks:
+            if not held.all():
+                was = "" if guard.outcome else "not "
+                raise ValueError(
+                    f"while the loss was recorded, {guard.left.label or 'a Value'} {SYMBOLS[guard.function]} "
+                    f"{guard.right.label or guard.right.data} did {was}hold, and Python took that branch; in this "
+                    "batch it comes out otherwise for some sample: use relu, maximum or another operation "
+                    "in place of `if`, or stay with the scalar engine"
+                )
 
     def seed(self, scale: float) -> None:
         """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
@@ -476,11 +517,17 @@ def _check_leaves(columns: list[Value], wanted: list[Value] | None, present: set
         if v.op is not None:
             what = "a constant" if v.op is ops.CONSTANT else f"the result of {v.op}"
             raise ValueError(f"batch and parameters must be leaves, Value(…), but {v!r} is {what}")
-    if len(set(columns)) < len(columns):
+    varying = set(columns)
+    if len(varying) < len(columns):
         raise ValueError("batch lists the same Value twice")
     for v in wanted or ():
         if v not in present:
             raise ValueError(f"the loss does not depend on the parameter {v!r}")
+        if v in varying:
+            raise ValueError(
+                f"{v!r} stands in batch and in parameters: gradients are with respect to what all samples share; "
+                "for ∂loss/∂x of single samples leave it out of batch, or take backward() of the scalar engine"
+            )
 
 
 def _called(leaves: list[Value]) -> str:
