@@ -240,6 +240,20 @@ class Builder:
         return (code.reduce("add", share, starts) if len(starts) < len(order) else share), positions
 
 
+def try_rules(arrays: list[Array], dtype: Any) -> None:
+    """Run the rules of every operation once, so that what they raise is raised when the program is made."""
+    first: dict[Any, Array] = {}
+    for array in arrays:
+        if isinstance(array.instruction, Apply | Reduce):
+            first.setdefault(array.instruction.op, array)
+    for op, array in first.items():
+        read = [ref.array for ref in array.refs if ref.array is not None]
+        build = Builder([], dtype)
+        build.value = {a: build.code.new((a.size,), a.varies) for a in read}
+        build.forward(array)
+        op.local_grads(*build.saved[array][1])
+
+
 def _worth_blas(group: Group) -> bool:
     """Whether a product is worth BLAS: no dot product of what varies, nor several without a row in common."""
     if not group.is_product or group.right is None:

@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
-from microgradlike.matrix.build import Builder
+from microgradlike.matrix.build import Builder, try_rules
 from microgradlike.matrix.canonical import canonicalise
-from microgradlike.matrix.code import CACHE_LINE, Symbol, aligned, compiled
+from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned, compiled
 from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
@@ -168,45 +168,22 @@ class Program:
             kind[argument] = BATCH
         found = Matcher(graph, kind, numbers, dense)
         self._graph, self._array_of, self._position = graph, found.array_of, found.position
-        self._all_arrays, given = found.arrays, found.arrays[: len(arguments)]
+        self._all_arrays = found.arrays
         self.arrays = [a for a in found.arrays if a.size and not (compared and graph.number[root] in a.entries)]
         name_arrays(self.arrays, graph.nodes, len(arguments), loss)
-
-        # Forward, guards, backward
-        build = Builder(found.arrays, dtype)
-        code = self._code = build.code
-        for number, array in enumerate(given):
-            code.buffers[build.value[array].buffer].given = f"x{number}"
-        for array in self.arrays:
-            if array.instruction is not None:
-                build.forward(array)
-        entry = self._entry(build, loss)
-        losses = code.new((), entry.varies)
-        code.copy(entry, losses)
-        checks = [(guard, self._check(build, guard)) for guard in guards]
-        trained = self._trained = [a for a in self.arrays if a.kind == "parameter" and kind[a.entries[0]] == PARAMETER]
-        self._loss_array, position = self._found(loss)
-        seed, gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
+        try_rules(self.arrays, dtype)
 
         # The numbers: those to be trained lie one array after the other, and their gradients alike
-        self._data, data = self._allocate(trained, build.value)
-        self._gradient, gradient = self._allocate(trained, gradients)
-        _, fixed = self._allocate([a for a in self.arrays if a.kind == "parameter" and a not in trained], build.value)
-        self.parameters = [Parameter(a.name, self._values(a), data[a], gradient[a]) for a in trained]
+        leaves = [a for a in self.arrays if a.kind == "parameter"]
+        self._trained = [a for a in leaves if kind[a.entries[0]] == PARAMETER]
+        self._data, data = self._allocate(self._trained)
+        self._gradient, self._gradients = self._allocate(self._trained)
+        _, fixed = self._allocate([a for a in leaves if kind[a.entries[0]] == FIXED])
+        self.parameters = [Parameter(a.name, self._values(a), data[a], self._gradients[a]) for a in self._trained]
         self._numbers = data | fixed
         self.pull()
 
         # What runs
-        products = [build.products.get(array) for array in given]
-        watched = [losses, *(symbol for _, symbol in checks), *(p for p in products if p is not None)]
-        watched += [symbol for product, sides in build.loose for symbol in (product, *sides)]
-        self._results = {
-            "forward": watched,
-            "backward": [*watched, *gradients.values()],
-            "slope": [*watched[1:], *gradients.values()],
-        }
-        code.share_memory(self._results["backward"])
-        self._watched = losses.buffer, seed.buffer, checks, products, build.loose
         self._compiled: dict[str, CodeType] = {}
         self._frames: dict[int, _Frame] = {}
         self._strict: tuple[Program, list[Any]] | None = None  # and where its parameters are among ours
@@ -215,15 +192,45 @@ class Program:
         self._quietly = context.run
         self._one_at_a_time = RLock()  # the buffers are those of one call
 
-    def _allocate(self, arrays: list[Array], symbols: dict[Array, Symbol]) -> tuple[Numbers, dict[Array, Numbers]]:
+    def _allocate(self, arrays: list[Array]) -> tuple[Numbers, dict[Array, Numbers]]:
         """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
         step = CACHE_LINE // self.dtype.itemsize
         ends = np.cumsum([-(-array.size // step) * step for array in arrays], dtype=int)
-        flat, parts = aligned(int(ends[-1]) if arrays else 0, self.dtype), {}
-        for array, part in zip(arrays, np.split(flat, ends)):
-            self._code.buffers[symbols[array].buffer].data = part[: array.size]
-            parts[array] = part[: array.size].reshape(array.shape)
-        return flat, parts
+        flat = aligned(int(ends[-1]) if arrays else 0, self.dtype)
+        parts = zip(arrays, np.split(flat, ends))
+        return flat, {array: part[: array.size].reshape(array.shape) for array, part in parts}
+
+    @cached_property
+    def _lines(self) -> _Lines:
+        """Forward, guards and backward, written when they are first asked for."""
+        build = Builder(self._all_arrays, self.dtype)
+        code = build.code
+        given = self._all_arrays[: len(self.batch)]
+        for number, array in enumerate(given):
+            code.buffers[build.value[array].buffer].given = f"x{number}"
+        for array in self.arrays:
+            if array.instruction is not None:
+                build.forward(array)
+        entry = self._entry(build, self.loss)
+        losses = code.new((), entry.varies)
+        code.copy(entry, losses)
+        checks = [(guard, self._check(build, guard)) for guard in self._guards]
+        loss_array, position = self._found(self.loss)
+        seed, gradients = build.backward(self.arrays, loss_array, position, set(self._trained))
+        for symbols, numbers in ((build.value, self._numbers), (gradients, self._gradients)):
+            for array, x in numbers.items():
+                code.buffers[symbols[array].buffer].data = x.reshape(-1)
+        products = [build.products.get(array) for array in given]
+        watched = [losses, *(symbol for _, symbol in checks), *(p for p in products if p is not None)]
+        watched += [symbol for product, sides in build.loose for symbol in (product, *sides)]
+        results = {
+            "forward": watched,
+            "backward": [*watched, *gradients.values()],
+            "slope": [*watched[1:], *gradients.values()],
+        }
+        code.share_memory(results["backward"])
+        code.known.clear()
+        return _Lines(code, results, losses, seed, checks, products, build.loose)
 
     def _values(self, array: Array) -> list[Any]:
         """The nodes of an array, None where an entry has none."""
@@ -369,7 +376,7 @@ class Program:
         function = frame.functions.get(name)
         if function is None:
             if name not in self._compiled:
-                self._compiled[name] = compiled(self._code.source(name, self._results[name]))
+                self._compiled[name] = compiled(self._lines.code.source(name, self._lines.results[name]))
             function = frame.functions[name] = FunctionType(self._compiled[name], frame.names)
         function(*arrays)
         # What is not finite in an argument shows in a product that reads the whole of it, which is smaller.
@@ -428,12 +435,13 @@ class Program:
     @property
     def source(self) -> str:
         """The NumPy calls of the forward and backward pass, as a Python function."""
-        return self._code.source("run", self._results["backward"])
+        with self._one_at_a_time:
+            return self._lines.code.source("run", self._lines.results["backward"])
 
     @cached_property
     def equations(self) -> Equations:
         """The forward and backward pass, as equations with shapes."""
-        return Equations(self.arrays, self._loss_array, self._trained)
+        return Equations(self.arrays, self._found(self.loss)[0], self._trained)
 
     def __str__(self) -> str:
         return str(self.equations)
@@ -448,18 +456,30 @@ class Program:
         return self.equations.__rich__()
 
 
+class _Lines(NamedTuple):
+    """What runs: the code, its results in each mode, and the arrays that are looked at after a call."""
+
+    code: Code
+    results: dict[str, list[Symbol]]
+    losses: Symbol
+    seed: Symbol
+    checks: list[tuple[Guard, Symbol]]
+    products: list[Symbol | None]  # for each argument one that reads the whole of it
+    loose: list[tuple[Symbol, list[Symbol]]]
+
+
 class _Frame:
     """Buffers, and the functions that use them, for one number of samples."""
 
     def __init__(self, program: Program, samples: int) -> None:
-        losses, seed, checks, products, loose = program._watched
+        lines = program._lines
         self.samples = samples
-        self.names, memory = program._code.frame(samples)
+        self.names, memory = lines.code.frame(samples)
         self.functions: dict[str, FunctionType] = {}
-        self.losses, self._seed = memory[losses], memory[seed]
-        self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in checks]
-        self.products = [None if product is None else memory[product.buffer] for product in products]
-        self.loose = [(memory[product.buffer], [memory[side.buffer] for side in sides]) for product, sides in loose]
+        self.losses, self._seed = memory[lines.losses.buffer], memory[lines.seed.buffer]
+        self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in lines.checks]
+        self.products = [None if product is None else memory[product.buffer] for product in lines.products]
+        self.loose = [(memory[out.buffer], [memory[side.buffer] for side in sides]) for out, sides in lines.loose]
         self._scale = 1.0
         self.seed(0.0)
 
