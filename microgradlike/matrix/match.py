@@ -29,7 +29,7 @@ from microgradlike.ops import Operation
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Array:
     """The nodes of one colour. `entries[p]` is the number of the node at position p, or −1."""
 
@@ -52,7 +52,7 @@ class Array:
         return self.instruction.refs if self.instruction else []
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Ref:
     """What an instruction reads: positions in an array (−1: nothing), or, where `array` is None, constants."""
 
@@ -70,7 +70,7 @@ class Ref:
         return None
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Apply:
     """y = op(refs), entry by entry."""
 
@@ -78,7 +78,7 @@ class Apply:
     refs: list[Ref]
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Reduce:
     """y = op over the last axis: max, logsumexp. With `starts`, segments of a flat index."""
 
@@ -92,7 +92,7 @@ class Reduce:
         return [self.operand]
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Group:
     """The terms of a sum that have the same colours: sign · Σₖ left · right.
 
@@ -125,7 +125,7 @@ class Group:
         return self.is_product and any((ref.index < 0).any() for ref in self.refs)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Sum:
     """y = Σ groups."""
 
@@ -193,6 +193,7 @@ class Matcher:
         self.graph = graph
         self.filling = DENSE if dense else 1.0  # the least that a grid or rows of sums may have
         self.arrays: list[Array] = []
+        self.single: dict[tuple[int, int], Ints] = {}  # the positions of single entries
         colour, depth = refine(graph, kind, arguments)
         n = len(graph.nodes)
         self.data = np.array([node.data if op is ops.CONSTANT else 0.0 for node, op in zip(graph.nodes, graph.ops)])
@@ -264,6 +265,8 @@ class Matcher:
         index = self.position[nodes]
         if array.kind == "parameter" and nodes.ndim == 3 and np.array_equal(index.ravel(), np.arange(array.size)):
             array.shape = max(array.shape, _squeezed(nodes.shape), key=len)
+        if index.size == 1:  # irregular graphs read little else
+            index = self.single.setdefault((index.item(), index.ndim), index)
         return Ref(array, index)
 
     def _read(self, terms: _Terms, filling: float = 1.0) -> tuple[Ref, Ref | None, Ints | None]:
