@@ -19,7 +19,6 @@ from microgradlike.view.dot import draw
 from microgradlike.view.files import replace_file, writable
 from microgradlike.view.plots import digit_sheet, save
 
-
 FILES = {
     "explanation.html": "every step of that backward pass, for a browser",
     "explanation.txt": "the same as plain text",
