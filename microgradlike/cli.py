@@ -20,19 +20,18 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "softmax"]
 LOSSES = ["quadratic", "mean_squared_error", "cross_entropy", "hinge"]
-
-
 CLOSED_PIPE = 141  # as shells report a program that was writing to a pipe when its reader went away
 
 
 @contextmanager
 def bad_input(*also: type[Exception]) -> Iterator[None]:
     """Report the library's errors as usage errors."""
+    errors: tuple[type[Exception], ...] = (ValueError, OSError, *also)
     try:
         yield
-    except (ValueError, OSError, *also) as error:
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            raise  # of no file: the output's
+    except errors as error:
+        if _of_the_output(error):
+            raise
         raise click.UsageError(str(error)) from error
 
 
@@ -56,6 +55,8 @@ class Commands(click.Group):
         except click.Abort:
             code = 130
         except OSError as error:
+            if not _of_the_output(error):
+                raise
             code = _fail(f"cannot write the output: {error.strerror}")
         _let_go(sys.stdout)
         _let_go(sys.stderr)
@@ -77,6 +78,11 @@ def _closed_pipe() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise click.exceptions.Exit(CLOSED_PIPE) from None
+
+
+def _of_the_output(error: Exception) -> bool:
+    """Whether the system refused what was printed: such an error names no file."""
+    return isinstance(error, OSError) and error.errno is not None and error.filename is None
 
 
 def _fail(message: str, code: int = 2) -> int:
@@ -223,7 +229,8 @@ def explain(
                     of(result, depth=depth).save(path)
                 except TooManyNodes as error:
                     raise ValueError(
-                        f"too many nodes to draw, add --depth {error.depth} for those nearest to the result"
+                        f"{error.nodes:,} nodes are too many to draw: "
+                        f"--depth {error.depth} draws those nearest to the result"
                     ) from error
             click.echo(f"\nThe {content} is in {clean(str(path))}")
 

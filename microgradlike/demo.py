@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     loss.backward()
     full = explain(loss, full=True)
     shown = task.test[:50]
-    write = {
+    write: dict[str, Callable[[Path], object]] = {
         "explanation.html": lambda path: replace_file(path, _page(full).encode()),
         "explanation.txt": lambda path: replace_file(path, f"{full}\n".encode()),
         "digits.png": lambda path: save(

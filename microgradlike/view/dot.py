@@ -26,11 +26,11 @@ Path = tuple[str, ...]
 
 
 class TooManyNodes(ValueError):
-    """A graph is too large for one picture; that of the nodes up to `depth` edges away from the result is not."""
+    """So many `nodes` are too many for a picture; those up to `depth` edges away from the result are not."""
 
-    def __init__(self, message: str, depth: int) -> None:
+    def __init__(self, message: str, nodes: int, depth: int) -> None:
         super().__init__(message)
-        self.depth = depth
+        self.nodes, self.depth = nodes, depth
 
 
 def draw(
@@ -142,6 +142,7 @@ def _choose(
         raise TooManyNodes(
             f"{len(edges):,} nodes to draw, and max_nodes={max_nodes}: draw the {nearest} nearest to the result, "
             f"draw(v, depth={depth}); or draw a node within the graph; or all, draw(v, max_nodes={len(edges)})",
+            len(edges),
             depth,
         )
     return {node: [k for k in positions if node.inputs[k] in edges] for node, positions in edges.items()}

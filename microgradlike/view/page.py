@@ -147,9 +147,10 @@ class Steps:
                 self._draw((), MOST_NODES)
             except TooManyNodes as large:
                 raise TooManyNodes(
-                    f"{_size(self._open):,} nodes to draw, and {MOST_NODES} is the most that a page can show: "
+                    f"{large.nodes:,} nodes to draw, and {MOST_NODES} is the most that a page can show: "
                     f"steps(loss, depth={large.depth}) shows those nearest to the loss, "
                     "steps(loss, only=[w]) those between w and it",
+                    large.nodes,
                     large.depth,
                 ) from None
         return small
@@ -172,7 +173,7 @@ class Steps:
         data = {step.node: notation.number(step.data) for step in it.steps}
         made = {step.node: step.definition for step in it.steps if step.terms}
         last = {by_layer(node): i for node, i in number.items() if node.inputs}  # what a closed box shows
-        return _cleaned({
+        content: dict[str, Any] = _cleaned({
             "title": f"Backward pass of {it.names[it.root]}, step by step",
             "note": self.note,
             "quiz": self.quiz,
@@ -223,6 +224,7 @@ class Steps:
             "views": [{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],
             "layers": matrix_forms(it, number),
         })  # fmt: skip
+        return content
 
     @cached_property
     def _number(self) -> dict[Value, int]:
