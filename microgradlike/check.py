@@ -7,15 +7,10 @@ operation's value rule is named, with the line of your program that recorded it.
 
 from __future__ import annotations
 
-import linecache
-import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf, isfinite
-from types import FrameType
 from typing import Any
 
 from microgradlike import formula
@@ -31,12 +26,14 @@ from microgradlike.differences import (
     rounding_error,
     value_slope,
 )
+from microgradlike.exchange import with_undo
 from microgradlike.graph import listed, names
+from microgradlike.places import Place, place_outside, place_text
 from microgradlike.value import Value, topological_order
+from microgradlike.watch import watched
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
-Places = dict[Value, tuple[str, int]]  # the file and the line that recorded a node
 SHOWN = 5  # wrong entries in a report
 
 
@@ -109,20 +106,21 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     At a kink (ReLU at 0) there is no derivative to compare with, nor where the function is not
     defined on both sides (√ at 0) or not finite; such entries are counted in the report, not failed,
     if what the slopes on the two sides of each kink can add up to explains the difference.
-    Raises TypeError if f does not return a Value, ValueError if it returns another number each time.
+    Raises TypeError for an f that is no function without arguments or does not return a Value, ValueError
+    if it returns another number each time.
     """
+    forward_pass = ForwardPass(f)
     values = listed(values)
-    with _recording_places() as places:
-        loss = f()
+    places = _Places()
+    loss = watched(f, places)
     if not isinstance(loss, Value):
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
     name = names(order)
-    local_grads = list(_local_entries(order, name, places, rtol))
+    local_grads = list(_local_entries(order, name, places.of, rtol))
     backward = backward_gradients(loss)
     noise = rounding_error(backward)
     possible = _possible_gradients(loss, order, local_grads)
-    forward_pass = ForwardPass(f)
     gradients = []
     for i, v in enumerate(values, 1):
         found = value_slope(forward_pass, v, noise, loss.data)
@@ -140,23 +138,29 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
     """∂loss/∂v as `loss.backward()` computes it, for all nodes v, whose `grad` is then again what it was."""
     order = topological_order(loss)
     before = [v.grad for v in order]
-    try:
+
+    def body() -> dict[Value, float]:
         for v in order:
             v.grad = None
         loss.backward()
         return {v: v.grad for v in order}
-    finally:
+
+    def undo() -> None:
         for v, grad in zip(order, before, strict=True):
             v.grad = grad
 
+    return with_undo(body, undo)
 
-def _local_entries(order: list[Value], name: dict[Value, str], places: Places, rtol: float) -> Iterator[LocalEntry]:
+
+def _local_entries(
+    order: list[Value], name: dict[Value, str], places: dict[Value, Place], rtol: float
+) -> Iterator[LocalEntry]:
     for node in order:
         if not node.inputs:
             continue
         assert node.op is not None
         data = [v.data for v in node.inputs]
-        where = _where(*places[node]) if node in places else ""
+        where = place_text(places[node]) if node in places else ""
         for i, recorded in enumerate(node.local_grads):
             found = local_slope(node.op, data, i, recorded, rtol) if all(map(isfinite, data)) else UNDEFINED
             status = judge(recorded, found, rtol)
@@ -193,35 +197,18 @@ def _explains(possible: tuple[float, float], found: Slope, rtol: float) -> bool:
     return bool(possible[0] - margin <= min(slopes) and max(slopes) <= possible[1] + margin)
 
 
-@contextmanager
-def _recording_places() -> Iterator[Places]:
-    """Note for each Value recorded meanwhile the line outside this package that asked for it.
+class _Places:
+    """Notes for each node that is recorded the line outside this package that asked for it."""
 
-    Python's profiling hook is told of every return; the engine knows nothing of it and pays nothing.
-    """
-    places: Places = {}
+    def __init__(self) -> None:
+        self.of: dict[Value, Place] = {}
 
-    def on_event(frame: FrameType, event: str, result: object) -> None:
-        if event == "return" and type(result) is Value and result.inputs and result not in places:
-            caller: FrameType | None = frame
-            while caller and caller.f_globals.get("__name__", "").partition(".")[0] == __package__:
-                caller = caller.f_back
-            if caller and caller is not frame:
-                places[result] = caller.f_code.co_filename, caller.f_lineno
+    def recorded(self, node: Value) -> None:
+        if place := place_outside(sys._getframe()):
+            self.of[node] = place
 
-    profiler = sys.getprofile()
-    sys.setprofile(on_event)
-    try:
-        yield places
-    finally:
-        sys.setprofile(profiler)
-
-
-def _where(path: str, line: int) -> str:
-    code = linecache.getline(path, line).strip()
-    if re.search(r"[/\\]ipykernel_\d+[/\\]", path):
-        path = "notebook cell"  # the kernel's temporary file says nothing to anybody
-    return f"{path.removeprefix(os.path.join(os.getcwd(), ''))}:{line}" + (code and f"  {code}")
+    def backward(self, root: Value, seed: Any = 1.0) -> None:
+        pass
 
 
 # ── The report in words ────────────────────────────────────────────────────────────────────────
