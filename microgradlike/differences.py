@@ -251,9 +251,9 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     in_floats = slope(y, x, 2.0**-13 * (abs(x) or 1.0), UNIT * abs(y(x)), tries=2)
     if not in_floats.kink and abs(in_floats.estimate - recorded) + in_floats.error <= rtol * abs(recorded):
         return in_floats
-    xp = thousand_digits()
-    exact_data = [xp.number(x) for x in data]
-    exact_rule = xp.real(lambda *inputs: op.value(xp, *op.grouped(inputs)))
+    digits = thousand_digits()
+    exact_data = [digits.number(x) for x in data]
+    exact_rule = digits.real(lambda *inputs: op.value(digits.xp, *op.grouped(inputs)))
 
     def exact_y(x: Any) -> Any:
         return exact_rule(*exact_data[:position], x, *exact_data[position + 1 :])
@@ -261,13 +261,13 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     x = exact_data[position]
     try:
         exact = slope(
-            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / xp.number(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
+            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / digits.number(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
         )
     except TypeError:  # a rule for floats only
         return in_floats
     error = exact.error if exact.error == inf else min(exact.error, 2.0**1023)  # as large as floats can say
     return replace(
         exact,
-        **{name: xp.to_float(getattr(exact, name)) for name in ("estimate", "left", "right")},
-        error=xp.to_float(error),
+        **{name: digits.to_float(getattr(exact, name)) for name in ("estimate", "left", "right")},
+        error=digits.to_float(error),
     )

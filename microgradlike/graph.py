@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
-from types import SimpleNamespace
 
 from microgradlike import notation, ops
-from microgradlike.ieee import ieee, to_float
+from microgradlike.ieee import Namespace, ieee, to_float
 from microgradlike.notation import number, subscript, superscript
 from microgradlike.value import Value, apply, binary, constant, topological_order, unary
 
@@ -183,7 +182,7 @@ def _check_unchanged(node: Value) -> None:
         )
 
 
-values = SimpleNamespace(
+values = Namespace(
     divide=partial(binary, ops.DIV),
     power=partial(binary, ops.POW),
     exp=partial(unary, ops.EXP),

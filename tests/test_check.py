@@ -10,6 +10,7 @@ import pytest
 from microgradlike import Value, affine, dot, logsumexp, maxout, operation, ops
 from microgradlike.check import by_how_much, check_gradients, finite_differences
 from microgradlike.differences import judge, local_slope, slope
+from microgradlike.testing import assert_gradients
 from microgradlike.thousand_digits import thousand_digits
 from microgradlike.value import apply
 
@@ -169,6 +170,13 @@ def test_bad_arguments_say_what_to_do(values):
             check(lambda: loss_of(values), values[0])
         with pytest.raises(TypeError, match="one of these is a float"):
             check(lambda: loss_of(values), [1.0])
+    for check in (finite_differences, check_gradients, assert_gradients):
+        for f, kind in [(loss, "Value"), (2.0, "float"), (None, "NoneType"), ([loss], "list")]:
+            with pytest.raises(TypeError, match=rf"write \w+\(lambda: loss\(model\(x\), y\), values\), got {kind}"):
+                check(f, values)
+        with pytest.raises(TypeError, match=r"without arguments.*'x'\): write \w+\(lambda: f\(x\), values\)"):
+            check(lambda x: x * x, values)
+    assert finite_differences(iter([1.0] * 6).__next__, values).gradients == [0.0] * 3  # written in C
     with pytest.raises(ValueError, match="'central' or 'forward'"):
         finite_differences(lambda: loss, values, method="backward")
     with pytest.raises(ValueError, match="a positive number"):
