@@ -30,7 +30,7 @@ from microgradlike.exchange import with_undo
 from microgradlike.graph import listed, names
 from microgradlike.places import Place, place_outside, place_text
 from microgradlike.value import Value, topological_order
-from microgradlike.watch import watched
+from microgradlike.watch import Watcher, watched
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
@@ -197,7 +197,7 @@ def _explains(possible: tuple[float, float], found: Slope, rtol: float) -> bool:
     return bool(possible[0] - margin <= min(slopes) and max(slopes) <= possible[1] + margin)
 
 
-class _Places:
+class _Places(Watcher):
     """Notes for each node that is recorded the line outside this package that asked for it."""
 
     def __init__(self) -> None:
@@ -206,9 +206,6 @@ class _Places:
     def recorded(self, node: Value) -> None:
         if place := place_outside(sys._getframe()):
             self.of[node] = place
-
-    def backward(self, root: Value, seed: Any = 1.0) -> None:
-        pass
 
 
 # ── The report in words ────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from microgradlike import Value, check_gradients, finite_differences, gradient, vectorize, watch
+from microgradlike import Value, check_gradients, detect_anomaly, finite_differences, gradient, vectorize, watch
 from microgradlike.check import backward_gradients
 from microgradlike.exchange import Exchange, with_undo
 from microgradlike.matrix.guards import record_guarded
@@ -69,6 +69,7 @@ def check_that_nothing_is_left_changed():
     assert {name: member for name, member in vars(Value).items() if callable(member)} == METHODS
     assert {f: f.__code__ for f in CODES} == CODES
     assert watch.watchers.get() == ()
+    assert watch.in_gradient.get() is False
     assert sys.getprofile() is None
 
 
@@ -106,6 +107,24 @@ def test_an_interrupted_backward_pass_of_a_check_gives_the_gradients_back():
     for moment in moments(lambda: backward_gradients(loss), files):
         interrupted(lambda: backward_gradients(loss), files, moment)
         assert (w.grad, loss.grad) == (3.0, 4.0), moment
+
+
+def test_an_interrupted_search_for_anomalies_ends_with_its_context():
+    x = Value(2.0)
+
+    def call():
+        with detect_anomaly():
+            y = (x * x).tanh()
+            gradient(y, [x])
+            y.backward()
+
+    files = {"anomaly.py", "watch.py", "exchange.py", "contextlib.py", Path(__file__).name}
+    every = moments(call, files)
+    assert len(every) > 100
+    for moment in every:
+        interrupted(call, files, moment)
+        check_that_nothing_is_left_changed()
+    assert x.log().data > 0 and (Value(0.0) * x).log().data < 0
 
 
 def test_an_interrupted_recording_leaves_the_comparisons_of_values_as_they_were():
