@@ -29,7 +29,7 @@ from microgradlike.differences import (
 from microgradlike.exchange import with_undo
 from microgradlike.graph import listed, names
 from microgradlike.places import Place, place_outside, place_text
-from microgradlike.value import Value, topological_order
+from microgradlike.value import NOT_COMPUTED, Value, topological_order
 from microgradlike.watch import Watcher, watched
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
@@ -141,7 +141,7 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
 
     def body() -> dict[Value, float]:
         for v in order:
-            v.grad = None
+            v.grad = NOT_COMPUTED
         loss.backward()
         return {v: v.grad for v in order}
 

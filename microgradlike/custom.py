@@ -10,6 +10,7 @@ from typing import Any
 
 from microgradlike.ieee import Namespace, ieee
 from microgradlike.ops import Operation, flat
+from microgradlike.recording import values
 from microgradlike.value import Value, apply
 
 
@@ -105,7 +106,7 @@ def _run(function: Callable[..., Any], name: str, rule: str, inputs: tuple[Any, 
     except (TypeError, AttributeError) as error:
         if xp is ieee:
             raise
-        kind = "Values" if any(isinstance(x, Value) for x in inputs) else "arrays"
+        kind = "Values" if xp is values else "arrays"
         raise TypeError(
             f"operation {name!r}: its {rule} does not run on {kind} ({error}); "
             f"write it with operators and with what xp has: {', '.join(dir(ieee))}"

@@ -6,10 +6,10 @@ undone completely: one interrupt spoils one of the two.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
-from threading import RLock
 from typing import Any, TypeVar
+
+from microgradlike.locks import new_lock
 
 T = TypeVar("T")
 
@@ -35,9 +35,7 @@ class Exchange:
         self._attributes = list(attributes)
         self._before: list[Any] = []
         self._users: set[object] = set()
-        self._lock = RLock()  # held for a moment only: users do not wait for each other
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew_lock)
+        self._lock = new_lock()  # held for a moment only: users do not wait for each other
 
     def enter(self, user: object) -> None:
         """Exchange the attributes, if no other user has."""
@@ -56,6 +54,3 @@ class Exchange:
                 for (owner, name, _), before in zip(self._attributes, self._before, strict=True):
                     setattr(owner, name, before)
                 self._before = []
-
-    def _renew_lock(self) -> None:
-        self._lock = RLock()

@@ -60,8 +60,11 @@ def _noted(method: Any, function: str) -> Any:
     def compare(left: Value, *others: Any) -> Any:
         outcome = method(left, *others)
         (right,) = others or (0.0,)  # bool(v) compares with 0
-        if (lists := _noting.get()) and isinstance(outcome, bool) and isinstance(right, Value | Real):
-            right = right if isinstance(right, Value) else constant(float(right))
+        if (lists := _noting.get()) and isinstance(outcome, bool):
+            if isinstance(right, Real):
+                right = constant(float(right))
+            elif not isinstance(right, Value) or function == "equal":  # two Values are equal if they are one node
+                return outcome
             for guards in lists:  # several where f itself calls record_guarded
                 guards.append(Guard(function, left, right, outcome))
         return outcome

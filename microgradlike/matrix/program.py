@@ -31,7 +31,7 @@ from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, record_guarded
 from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
-from microgradlike.value import Value, apply, topological_order
+from microgradlike.value import NOT_COMPUTED, Value, apply, topological_order
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
@@ -103,7 +103,7 @@ class Parameter:
 
     def __init__(self, name: str, nodes: list[Value], data: Numbers, gradient: Numbers) -> None:
         self.name, self.nodes, self.label = name, nodes, name
-        self.grad: Numbers | None = None
+        self.grad: Any = NOT_COMPUTED
         self._data, self._gradient = data, gradient
 
     @property
@@ -115,6 +115,11 @@ class Parameter:
     def data(self, numbers: Any) -> None:
         if numbers is not self._data:
             self._data[...] = numbers
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether `grad` was computed or assigned, as of a Value."""
+        return self.grad is not None and self.grad is not NOT_COMPUTED
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -268,12 +273,12 @@ class Program:
         """One step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
 
         The learning rate is folded into the seed of the backward pass, no loss is computed, and
-        `grad` of the parameters is None afterwards.
+        the parameters have no `grad` afterwards.
         """
         with self._one_at_a_time:
             frame, arrays = self._prepare(args)
             for p in self.parameters:
-                p.grad = None
+                p.grad = NOT_COMPUTED
             if frame.samples:
                 frame.seed(lr)
                 self._run(frame, "slope", arrays)
@@ -353,9 +358,11 @@ class Program:
     def push(self) -> None:
         """Write the parameters' numbers, and the gradients if there are any, to the Values."""
         for p in self.parameters:
-            grads = [None] * p._data.size if p.grad is None else p.grad.reshape(-1).tolist()
-            for v, data, grad in zip(p.nodes, p._data.reshape(-1).tolist(), grads, strict=True):
-                v.data, v.grad = data, grad
+            for v, data in zip(p.nodes, p._data.reshape(-1).tolist(), strict=True):
+                v.data = data
+            if p.has_grad:
+                for v, grad in zip(p.nodes, np.broadcast_to(p.grad, p.shape).reshape(-1).tolist(), strict=True):
+                    v.grad = grad
 
     def where(self, node: Value) -> Place | None:
         """Which entry of which array a scalar node is. None for constants, and for products and sums that dissolved.
