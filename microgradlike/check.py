@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import Any, Literal
 
-from microgradlike import formula, ops
+from microgradlike import formula, interop, ops
 from microgradlike.differences import (
     UNDEFINED,
     FiniteDifferences,
@@ -148,6 +148,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     places, first = _Places(), Value(0.0)  # what f records is numbered from here on
     loss = watched(f, places)
     if not isinstance(loss, Value):
+        interop.check_class(loss)
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
     name = names(order)
