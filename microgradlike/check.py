@@ -269,8 +269,10 @@ Block = tuple[str, list[tuple[str, str]]]  # a title, and lines of two columns
 def _report(report: GradientReport) -> str:
     lines = _summary(report)
     for title, rows in _blocks(report, [e for e in _by_status(report) if e.status in ("wrong", "undefined")], SHOWN):
-        gap = 12 if "local derivative" in title else 3 + max([len(first) for first, _ in rows], default=0)
-        lines += ["", title, *(f"  {first:<{gap}}{second}" for first, second in rows)]
+        gap = (
+            12 if "local derivative" in title else 3 + max([len(first) for first, second in rows if second], default=0)
+        )
+        lines += ["", title, *(f"  {first:<{gap}}{second}".rstrip() for first, second in rows)]
     return "\n".join(lines)
 
 
@@ -279,7 +281,7 @@ def _table(report: GradientReport) -> Iterator[Row]:
     for title, rows in _blocks(report, _by_status(report), most=16):
         yield []
         yield [[(title, "strong")]]
-        yield from ([[(f"  {first}", "local")], [(second, "")]] for first, second in rows)
+        yield from ([[(f"  {first}", "local")], *([[(second, "")]] if second else [])] for first, second in rows)
 
 
 def _by_status(report: GradientReport) -> list[GradientEntry]:
@@ -325,7 +327,7 @@ def _blocks(report: GradientReport, gradients: list[GradientEntry], most: int) -
             for e in gradients[:most]
         ]
         if len(gradients) > most:
-            rows.append(("…", f"and {len(gradients) - most} more: see .gradients"))
+            rows.append((f"… and {len(gradients) - most} more: see .gradients", ""))
         yield "wrong gradients" if gradients[0].status == "wrong" else "gradients", rows
     yield from ((line, []) for line in _causes(report))
 
