@@ -3,9 +3,12 @@
 import builtins
 import functools
 import operator
+import os
 import random
 import re
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
@@ -999,3 +1002,58 @@ def test_relu_is_one_call_and_knows_no_minus_zero():
     program = vectorize(1.0 / x.relu(), [x])
     assert "maximum(" in program.source
     np.testing.assert_array_equal(program(np.array([[-0.0], [-2.0], [4.0], [0.0]])), [np.inf, np.inf, 0.25, np.inf])
+
+
+# ── From where else it is called ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_child_forked_during_a_call_of_another_thread_has_a_program_that_runs():
+    x = [Value(0.0) for _ in range(8)]
+    program = vectorize(nn.quadratic(nn.MLP(8, [16, 1], seed=0)(x), 1.0), batch=[x])
+    batch = np.linspace(-1, 1, 8 * 400).reshape(400, 8)
+    expected, going = program(batch).sum(), True
+
+    def work():
+        while going:
+            program.backward(batch)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if program(batch).sum() == expected else 1)
+            deadline = time.monotonic() + 20
+            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            if ended == (0, 0):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            assert ended == (child, 0), "the child is stuck, or failed"
+    finally:
+        going = False
+        thread.join()
+
+
+def test_a_call_within_a_call_is_refused_and_the_outer_one_is_right():
+    x = Value(1.0, "x")
+    refused = []
+
+    program = vectorize(x * x, batch=[[x]])
+    run = program._run
+
+    def interrupted_run(*args):
+        try:
+            program([[5.0]])
+        except RuntimeError as error:
+            refused.append(str(error))
+        run(*args)
+
+    program._run = interrupted_run
+    assert list(program([[3.0], [4.0]])) == [9.0, 16.0]
+    assert "in the middle of a call" in refused[0]
+    program._run = run
+    assert list(program([[5.0]])) == [25.0]

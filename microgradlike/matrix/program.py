@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
+from microgradlike.locks import renew_in_children
 from microgradlike.matrix.build import Builder, try_rules
 from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned, compiled
@@ -205,10 +206,16 @@ class Program:
         self._compiled: dict[str, CodeType] = {}
         self._frames: dict[int, _Frame] = {}
         self._strict: tuple[Program, list[Any]] | None = None  # and where its parameters are among ours
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Wait for no thread that is in a call: for the child of a process, where there is none."""
+        self._running = False
+        self._one_at_a_time = RLock()  # the buffers are those of one call
         context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
         context.run(np.seterr, all="ignore")
         self._quietly = context.run
-        self._one_at_a_time = RLock()  # the buffers are those of one call
 
     def _allocate(self, arrays: list[Array]) -> tuple[Numbers, dict[Array, Numbers]]:
         """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
@@ -286,7 +293,7 @@ class Program:
         where a comparison made while recording would come out otherwise.
         """
         with self._one_at_a_time:
-            return self._quietly(self._call, "forward", args).losses_of_samples()
+            return self._call("forward", args).losses_of_samples()
 
     def backward(self, *args: Any) -> Numbers:
         """The losses, as a call gives them; and the gradients of their mean, in `grad` of each of `parameters`.
@@ -294,7 +301,7 @@ class Program:
         An empty batch leaves gradients of 0.
         """
         with self._one_at_a_time:
-            frame = self._quietly(self._call, "backward", args, 1.0)
+            frame = self._call("backward", args, 1.0)
             for p in self.parameters:
                 p.grad = p._gradient
             return frame.losses_of_samples()
@@ -314,10 +321,22 @@ class Program:
         with self._one_at_a_time:
             for p in self.parameters:
                 p.grad = NOT_COMPUTED
-            self._quietly(self._call, "slope", args, lr)
+            self._call("slope", args, lr)
 
     def _call(self, name: str, args: tuple[Any, ...], scale: float = 0.0) -> _Frame:
         """Run the function of this name, and its checks, with scale · ∂(mean loss)/∂(loss) as the seed."""
+        if self._running:
+            raise RuntimeError(
+                "this program is in the middle of a call, whose numbers another call from a signal handler or a "
+                "finaliser would overwrite: let the handler set a flag, and call the program after it"
+            )
+        try:
+            self._running = True
+            return self._quietly(self._checked_run, name, args, scale)
+        finally:
+            self._running = False
+
+    def _checked_run(self, name: str, args: tuple[Any, ...], scale: float) -> _Frame:
         frame, arrays = self._prepare(args)
         if name != "forward":
             frame.seed(scale)
