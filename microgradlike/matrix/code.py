@@ -29,6 +29,7 @@ from microgradlike.matrix.canonical import Ints
 Dims = tuple[int, ...]
 COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
 MODEST = 1e9  # factors up to this, or down to its inverse, are joined: c·(d·x) = (c·d)·x
+CHUNK = 1000  # lines of one compiled function
 
 CACHE_LINE = 64  # bytes of a cache line: a register of AVX-512
 
@@ -363,12 +364,23 @@ class Code:
 
     def source(self, name: str, results: list[Symbol]) -> str:
         """A function of the arguments that computes the results."""
+        return self._function(name, self._body(results))
+
+    def compiled(self, name: str, results: list[Symbol]) -> list[CodeType]:
+        """The same, compiled: functions to be called one after the other, for a long one takes much memory."""
+        body = self._body(results)
+        parts = (self._function(name, body[i : i + CHUNK]) for i in range(0, len(body) or 1, CHUNK))
+        return [compiled(part) for part in parts]
+
+    def _body(self, results: list[Symbol]) -> list[str]:
         lines = self.needed(results)
         viewed = {key[0] for key in self.views} & {number for line in lines for number in line.reads}
-        given = {number: buffer.given for number, buffer in enumerate(self.buffers) if buffer.given}
-        body = [f"copyto({x}_here, {x})" for number, x in given.items() if number in viewed]
-        body += [line.text for line in lines]
-        return f"def {name}({', '.join(given.values())}):\n" + indent("\n".join(body or ["pass"]), "    ") + "\n"
+        given = [(number, buffer.given) for number, buffer in enumerate(self.buffers) if buffer.given]
+        return [f"copyto({x}_here, {x})" for number, x in given if number in viewed] + [line.text for line in lines]
+
+    def _function(self, name: str, body: list[str]) -> str:
+        given = ", ".join(buffer.given for buffer in self.buffers if buffer.given)
+        return f"def {name}({given}):\n" + indent("\n".join(body or ["pass"]), "    ") + "\n"
 
     def share_memory(self, results: list[Symbol]) -> None:
         """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
@@ -412,7 +424,7 @@ class Code:
                 offset *= samples
                 strides = tuple(1 if a == axis else s * samples for a, s in enumerate(strides))
             steps = tuple(s * base.itemsize for s in strides)
-            names[name] = np.lib.stride_tricks.as_strided(base[offset:], shape, steps)
+            names[name] = np.ndarray(shape, base.dtype, base, offset * base.itemsize, steps)
             if given:
                 names[f"{given}_here"] = base.reshape(samples, self.buffers[number].size)
         return names, memory
