@@ -13,7 +13,7 @@ samples when memory is made (`frame`). A stride of 0 is a broadcast.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from textwrap import indent
 from types import CodeType, SimpleNamespace
@@ -75,7 +75,7 @@ class Symbol(NDArrayOperatorsMixin):
         if not self.varies:
             return Symbol(self.code, self.buffer, inner, strides, offset)
         size = self.code.buffers[self.buffer].size
-        return Symbol(self.code, self.buffer, (1, *inner), (size, *strides), offset, 0)
+        return Symbol(self.code, self.buffer, _put_first(1, inner), _put_first(size, strides), offset, 0)
 
     def reshape(self, *inner: int) -> Symbol:
         """The same entries in other dims; the view must be whole."""
@@ -156,7 +156,7 @@ class Code:
     lines: list[Line] = field(default_factory=list)
     views: dict[tuple[Any, ...], str] = field(default_factory=dict)  # view → its name in the lines
     constants: dict[Any, tuple[str, Any]] = field(default_factory=dict)  # numbers and index arrays, with their names
-    known: dict[tuple[Any, ...], Symbol] = field(default_factory=dict)  # call → its result
+    known: dict[Any, Symbol] = field(default_factory=dict)  # call → its result
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────
 
@@ -193,11 +193,11 @@ class Code:
     def write(self, form: str, *args: Any, out: Symbol) -> None:
         """A line such as "multiply({}, {}, {out})", with the names of args and out."""
         reads = tuple(x.buffer for x in args if isinstance(x, Symbol))
-        self.lines.append(Line(out.buffer, reads, form.format(*[self.name(x) for x in args], out=self.name(out))))
+        self.lines.append(Line(out.buffer, reads, form.format(*map(self.name, args), out=self.name(out))))
 
     def once(self, inner: Dims, varies: bool, form: str, *args: Any, rows: bool = False) -> Symbol:
         """The result of a line, in a buffer of its own; the same line is written only once."""
-        key = (form, *map(_key, args))
+        key = form.format(*map(self.name, args), out="")
         if key not in self.known:
             out = self.known[key] = self.new(inner, varies, boolean=form.partition("(")[0] in COMPARISONS)
             self.write(form, *args, out=out.rows() if rows else out)
@@ -443,6 +443,13 @@ def compiled(source: str) -> CodeType:
     return next(c for c in compile(source, "<array program>", "exec").co_consts if isinstance(c, CodeType))
 
 
+@lru_cache(4096)
+def _put_first(first: int, dims: Dims) -> Dims:
+    """(first, *dims); cached, for a program holds many equal ones."""
+    return first, *dims
+
+
+@lru_cache(4096)
 def strides_of(dims: Dims) -> Dims:
     """The strides of a whole array of these dims, in its order."""
     return tuple(prod(dims[axis + 1 :]) if d > 1 else 0 for axis, d in enumerate(dims))
