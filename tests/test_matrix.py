@@ -109,6 +109,15 @@ def shapes(program):
     return sorted(p.shape for p in program.parameters)
 
 
+def split(rng, columns):
+    """Leaves in 1 to 6 arguments at random, in any order, some of them nested."""
+    columns = rng.sample(columns, len(columns))
+    arguments = [[] for _ in range(rng.randint(1, 6))]
+    for v in columns:
+        rng.choice(arguments).append(v)
+    return [[a[:2], [a[2:]]] if rng.random() < 0.5 else a for a in arguments if a]
+
+
 # ── Random graphs ──────────────────────────────────────────────────────────────────────────────
 
 UNARY = [
@@ -177,7 +186,7 @@ def random_graph(rng):
 def test_random_graphs(seed, samples):
     rng = random.Random(seed)
     loss, batch = random_graph(rng)
-    check(loss, [batch] if batch else [], rng, samples)
+    check(loss, split(rng, batch), rng, samples)
 
 
 # ── Networks, however they are written ─────────────────────────────────────────────────────────
@@ -492,7 +501,171 @@ def random_network(rng):
 def test_random_networks(seed, samples):
     rng = random.Random(seed)
     loss, batch = random_network(rng)
-    check(loss, batch, rng, samples)
+    check(loss, batch if rng.random() < 0.5 else split(rng, flat(batch)), rng, samples)
+
+
+# ── Several batch arguments ────────────────────────────────────────────────────────────────────
+# Leaves that play one role may stand in several arguments: the towers of a siamese network, the rows of an image.
+
+
+def tower(rng, n_in, widths=(4, 3)):
+    layers = []
+    for n in widths:
+        layers.append((leaves(rng, n, n_in), leaves(rng, n)))
+        n_in = n
+
+    def run(x):
+        for W, b in layers:
+            x = [affine(w, x, c).tanh() for w, c in zip(W, b, strict=True)]
+        return x
+
+    return run
+
+
+def distance(a, b):
+    return builtins.sum((p - q) ** 2 for p, q in zip(a, b, strict=True))
+
+
+def siamese(rng):
+    f, x, u = tower(rng, 3), leaves(rng, 3), leaves(rng, 3)
+    return distance(f(x), f(u)), [x, u]
+
+
+def triplet(rng):
+    f, x = tower(rng, 3), leaves(rng, 3, 3)
+    a, p, n = map(f, x)
+    return (distance(a, p) - distance(a, n) + 0.5).softplus(), x
+
+
+def cosine(rng):
+    x, y = leaves(rng, 2, 4)
+    return dot(x, y) / (dot(x, x) * dot(y, y)).sqrt(), [x, y]
+
+
+def conditioned(rng):
+    x, c, y = leaves(rng, 3), leaves(rng, 2), leaves(rng, 4)
+    W, U = leaves(rng, 4, 3), leaves(rng, 4, 2)
+    z = [dot(w, x) + dot(u, c) for w, u in zip(W, U, strict=True)]
+    return distance([v.tanh() for v in z], y), [x, c, y]
+
+
+def cross_attention(rng):
+    X, C = leaves(rng, 3, 2), leaves(rng, 4, 3)
+    Wq, Wk, Wv = leaves(rng, 2, 2), leaves(rng, 2, 3), leaves(rng, 2, 3)
+    q, k, v = ([[dot(w, x) for w in W] for x in rows] for W, rows in ((Wq, X), (Wk, C), (Wv, C)))
+    rows = []
+    for one in q:
+        p = softmax([dot(one, other) for other in k])
+        rows += [dot(p, column).tanh() for column in zip(*v, strict=True)]
+    return sum_(rows), [X, C]
+
+
+def self_attention(rng):
+    X = leaves(rng, 4, 2)
+    return sum_([v.tanh() for row in attention(rng, X) for v in row]), X
+
+
+def image_rows(rng):
+    image, kernels = leaves(rng, 5, 5), leaves(rng, 2, 9)
+    maps = [
+        dot(k, [image[p + i][q + j] for i in range(3) for j in range(3)]).relu()
+        for k in kernels for p in range(3) for q in range(3)
+    ]  # fmt: skip
+    return builtins.sum(v * v for v in maps), image
+
+
+def steps_of_a_sequence(rng):
+    X, y = leaves(rng, 4, 2), leaves(rng, 3)
+    h = recurrent(rng, X)[-1]
+    return distance(h, y[: len(h)]), [*X, y]
+
+
+def pairwise(rng):
+    x, y = leaves(rng, 4), leaves(rng, 4)
+    return builtins.sum((a - b).tanh() for a in x for b in y) + sum_([abs(a - b) for a in x for b in x]), [x, y]
+
+
+def perceptron(rng):
+    x, y = leaves(rng, 3), leaves(rng, 3)
+    return distance(tower(rng, 3)(x), y), [x, y]
+
+
+MODELS = [
+    perceptron,
+    siamese,
+    triplet,
+    cosine,
+    conditioned,
+    cross_attention,
+    self_attention,
+    image_rows,
+    steps_of_a_sequence,
+    pairwise,
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_batch_leaves_may_stand_in_any_arguments(model):
+    for seed in range(6):
+        rng = random.Random(seed)
+        loss, batch = model(rng)
+        check(loss, batch, rng, rng.choice([1, 3, COLUMNS]), 1e-13)
+        check(loss, split(rng, flat(batch)), rng, rng.choice([1, 3, COLUMNS]), 1e-13)
+        some = [v for v in flat(batch) if rng.random() < 0.7]
+        check(loss, split(rng, some), rng, 2, 1e-13)  # the others are parameters
+
+
+def test_each_argument_is_an_array_of_its_own():
+    """What plays one role in several arguments is told apart in the equations."""
+    x, y, w, u = (Value(0.5 + i, label) for i, label in enumerate("xywu"))
+    program = vectorize(x * x + y * y, [[x], [y]])
+    assert str(program).split("\n")[0].split("  ")[0] == "C = x² + y²"
+    np.testing.assert_array_equal(program(np.array([[3.0]]), np.array([[4.0]])), [25.0])
+    program = vectorize(w * x + u * y, [[x], [y]])
+    assert [e.right for e in program.equations.backward] == ["y", "x"]
+    rng = random.Random(0)
+    program = vectorize(*siamese(rng))
+    assert products(program) == 4
+    assert [str(e) for e in program.equations.forward][:2] == ["z¹ = W¹ x + b¹", "z² = W¹ y + b¹"]
+    program = vectorize(*conditioned(rng))
+    assert str(program.equations.forward[0]) == "z¹ = W¹ x₁ + W¹′ x₂"
+
+
+def many_of_one_colour(rng):
+    """Nodes that play the same part, combined with random signs, orders and multiplicities: (loss, batch leaves)."""
+    x, p = leaves(rng, rng.randint(1, 4)), leaves(rng, rng.randint(2, 6))
+    kinds = [[v.tanh() for v in p], [(v * rng.choice(x)).exp() for v in p], p, x, [constant(0.5), constant(2.0)]]
+
+    def pick(n):
+        return [rng.choice(rng.choice(chosen)) for _ in range(n)]
+
+    def signed(terms):
+        return functools.reduce(lambda s, t: rng.choice([operator.add, operator.sub])(s, t), terms)
+
+    forms = [
+        lambda n: signed(pick(n)),
+        lambda n: sum_([rng.choice([1, -1]) * v for v in pick(n)]),
+        lambda n: signed([a * b for a, b in zip(pick(n), pick(n), strict=True)]),
+        lambda n: dot(pick(n), pick(n)),
+        lambda n: logsumexp(pick(n)),
+        lambda n: maxout(pick(n)),
+        lambda n: operator.truediv(*pick(2)),
+        lambda n: operator.sub(*pick(2)),
+        lambda n: softmax(pick(n))[0],
+    ]
+    outputs = []
+    for _ in range(rng.randint(1, 3)):
+        form, chosen = rng.choice(forms), rng.sample(kinds, rng.randint(1, 2))
+        outputs += [form(rng.randint(1, 4)).tanh() for _ in range(rng.randint(1, 6))]
+    return sum_([rng.choice(outputs) * rng.choice([1.0, -0.5]) for _ in range(rng.randint(1, 2 * len(outputs)))]), x
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**9), st.sampled_from([1, 3, COLUMNS]))
+def test_many_nodes_of_one_colour(seed, samples):
+    rng = random.Random(seed)
+    loss, batch = many_of_one_colour(rng)
+    check(loss, split(rng, batch), rng, samples, 1e-13)
 
 
 # ── The program ────────────────────────────────────────────────────────────────────────────────
