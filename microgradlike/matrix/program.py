@@ -31,7 +31,7 @@ from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
 from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
-from microgradlike.value import Value, apply, topological_order
+from microgradlike.value import NOT_COMPUTED, Value, apply, topological_order
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
@@ -106,7 +106,7 @@ class Parameter:
 
     def __init__(self, name: str, nodes: list[Value], data: Numbers, gradient: Numbers) -> None:
         self.name, self.nodes, self.label = name, nodes, name
-        self.grad: Numbers | None = None
+        self.grad: Any = NOT_COMPUTED
         self._data, self._gradient = data, gradient
 
     @property
@@ -119,6 +119,11 @@ class Parameter:
         if numbers is not self._data:
             with np.errstate(all="ignore"):
                 self._data[...] = numbers
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether `grad` was computed or assigned, as of a Value."""
+        return self.grad is not None and self.grad is not NOT_COMPUTED
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -287,11 +292,11 @@ class Program:
         """One step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
 
         The learning rate is folded into the seed of the backward pass, no loss is computed, and
-        `grad` of the parameters is None afterwards.
+        the parameters have no `grad` afterwards.
         """
         with self._one_at_a_time:
             for p in self.parameters:
-                p.grad = None
+                p.grad = NOT_COMPUTED
             self._quietly(self._call, "slope", args, lr)
 
     def _call(self, name: str, args: tuple[Any, ...], scale: float = 0.0) -> _Frame:
@@ -399,8 +404,8 @@ class Program:
         for p in self.parameters:
             for v, data in zip(p.nodes, p._data.reshape(-1).tolist(), strict=True):
                 v.data = data
-            if p.grad is not None:
-                for v, grad in zip(p.nodes, p.grad.reshape(-1).tolist(), strict=True):
+            if p.has_grad:
+                for v, grad in zip(p.nodes, np.broadcast_to(p.grad, p.shape).reshape(-1).tolist(), strict=True):
                     v.grad = grad
 
     def where(self, node: Value) -> Place | None:
