@@ -15,7 +15,6 @@ from contextvars import copy_context
 from functools import cached_property
 from math import isfinite, prod
 from numbers import Real
-from threading import RLock
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
+from microgradlike.locks import new_lock
 from microgradlike.matrix.build import Builder, try_rules
 from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned
@@ -50,8 +50,9 @@ def vectorize(
 
     `batch` lists the leaves that vary from sample to sample, in the order of the program's arguments:
     `[x, y]` with lists x and y of Values (nested as you like) makes `program(X, Y)`; a flat list of
-    Values is one argument. All other leaves are parameters, shared by all samples, and plain numbers
-    are constants. `parameters` names the leaves whose gradients you want (all, by default).
+    Values is one argument. Each argument is an array of its own: give an image or a sequence as one,
+    `[image]`, so that its rows share their matrix products. All other leaves are parameters, shared by
+    all samples, and plain numbers are constants. `parameters` names the leaves whose gradients you want (all, by default).
 
     `loss` may be a function without arguments that records it. Then the comparisons it makes
     (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError.
@@ -195,7 +196,7 @@ class Program:
         context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
         context.run(np.seterr, all="ignore")
         self._quietly = context.run
-        self._one_at_a_time = RLock()  # the buffers are those of one call
+        self._one_at_a_time = new_lock()  # the buffers are those of one call
 
     def _allocate(self, arrays: list[Array]) -> tuple[Numbers, dict[Array, Numbers]]:
         """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
