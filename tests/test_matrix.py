@@ -906,12 +906,13 @@ def test_a_chain_of_differences_is_one_sum(step):
 # ── Size ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def chain(steps):
+def chain(steps, label=""):
     """y ← tanh(w·y + b), again and again: every node has a colour of its own."""
     w, b, x = Value(0.9), Value(0.1), Value(0.5)
     y = x
     for _ in range(steps):
         y = (y * w + b).tanh()
+        y.label = label
     return y, x
 
 
@@ -919,6 +920,7 @@ def chain(steps):
     "record",
     [
         chain,
+        lambda steps: chain(steps, "h"),
         lambda steps: (sum_([chain(i % 7 + 1)[0] * chain(1)[0] for i in range(steps // 5)]), Value(0.0)),
         lambda steps: (builtins.sum(chain(40)[0] for _ in range(steps // 40)), Value(0.0)),
     ],
