@@ -364,23 +364,23 @@ class Code:
 
     def source(self, name: str, results: list[Symbol]) -> str:
         """A function of the arguments that computes the results."""
-        return self._function(name, self._body(results))
+        return _function(name, self._given, self._body(results))
 
     def compiled(self, name: str, results: list[Symbol]) -> list[CodeType]:
         """The same, compiled: functions to be called one after the other, for a long one takes much memory."""
-        body = self._body(results)
-        parts = (self._function(name, body[i : i + CHUNK]) for i in range(0, len(body) or 1, CHUNK))
-        return [compiled(part) for part in parts]
+        body, given = self._body(results), self._given
+        return [compiled(_function(name, given, body[i : i + CHUNK])) for i in range(0, len(body) or 1, CHUNK)]
+
+    @property
+    def _given(self) -> list[tuple[int, str]]:
+        """The buffers of arguments, and what these are called."""
+        return [(number, buffer.given) for number, buffer in enumerate(self.buffers) if buffer.given]
 
     def _body(self, results: list[Symbol]) -> list[str]:
         lines = self.needed(results)
         viewed = {key[0] for key in self.views} & {number for line in lines for number in line.reads}
-        given = [(number, buffer.given) for number, buffer in enumerate(self.buffers) if buffer.given]
-        return [f"copyto({x}_here, {x})" for number, x in given if number in viewed] + [line.text for line in lines]
-
-    def _function(self, name: str, body: list[str]) -> str:
-        given = ", ".join(buffer.given for buffer in self.buffers if buffer.given)
-        return f"def {name}({given}):\n" + indent("\n".join(body or ["pass"]), "    ") + "\n"
+        copied = [f"copyto({x}_here, {x})" for number, x in self._given if number in viewed]
+        return copied + [line.text for line in lines]
 
     def share_memory(self, results: list[Symbol]) -> None:
         """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
@@ -436,6 +436,12 @@ def aligned(size: int, dtype: Any, fill: float = 0.0) -> Any:
     memory = np.full(size + CACHE_LINE // dtype.itemsize, fill, dtype)
     start = -memory.ctypes.data % CACHE_LINE // dtype.itemsize
     return memory[start : start + size]
+
+
+def _function(name: str, given: list[tuple[int, str]], body: list[str]) -> str:
+    """The source of a function."""
+    arguments = ", ".join(x for _, x in given)
+    return f"def {name}({arguments}):\n" + indent("\n".join(body or ["pass"]), "    ") + "\n"
 
 
 def compiled(source: str) -> CodeType:
