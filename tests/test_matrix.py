@@ -481,6 +481,13 @@ def one_gradient_for_two(rng, x, w):
     return [(a + b + v).tanh() for a, b, v in zip(p, q, x, strict=True)] + [w[0] + 0.0, w[1] + 0.0]
 
 
+def two_products_on_one_grid(rng, x, w):
+    """W aₙ + U bₙ for several n, and once with another row of U in each."""
+    W, U, A, B = leaves(rng, 3, 2), leaves(rng, 3, 2), leaves(rng, 4, 2), leaves(rng, 4, 2)
+    both = [dot(W[i], A[n]) + dot(U[i], B[n]) for n in range(4) for i in range(3)]
+    return both + [(dot(W[i], A[n]) + dot(U[(i + n) % 3], B[n])).tanh() for n in range(4) for i in range(3)]
+
+
 def sum_beside_a_grid(rng, x, w):
     """W x for all, and a plain sum of other leaves for each."""
     W, extra = leaves(rng, 3, 3), leaves(rng, 3, 2)
@@ -489,7 +496,7 @@ def sum_beside_a_grid(rng, x, w):
 
 STRUCTURES = [several_reductions, signs_and_products, quotients, ragged_sums, product_beside_another,
               grid_with_hole_and_double, double_with_other_terms, short_reductions, periods, one_gradient_for_two,
-              sum_beside_a_grid]  # fmt: skip
+              sum_beside_a_grid, two_products_on_one_grid]  # fmt: skip
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
