@@ -26,7 +26,6 @@ A difference a − b that a sum adds stays one. Constant factors are joined, c·
 between 10⁻⁹ and 10⁹; products are otherwise as recorded. A zero may lose its sign.
 """
 
-from microgradlike.matrix.guards import Guards
 from microgradlike.matrix.program import Parameter, Place, Program, gradients, vectorize
 
-__all__ = ["Guards", "Parameter", "Place", "Program", "gradients", "vectorize"]
+__all__ = ["Parameter", "Place", "Program", "gradients", "vectorize"]
