@@ -16,7 +16,6 @@ from contextvars import copy_context
 from functools import cached_property
 from math import isfinite, prod
 from numbers import Real
-from threading import RLock
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from microgradlike import ops
 from microgradlike.locks import renew_in_children
 from microgradlike.matrix.build import Builder, try_rules
 from microgradlike.matrix.canonical import canonicalise
-from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned, compiled
+from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned
 from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, record_guarded
@@ -53,8 +52,9 @@ def vectorize(
 
     `batch` lists the leaves that vary from sample to sample, in the order of the program's arguments:
     `[x, y]` with lists x and y of Values (nested as you like) makes `program(X, Y)`; a flat list of
-    Values is one argument. All other leaves are parameters, shared by all samples, and plain numbers
-    are constants. `parameters` names the leaves whose gradients you want (all, by default).
+    Values is one argument. Each argument is an array of its own: give an image or a sequence as one,
+    `[image]`, so that its rows share their matrix products. All other leaves are parameters, shared by
+    all samples, and plain numbers are constants. `parameters` names the leaves whose gradients you want (all, by default).
 
     `loss` may be a function without arguments that records it. Then the comparisons it makes
     (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError; and
@@ -203,7 +203,7 @@ class Program:
         self.pull()
 
         # What runs
-        self._compiled: dict[str, CodeType] = {}
+        self._compiled: dict[str, list[CodeType]] = {}
         self._frames: dict[int, _Frame] = {}
         self._strict: tuple[Program, list[Any]] | None = None  # and where its parameters are among ours
         self.renew()
@@ -414,12 +414,13 @@ class Program:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
 
     def _run(self, frame: _Frame, name: str, arrays: list[Numbers]) -> None:
-        function = frame.functions.get(name)
-        if function is None:
+        functions = frame.functions.get(name)
+        if functions is None:
             if name not in self._compiled:
-                self._compiled[name] = compiled(self._lines.code.source(name, self._lines.results[name]))
-            function = frame.functions[name] = FunctionType(self._compiled[name], frame.names)
-        function(*arrays)
+                self._compiled[name] = self._lines.code.compiled(name, self._lines.results[name])
+            functions = frame.functions[name] = [FunctionType(code, frame.names) for code in self._compiled[name]]
+        for function in functions:
+            function(*arrays)
         # What is not finite in an argument shows in a product that reads the whole of it, which is smaller.
         for product, x in zip(frame.products, arrays):
             entries = x.reshape(-1) if product is None else product
@@ -515,8 +516,8 @@ class _Frame:
     def __init__(self, program: Program, samples: int) -> None:
         lines = program._lines
         self.samples = samples
-        self.names, memory = lines.code.frame(samples)
-        self.functions: dict[str, FunctionType] = {}
+        self.names, memory = lines.code.frame(max(samples, 1))
+        self.functions: dict[str, list[FunctionType]] = {}
         self.losses, self._seed = memory[lines.losses.buffer], memory[lines.seed.buffer]
         self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in lines.checks]
         self.products = [None if product is None else memory[product.buffer] for product in lines.products]
