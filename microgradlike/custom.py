@@ -91,6 +91,7 @@ def operation(
         return apply(op, *inputs)
 
     record.__name__ = record.__qualname__ = name
+    record.__module__ = value.__module__  # where pickle looks for it, in a network whose activation it is
     record.__doc__ = f"The operation {name}({', '.join(operand_names)}) on Values."
     return record
 

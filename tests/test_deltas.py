@@ -10,19 +10,18 @@ from hypothesis import strategies as st
 
 from microgradlike import nn, ops
 from microgradlike.datasets import digits
+from microgradlike.nn import deltas
 from microgradlike.nn.deltas import arrays, backpropagate
 from microgradlike.nn.modules import Activation
 
 EPS = 2.0**-52
+OF_SIGMOIDS = pytest.mark.filterwarnings("ignore:cross_entropy takes logits .* are those of sigmoid")
 
 
 def scalar_graph(model, x, y, loss):
     """C, δ of each layer (z.grad, literally) and the gradients, in the shapes of `backpropagate`."""
     model.zero_grad()
-    outputs = model(x)
-    if loss == "cross_entropy" and model.layers[-1].activation == "softmax":
-        outputs = model.layers[-1].z
-    cost = nn.LOSSES[loss](outputs, y)
+    cost = nn.LOSSES[loss](model(x), y)
     cost.backward()
     delta, grad_w, grad_b = [], [], []
     for layer in model.layers:
@@ -80,12 +79,14 @@ seeds = st.integers(0, 2**32 - 1)
 # ── Any network: the scalar graph, and complex steps ──────────────────────────────────────────
 
 
+@OF_SIGMOIDS
 @pytest.mark.parametrize("loss", nn.LOSSES)
 @pytest.mark.parametrize("activation", nn.ACTIVATIONS)
 @settings(max_examples=12, deadline=None)
 @given(sizes=hidden_sizes, n=st.integers(1, 4), seed=seeds, output=st.sampled_from(list(nn.ACTIVATIONS)))
 def test_the_scalar_graph_and_the_delta_equations_agree(loss, activation, sizes, n, seed, output):
     rng = np.random.RandomState(seed)
+    n += loss == "cross_entropy" and output == "softmax"  # a softmax of one is refused
     sizes = [*sizes, 1 if loss == "hinge" else n]
     model = network(rng, sizes, activation, output)
     x, y = rng.uniform(-1, 1, sizes[0]), target(rng, loss, sizes[-1])
@@ -227,6 +228,8 @@ def test_half_integer_networks_are_right_to_the_last_bit(loss, activation, sizes
     output = draw.draw(st.sampled_from(["linear", "relu", "leaky_relu", "maxout"]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(nn.ACTIVATIONS, "leaky_relu", Activation(ops.leaky_relu(0.5)))
+        patch.setitem(deltas.SIGMA, "leaky_relu", lambda z: np.maximum(0.5 * z, z))
+        patch.setitem(deltas.SIGMA_PRIME, "leaky_relu", lambda z: np.where(z > 0, 1.0, 0.5))
         model = nn.MLP(sizes[0], sizes[1:], activation, output, seed=0)
         numbers = draw.draw(st.lists(halves, min_size=(k := len(model.parameters())), max_size=k))
         for p, number in zip(model.parameters(), numbers, strict=True):
@@ -271,7 +274,7 @@ def test_softmax_under_cross_entropy_collapses():
     w, b, activations, x, y = softmax_network()
     matrix = backpropagate(w, b, activations, x, 1, "cross_entropy")
     a = matrix.a[-1]
-    assert matrix.delta[-1].tolist() == (a - y).tolist()
+    np.testing.assert_allclose(matrix.delta[-1], a - y, rtol=4 * EPS)  # δ keeps digits that a − 1 cancels
     jacobian = np.diag(a) - np.outer(a, a)
     np.testing.assert_allclose(jacobian.T @ (-y / a), a - y, rtol=1e-13)
     assert matrix.loss == pytest.approx(-np.log(a[1]), rel=1e-13)
@@ -283,6 +286,7 @@ def test_softmax_under_cross_entropy_collapses():
 # ── Minibatches ────────────────────────────────────────────────────────────────────────────────
 
 
+@OF_SIGMOIDS
 @pytest.mark.parametrize("loss", nn.LOSSES)
 @pytest.mark.parametrize("activation", nn.ACTIVATIONS)
 def test_a_minibatch_is_the_mean_of_its_samples(activation, loss):
@@ -337,6 +341,7 @@ def test_arrays_of_a_network():
     assert weights[1][0, 2] == model.layers[1].neurons[0].w[2].data
 
 
+@OF_SIGMOIDS
 def test_saturated_and_huge_networks_give_no_warnings():
     for activation in ("sigmoid", "tanh", "elu", "softmax", "maxout"):
         model = nn.MLP(1, [2, 2], activation, activation, seed=1)

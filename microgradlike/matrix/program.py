@@ -127,6 +127,13 @@ class Parameter:
         return f"Parameter({self.name}, shape={self.shape})"
 
 
+class Parameters(list[Parameter]):
+    """A list of them. To call it, as one calls a model's `parameters()`, gives it as well."""
+
+    def __call__(self) -> Parameters:
+        return self
+
+
 class Program:
     """A loss as a short list of array instructions, with its gradients. `vectorize` makes it.
 
@@ -179,7 +186,7 @@ class Program:
         self._data, data = self._allocate(trained, build.value)
         self._gradient, gradient = self._allocate(trained, gradients)
         _, fixed = self._allocate([a for a in self.arrays if a.kind == "parameter" and a not in trained], build.value)
-        self.parameters = [Parameter(a.name, self._values(a), data[a], gradient[a]) for a in trained]
+        self.parameters = Parameters(Parameter(a.name, self._values(a), data[a], gradient[a]) for a in trained)
         self._numbers = data | fixed
         self.pull()
 
