@@ -38,7 +38,7 @@ class Optimizer:
 
     def reached(self) -> list[tuple[int, Value]]:
         """Return the parameters that have a gradient, with their numbers. Warns if none has."""
-        found = [(i, p) for i, p in enumerate(self.parameters) if getattr(p, "has_grad", p.grad is not None)]
+        found = [(i, p) for i, p in enumerate(self.parameters) if p.has_grad]
         if not found:
             call = "program.backward(…)" if hasattr(self.parameters[0], "xp") else "loss.backward()"
             warnings.warn(
@@ -102,7 +102,7 @@ def _parameters(given: Any) -> list[Value]:
     if callable(given) and not isinstance(given, list):
         raise TypeError("an optimiser needs the list of parameters, got a function: call it, model.parameters()")
     listed = list(given) if isinstance(given, Iterable) else [None]
-    if not listed or not all(hasattr(p, "data") and hasattr(p, "grad") for p in listed):
+    if not listed or not all(hasattr(p, "data") and hasattr(p, "has_grad") for p in listed):
         raise TypeError(
             "an optimiser needs the list of Values to change, as model.parameters() gives it, or [w, b]: "
             f"got {given!r:.60}"
