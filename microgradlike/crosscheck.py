@@ -126,7 +126,7 @@ class Agreement:
     loss: float
     rows: list[Row]
     forward_passes: int
-    loss_off: float = 0.0  # how far C by the δ equations is from the scalar graph's, where rounding does not explain it
+    loss_off: float = 0.0  # how far C by the δ equations is from C, relative to it, if rounding does not explain it
     left_out: str = ""  # the reason why the δ equations are
 
     @property
@@ -199,7 +199,7 @@ def agreement(
     if not left_out:
         equations = backpropagate(weights, biases, activations, _numbers(x), _numbers(y), name)
         off = _difference(equations.loss, C.data)
-        loss_off = 0.0 if off <= max(256 * EPS * abs(C.data), C_rounding) else off
+        loss_off = 0.0 if off <= max(256 * EPS * abs(C.data), C_rounding) else off / abs(C.data or 1.0)
     found = matrix.gradients(C)
     noise = rounding_error(gradients)
     passes = 0
@@ -435,7 +435,7 @@ def _verdict(a: Agreement) -> Iterator[Piece]:
     if not isfinite(a.loss):
         yield f"C is {a.loss}: there is nothing to compare.", "upstream"
     elif a.wrong or a.loss_off:
-        wrong = [f"δ equations in C (off by {_off(a.loss_off / abs(a.loss) if a.loss else a.loss_off)})"] if a.loss_off else []
+        wrong = [f"δ equations in C (off by {_off(a.loss_off)})"] if a.loss_off else []
         wrong += [
             f"{way} in {row.name} ({len(column.wrong)} of {len(column.entries)} entries, off by {_off(row.relative(way))})"
             for row in a.wrong

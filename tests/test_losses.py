@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microgradlike import Value, ops, topological_order
-from microgradlike.nn import LOSSES, MLP, cross_entropy, hinge, mean_squared_error, quadratic
+from microgradlike.nn import LOSSES, cross_entropy, hinge, mean_squared_error, quadratic
 
 quarters = st.integers(-64, 64).map(lambda n: n / 4)
 vectors = st.integers(1, 5).flatmap(lambda n: st.tuples(*[st.lists(quarters, min_size=n, max_size=n)] * 2))
@@ -142,5 +142,3 @@ def test_a_class_may_be_a_numpy_integer():
 def test_mistakes_are_explained(loss, a, y, error, message):
     with pytest.raises(error, match=re.escape(message)):
         loss([Value(number) for number in a], y)
-
-

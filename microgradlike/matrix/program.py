@@ -191,7 +191,9 @@ class Program:
         self._data, data = self._allocate(self._trained)
         self._gradient, self._gradients = self._allocate(self._trained)
         _, fixed = self._allocate([a for a in leaves if kind[a.entries[0]] == FIXED])
-        self.parameters = Parameters(Parameter(a.name, self._values(a), data[a], self._gradients[a]) for a in self._trained)
+        self.parameters = Parameters(
+            Parameter(a.name, self._values(a), data[a], self._gradients[a]) for a in self._trained
+        )
         self._numbers = data | fixed
         self.pull()
 

@@ -102,7 +102,7 @@ def backpropagate(
     return Backpropagation(z, a[1:], delta, grad_w, grad_b, float(C.mean()))
 
 
-def arrays(model: MLP) -> tuple[list[Array], list[Array], list[str]]:
+def arrays(model: MLP) -> tuple[list[Array], list[Array], list[Any]]:
     """The (weights, biases, activations) of a network, as `backpropagate` takes them."""
     weights, biases = [], []
     for layer in model.layers:
@@ -124,14 +124,16 @@ def _sigmoid(z: Array) -> Array:
 
 def _softmax(z: Array) -> Array:
     """eᶻⱼ / Σₖ eᶻₖ, the same for z less its maximum."""
-    e: Array = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    a: Array = e / e.sum(axis=1, keepdims=True)
+    return a
 
 
 def _maxout_shares(z: Array) -> Array:
     """1 for the larger of z′ and z″, 0 for the other; ½ each where they tie."""
     at_top = z == z.max(axis=1, keepdims=True)
-    return at_top / at_top.sum(axis=1, keepdims=True)
+    shares: Array = at_top / at_top.sum(axis=1, keepdims=True)
+    return shares
 
 
 SIGMA: dict[str, Callable[[Array], Array]] = {

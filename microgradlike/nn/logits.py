@@ -26,6 +26,12 @@ class Share(NamedTuple):
     u: Log
     sum: Counter[Log]
 
+    @property
+    def other(self) -> Log:
+        """The other u, where there are two: that of 1 − p."""
+        (other,) = (self.sum - Counter([self.u])).elements()
+        return other
+
 
 def logits(outputs: list[Value]) -> list[Value]:
     """Return the logits of a network's outputs: themselves, unless softmax or σ has made probabilities of them.
@@ -37,7 +43,7 @@ def logits(outputs: list[Value]) -> list[Value]:
     sums: dict[Value, Counter[Log]] = {}
     shares = [share for p in outputs if (share := _share(p, sums))]
     if len(outputs) == 1 and shares and shares[0].sum.total() == 2:  # one of two: its logit is log p − log (1 − p)
-        return [_difference(*_unshifted([shares[0].u, *(shares[0].sum - Counter([shares[0].u])).elements()]))]
+        return [_difference(*_unshifted([shares[0].u, shares[0].other]))]
     u = Counter(share.u for share in shares)
     if len(outputs) > 1 and len(shares) == len(outputs) and all(share.sum == u for share in shares):
         return [constant(v) if isinstance(v, float) else v for v in _unshifted([share.u for share in shares])]
@@ -48,10 +54,14 @@ def logits(outputs: list[Value]) -> list[Value]:
             "cross_entropy takes logits and applies softmax to them, and these outputs are of a softmax already, but "
             'not all of them, or the only one: give it all outputs of one softmax, or let the output be "linear"'
         )
-    elif len(outputs) > 1 and all(p.inputs and p.op is not ops.AFFINE and p._data >= 0 for p in outputs):
-        if abs(fsum(p._data for p in outputs) - 1) < 1e-6:
-            _warn("sum to 1")
+    elif _seem_probabilities(outputs):
+        _warn("sum to 1")
     return outputs
+
+
+def _seem_probabilities(outputs: list[Value]) -> bool:
+    computed = len(outputs) > 1 and all(p.inputs and p.op is not ops.AFFINE and p._data >= 0 for p in outputs)
+    return computed and abs(fsum(p._data for p in outputs) - 1) < 1e-6
 
 
 def _warn(why: str) -> None:
@@ -67,8 +77,8 @@ def _share(p: Value, sums: dict[Value, Counter[Log]]) -> Share | None:
     if p.op is ops.SIGMOID:
         return Share(p.inputs[0], Counter([p.inputs[0], 0.0]))
     if p.op is ops.SUB and _is_number(p.inputs[0], 1.0) and p.inputs[1].op is not ops.SUB:
-        share = _share(p.inputs[1], sums)  # 1 − p is the other share, if there are two
-        return Share(*(share.sum - Counter([share.u])).elements(), share.sum) if share and share.sum.total() == 2 else None
+        share = _share(p.inputs[1], sums)
+        return Share(share.other, share.sum) if share and share.sum.total() == 2 else None
     u: Log | None
     if p.op is ops.EXP and p.inputs[0].op is ops.SUB:  # exp(u − log Σ)
         numerator, total = p.inputs[0].inputs
@@ -129,9 +139,11 @@ def _unshifted(u: list[Log]) -> list[Log]:
 
 
 def _difference(u: Log, other: Log) -> Value:
-    if isinstance(u, float):
-        return other.inputs[0] if other.op is ops.NEG and not u else u - other  # type: ignore[union-attr]
-    return u - other if isinstance(other, Value) or other else u
+    """u − other, without a node where one of them is 0."""
+    if isinstance(u, float) and isinstance(other, Value):
+        return other.inputs[0] if other.op is ops.NEG and not u else u - other
+    difference = u - other if other or not isinstance(u, Value) else u
+    return difference if isinstance(difference, Value) else constant(difference)
 
 
 def _is_number(v: Value, number: float) -> bool:

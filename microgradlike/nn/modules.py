@@ -23,7 +23,6 @@ from microgradlike.notation import subscript, superscript
 from microgradlike.ops import AFFINE, Operation
 from microgradlike.value import Value, apply, constant, record, unary
 
-
 Sigma = str | Callable[[Value], Value]  # a name in ACTIVATIONS, or a function of z
 
 
@@ -274,7 +273,7 @@ def _feedforward(neurons: list[Neuron], x: Sequence[Value], sigma: Activation) -
     for neuron, z_j, a_j in zip(neurons, z, a):
         neuron.z, neuron.a = z_j, a_j
         if a_j is not z_j:
-            a_j.label = neuron._a_label
+            a_j._label = neuron._a_label
     return z, a
 
 
@@ -288,7 +287,7 @@ def _weighted_input(w: list[Value], x: Sequence[Value], x_data: list[float], b: 
         y = AFFINE.value(ieee, w_data, x_data, b_data)
         dw, dx, db = AFFINE.local_grads(ieee, y, w_data, x_data, b_data)
         z = record(AFFINE, y, (*w, *x, b), (*dw, *dx, db))
-    z.label = label
+    z._label = label
     return z
 
 

@@ -41,9 +41,7 @@ class Optimizer:
         found = [(i, p) for i, p in enumerate(self.parameters) if p.has_grad]
         if not found:
             call = "program.backward(…)" if hasattr(self.parameters[0], "xp") else "loss.backward()"
-            warnings.warn(
-                f"no parameter has a gradient, so this step changes nothing: call {call} first", stacklevel=3
-            )
+            warnings.warn(f"no parameter has a gradient, so this step changes nothing: call {call} first", stacklevel=3)
         return found
 
 
@@ -101,7 +99,7 @@ def _parameters(given: Any) -> list[Value]:
         raise TypeError(f"an optimiser needs the parameters of the {type(given).__name__}: write x.parameters() for x")
     if callable(given) and not isinstance(given, list):
         raise TypeError("an optimiser needs the list of parameters, got a function: call it, model.parameters()")
-    listed = list(given) if isinstance(given, Iterable) else [None]
+    listed: list[Any] = list(given) if isinstance(given, Iterable) else [None]
     if not listed or not all(hasattr(p, "data") and hasattr(p, "has_grad") for p in listed):
         raise TypeError(
             "an optimiser needs the list of Values to change, as model.parameters() gives it, or [w, b]: "
