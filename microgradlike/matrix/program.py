@@ -178,6 +178,7 @@ class Program:
         numbers = [np.array([graph.number[v] for v in argument], np.int64) for argument in arguments]
         for argument in numbers:
             kind[argument] = BATCH
+        self._dense = dense
         found = Matcher(graph, kind, numbers, dense)
         self._graph, self._array_of, self._position = graph, found.array_of, found.position
         self._all_arrays = found.arrays
@@ -315,7 +316,7 @@ class Program:
             frame.seed(scale)
         if frame.samples:
             self._run(frame, name, arrays)
-            if frame.loose and not self._is_exact(frame, name):
+            if self._dense and frame.loose and not self._is_exact(frame, name):
                 self._run_strictly(frame, name, arrays, scale)
             else:
                 frame.check_guards()
