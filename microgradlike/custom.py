@@ -97,6 +97,8 @@ def operation(
 
 
 def _real(y: Any, name: str, rule: str, inputs: tuple[Any, ...]) -> float:
+    if hasattr(y, "dtype") and y.ndim == 0:
+        y = y.item()  # a complex64 as a complex number
     if isinstance(y, complex) or not hasattr(y, "__float__"):
         raise ValueError(f"operation {name!r}: its {rule} returned {y!r:.60} for {inputs}, expected a real number")
     return float(y)

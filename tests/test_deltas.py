@@ -3,6 +3,7 @@
 import re
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -283,6 +284,44 @@ def test_softmax_under_cross_entropy_collapses():
     assert from_logits.loss == matrix.loss
 
 
+def test_a_single_sigmoid_under_cross_entropy_collapses_too():
+    w, b, x = [[[1.0, -2.0]]], [[0.5]], [[0.5, 1.0], [60.0, -1.0], [-400.0, 200.0]]
+    matrix = backpropagate(w, b, ["sigmoid"], x, [0.25, 1.0, 0.0], "cross_entropy")
+    z = np.array(x) @ [1.0, -2.0] + 0.5
+    exact = [1 / (1 + np.exp(-z[0])) - 0.25, -np.exp(-z[1]), np.exp(z[2])]
+    np.testing.assert_allclose(matrix.delta[0][:, 0], exact, rtol=4 * EPS)
+    losses = [np.log1p(np.exp(z[0])) - 0.25 * z[0], np.exp(-z[1]), np.exp(z[2])]
+    assert matrix.loss == pytest.approx(np.mean(losses), rel=1e-15)
+
+
+def test_the_delta_equations_keep_their_digits():
+    """σ′ far out, and a confident softmax: against 60 digits."""
+    with mpmath.workdps(60):
+        for z in (-700.0, -300.0, -40.0, -1e-3, 0.0, 2.0, 40.0, 340.0, 700.0):
+            s = 1 / (1 + mpmath.exp(-mpmath.mpf(z)))
+            slope = deltas.SIGMA_PRIME["sigmoid"](np.array([z]))[0]
+            assert slope == pytest.approx(float(s * (1 - s)), rel=4 * EPS)
+            slope = deltas.SIGMA_PRIME["tanh"](np.array([z / 2]))[0]
+            assert slope == pytest.approx(float(mpmath.sech(mpmath.mpf(z) / 2) ** 2), rel=4 * EPS)
+    C, gradient = deltas.LOSSES["cross_entropy"](np.array([[40.0, 0.0]]), np.array([[1.0, 0.0]]))
+    assert (C.item(), gradient.tolist()) == (4.248354255291589e-18, [[-4.248354255291589e-18, 4.248354255291589e-18]])
+    C, _ = deltas.LOSSES["cross_entropy"](np.array([[1e15, 1e15 - 1]]), np.array([[1.0, 0.0]]))
+    assert C.item() == pytest.approx(0.3132616875182228, rel=1e-15)
+
+
+def test_infinite_logits_give_what_pytorch_gives():
+    with np.errstate(all="ignore"):
+        for z, a in (
+            ([np.inf, 0], [np.nan] * 2),
+            ([-np.inf] * 2, [np.nan] * 2),
+            ([0, -np.inf], [1, 0]),
+            ([-np.inf], [np.nan]),
+        ):
+            np.testing.assert_array_equal(deltas.SIGMA["softmax"](np.array([z], float)), [a])
+        C, gradient = deltas.LOSSES["cross_entropy"](np.array([[0.0, -np.inf]]), np.array([[1.0, 0.0]]))
+    assert (C.tolist(), gradient.tolist()) == ([0.0], [[0.0, 0.0]])
+
+
 # ── Minibatches ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -416,6 +455,31 @@ LAYER = {
         ({"loss": "hinge"}, "hinge expects one output, and each y +1 or −1, got 2 outputs"),
         ({"loss": "cross_entropy"}, "cross-entropy expects classes, or probabilities that sum to 1"),
         ({"loss": "cross_entropy", "y": 2}, "expected classes y from 0 to 1, got 2"),
+        ({"loss": "cross_entropy", "y": -1}, "expected classes y from 0 to 1, got -1"),
+        (  # one bad row among good ones
+            {"loss": "cross_entropy", "x": np.ones((3, 3)), "y": [[0.5, 0.5], [0.5, 0.6], [1.0, 0.0]]},
+            "cross-entropy expects classes, or probabilities that sum to 1",
+        ),
+        (
+            {"loss": "cross_entropy", "x": np.ones((3, 3)), "y": [[0.5, 0.5], [-0.5, 1.5], [1.0, 0.0]]},
+            "cross-entropy expects classes, or probabilities that sum to 1",
+        ),
+        ({"loss": "cross_entropy", "x": np.ones((2, 3)), "y": [0, 2]}, "expected classes y from 0 to 1, got [0 2]"),
+        (
+            {"x": np.ones((2, 3)), "y": [0, 1]},
+            "expected y of the shape (2, 2), got (2,)",
+        ),  # classes, but no cross-entropy
+        ({"y": 1}, "expected y of the shape (1, 2) or (2,), got ()"),
+        (
+            {
+                "weights": [np.ones((1, 3))],
+                "biases": [np.ones(1)],
+                "y": 1,
+                "activations": ["softmax"],
+                "loss": "cross_entropy",
+            },
+            "softmax of a single output is always 1: use sigmoid",
+        ),
     ],
 )
 def test_mistakes_are_explained(change, message):

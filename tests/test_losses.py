@@ -1,7 +1,6 @@
 import builtins
 import math
 import re
-import threading
 import warnings
 from fractions import Fraction
 from math import exp, log
@@ -323,29 +322,3 @@ def test_a_network_with_a_softmax_output_trains_as_one_would_write_it():
     assert program([[0, 0], [0, 1], [1, 0], [1, 1]], [[1, 0], [0, 1], [0, 1], [1, 0]]) == pytest.approx(
         expected, rel=1e-12
     )
-
-
-@pytest.mark.parametrize("output", ["softmax", "linear"])
-def test_one_network_serves_several_threads(output):
-    """Each thread gets what it would get alone: nothing that computes reads what a call has left in the network."""
-    model = MLP(3, [8, 8, 4], "maxout", output, seed=2)
-    samples = [([0.1 * t, -0.2 * t, 0.3], t % 4) for t in range(6)]
-
-    def answer(sample):
-        C = cross_entropy(model(sample[0]), sample[1])
-        x_dependent = [node.data for node in topological_order(C) if node.inputs]
-        return C.data, x_dependent
-
-    alone, wrong = [answer(sample) for sample in samples], []
-
-    def work(i):
-        for _ in range(60):
-            if answer(samples[i]) != alone[i]:
-                wrong.append(i)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(samples))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
