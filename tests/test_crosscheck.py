@@ -369,21 +369,19 @@ def test_the_delta_equations_import_nothing_of_the_scalar_graph():
     ]
 
 
-gelu = operation(
-    "gelu",
-    lambda xp, x: x * xp.sigmoid(1.702 * x),
-    lambda xp, y, x: xp.sigmoid(1.702 * x) * (1.0 + 1.702 * x * xp.sigmoid(-1.702 * x)),
+swish = operation(
+    "swish", lambda xp, x: x * xp.sigmoid(x), lambda xp, y, x: xp.sigmoid(x) + y * xp.sigmoid(-x), symbol="swish₁"
 )
 
 
 def test_an_activation_of_your_own_leaves_the_delta_equations_out_and_says_why():
-    model = MLP(3, [4, 2], gelu, "tanh", seed=1)
+    model = MLP(3, [4, 2], swish, "tanh", seed=1)
     table = agreement("quadratic", model, [0.5, -1.0, 2.0], [0.1, -0.3])
     assert table.ok, str(table)
     assert all(set(row.columns) == {"array form", "forward mode", "differences"} for row in table.rows)
     text = " ".join(str(table).split())
-    assert "loss of a 3-4-2 network (gelu, tanh)" in text
-    assert "The δ equations are left out: unknown activation of your own, gelu; known are linear, sigmoid" in text
+    assert "loss of a 3-4-2 network (swish, tanh)" in text
+    assert "The δ equations are left out: unknown activation of your own, swish; known are linear, sigmoid" in text
     assert "All agree" in text
 
 

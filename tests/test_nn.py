@@ -4,10 +4,12 @@ import pickle
 import random
 import re
 import sys
+import textwrap
 import threading
 from math import sqrt
 
 import micrograd.nn
+import mpmath
 import numpy as np
 import pytest
 
@@ -261,18 +263,27 @@ def test_one_network_serves_several_threads():
 
 # ── An activation of your own ──────────────────────────────────────────────────────────────────
 
-# As the documentation has it (`operation`).
-gelu = operation(
-    "gelu",
-    lambda xp, x: x * xp.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x)),
-    lambda xp, y, x: (
-        xp.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
-        + x
-        * xp.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
-        * xp.sigmoid(-1.5957691216057308 * (x + 0.044715 * x * x * x))
-        * (1.5957691216057308 + 0.21406444786129 * x * x)
-    ),
-)
+# The worked example of the documentation, as it stands there.
+documented = {"operation": operation, "__name__": __name__}
+exec(textwrap.dedent(re.search(r"        def v\(x\):.*?\n        \)\n", operation.__doc__, re.DOTALL)[0]), documented)
+gelu = documented["gelu"]
+
+
+@pytest.mark.parametrize("x", [-30.0, -8.0, -3.0, -0.5, -1e-8, 0.0, 0.3, 2.0, 5.0, 12.0, 100.0])
+def test_the_gelu_of_the_documentation_is_the_published_one(x):
+    with mpmath.workdps(60):
+
+        def exact(x):
+            return x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
+
+        y, slope = float(exact(mpmath.mpf(x))), float(mpmath.diff(exact, x))
+    a = Value(x)
+    b = gelu(a)
+    b.backward()
+    assert (b.data, a.grad) == (pytest.approx(y, rel=1e-12, abs=1e-300), pytest.approx(slope, rel=1e-12, abs=1e-300))
+    X = Value(0.7)
+    program = vectorize(gelu(X), batch=[X])
+    assert program([[x]]) == pytest.approx([y], rel=1e-12, abs=1e-300)
 
 
 @pytest.mark.parametrize("activation", [gelu, Value.softplus, lambda z: z * z.sigmoid(), lambda z: z])
