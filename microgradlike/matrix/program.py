@@ -10,6 +10,7 @@ print(program.source)                      the NumPy calls that run
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import copy_context
 from functools import cached_property
@@ -28,10 +29,11 @@ from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned, compiled
 from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER
 from microgradlike.matrix.equations import Equations
-from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
+from microgradlike.matrix.guards import SYMBOLS, Guard, record_guarded
 from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
-from microgradlike.value import NOT_COMPUTED, Value, apply, topological_order
+from microgradlike.recording import full_order
+from microgradlike.value import NOT_COMPUTED, Value, apply
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
@@ -54,7 +56,17 @@ def vectorize(
     are constants. `parameters` names the leaves whose gradients you want (all, by default).
 
     `loss` may be a function without arguments that records it. Then the comparisons it makes
-    (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError.
+    (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError; and
+    one warning lists the lines that read numbers (`v.data`).
+
+    A recorded loss is one graph, and what Python decided while it was recorded is fixed: branches, how
+    often a loop went round, which rows of a table were picked, and every number read as `v.data`. Write
+    what shall differ between samples as batch leaves:
+
+    - Rows picked by a token: give the token as a one-hot list of batch leaves o, and take Σᵢ oᵢ · rowᵢ:
+      `[sum(o * row[j] for o, row in zip(onehot, table)) for j in range(n)]`.
+    - Documents of different length: record the longest, multiply the loss of each position by a batch leaf,
+      its weight, and give 0 for positions that a document does not have; 1/length makes the mean.
 
     `dtype` is float64 or float32.
 
@@ -65,9 +77,10 @@ def vectorize(
     if not isinstance(loss, Value):
         if not callable(loss):
             raise TypeError(f"expected the loss, a Value, or a function that records it, got {type(loss).__name__}")
-        with Guards() as seen:
-            loss = loss()
-        guards = seen.seen
+        loss, notes = record_guarded(loss)
+        guards = notes.guards
+        if text := notes.warning():
+            warnings.warn(text, stacklevel=2)
         if not isinstance(loss, Value):
             raise TypeError(f"the function that records the loss must return a Value, got {type(loss).__name__}")
     if loss.op is ops.CONSTANT:
@@ -161,12 +174,12 @@ class Program:
         self._wanted, self._guards = wanted, guards
         compared = [v for guard in guards for v in (guard.left, guard.right)]
         root = apply(ops.MAX, loss, *compared) if compared else loss  # one graph of all that must be computed
-        nodes = topological_order(root)
+        nodes = full_order(root)
         present = set(nodes)
         columns = [v for argument in arguments for v in argument]
         _check_leaves(columns, wanted, present)
         graph = canonicalise([*(v for v in columns if v not in present), *nodes])
-        in_loss = set(topological_order(loss)) if compared else present
+        in_loss = set(full_order(loss)) if compared else present
         kinds = [
             PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
             for v, op in zip(graph.nodes, graph.ops)
@@ -220,6 +233,10 @@ class Program:
         """Forward, guards and backward, written when they are first asked for."""
         build = Builder(self._all_arrays, self.dtype)
         code = build.code
+        in_branch = self._graph.in_branch
+        build.conditional = {
+            a for a in self.arrays if a.kind == "computed" and in_branch[a.entries[a.entries >= 0]].any()
+        }
         given = self._all_arrays[: len(self.batch)]
         for number, array in enumerate(given):
             code.buffers[build.value[array].buffer].given = f"x{number}"
