@@ -148,6 +148,13 @@ class Parameter:
         return f"Parameter({self.name}, shape={self.shape})"
 
 
+class Parameters(list[Parameter]):
+    """A list of them. To call it, as one calls a model's `parameters()`, gives it as well."""
+
+    def __call__(self) -> Parameters:
+        return self
+
+
 class Program:
     """A loss as a short list of array instructions, with its gradients. `vectorize` makes it.
 
@@ -185,6 +192,7 @@ class Program:
         numbers = [np.array([graph.number[v] for v in argument], np.int64) for argument in arguments]
         for argument in numbers:
             kind[argument] = BATCH
+        self._dense = dense
         found = Matcher(graph, kind, numbers, dense)
         self._graph, self._array_of, self._position = graph, found.array_of, found.position
         self._all_arrays = found.arrays
@@ -198,7 +206,9 @@ class Program:
         self._data, data = self._allocate(self._trained)
         self._gradient, self._gradients = self._allocate(self._trained)
         _, fixed = self._allocate([a for a in leaves if kind[a.entries[0]] == FIXED])
-        self.parameters = [Parameter(a.name, self._values(a), data[a], self._gradients[a]) for a in self._trained]
+        self.parameters = Parameters(
+            Parameter(a.name, self._values(a), data[a], self._gradients[a]) for a in self._trained
+        )
         self._numbers = data | fixed
         self.pull()
 
@@ -342,7 +352,7 @@ class Program:
             frame.seed(scale)
         if frame.samples:
             self._run(frame, name, arrays)
-            if frame.loose and not self._is_exact(frame, name):
+            if self._dense and frame.loose and not self._is_exact(frame, name):
                 self._run_strictly(frame, name, arrays, scale)
             else:
                 frame.check_guards()
