@@ -259,7 +259,7 @@ def check(loss: str, **options: Any) -> None:
 
     Makes a network and a sample at random and compares, layer by layer, the scalar graph's
     backward(), the δ equations BP1–BP4, the array form found in the graph, forward mode and
-    finite differences. The exit code is 1 unless they agree.
+    finite differences. The exit code is 1 where they disagree.
 
     \b
       microgradlike check --sizes 4,3,2 --activation tanh

@@ -535,6 +535,14 @@ def test_own_operations_are_drawn():
 # ── Bad input ──────────────────────────────────────────────────────────────────────────────────
 
 
+def test_groups_and_gradients_may_be_numbers_and_a_group_may_be_nameless():
+    x, y = Value(1.0, "x"), Value(2.0, "y")
+    found = groups(parse(draw(x * y, grad={x: 0.5}, color_by=lambda node: {x: 0, y: ""}.get(node))))
+    assert texts(found["n0"]) == ["x", "1", "∇ 0.5"] and texts(found["n1"])[-1] == "∇ –"
+    colours = [found[id].find(f"{SVG}polygon").get("stroke") for id in ("n0", "n1")]
+    assert len({*colours, found["n2"].find(f"{SVG}path").get("stroke")}) == 3
+
+
 def test_limits_are_numbers():
     with pytest.raises(ValueError, match=r"max_nodes=None, .*: expected 1 or more"):
         draw(Value(1.0), max_nodes=None)

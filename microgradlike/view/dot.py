@@ -87,8 +87,10 @@ def draw(
         number={node: i for i, node in enumerate(order) if node in edges},
         edges=edges,
         rows=_fold(edges) if fold else set(),
-        group={node: color_by(node) for node in order if node in edges} if color_by else {},
-        grad=dict(grad) if isinstance(grad, Mapping) else grad,
+        group={node: str(group) for node in order if node in edges and (group := color_by(node)) is not None}
+        if color_by
+        else {},
+        grad={node: str(text) for node, text in grad.items()} if isinstance(grad, Mapping) else grad,
         local_grads=local_grads,
         rankdir=rankdir,
         closed=set(closed),
@@ -175,7 +177,7 @@ class _Drawing:
     number: dict[Value, int]  # the nodes to draw, in topological order, with their position in the whole graph
     edges: dict[Value, list[int]]  # the positions among a node's inputs of those to draw
     rows: set[Value]  # leaves that stand in the box of the node that uses them
-    group: dict[Value, str | None]
+    group: dict[Value, str]
     grad: bool | dict[Value, str]
     local_grads: bool
     rankdir: str
@@ -288,14 +290,13 @@ class _Drawing:
     @cached_property
     def _looks(self) -> dict[str, dict[str, str]]:
         """The colour of each group, in the order of their first nodes."""
-        groups = dict.fromkeys(group for group in self.group.values() if group is not None)
-        return dict(zip(groups, cycle(boxes.PALETTE), strict=False))
+        return dict(zip(dict.fromkeys(self.group.values()), cycle(boxes.PALETTE), strict=False))
 
     def _look(self, node: Value) -> dict[str, str]:
         look = boxes.LEAF if node.op is None else boxes.CONSTANT if node.op is ops.CONSTANT else boxes.OPERATION
         if node is self.root:
             look = look | boxes.ROOT | {"class": f"{look['class']} root"}
-        return look | self._looks.get(self.group.get(node) or "", {})
+        return look | (self._looks[self.group[node]] if node in self.group else {})
 
     def _label(self, node: Value) -> str:
         data, gradient = self._numbers(node)
