@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import Any, Literal
 
-from microgradlike import formula, interop, ops
+from microgradlike import formula, ops
 from microgradlike.differences import (
     UNDEFINED,
     FiniteDifferences,
@@ -28,6 +28,7 @@ from microgradlike.differences import (
 )
 from microgradlike.exchange import with_undo
 from microgradlike.graph import jvp, listed, names
+from microgradlike.ieee import check_class
 from microgradlike.places import Place, place_outside, place_text
 from microgradlike.table import Row, Table
 from microgradlike.value import NOT_COMPUTED, Value, topological_order
@@ -148,7 +149,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     places, first = _Places(), Value(0.0)  # what f records is numbered from here on
     loss = watched(f, places)
     if not isinstance(loss, Value):
-        interop.check_class(loss)
+        check_class(loss)
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
     name = names(order)

@@ -823,6 +823,22 @@ def test_another_class_called_value_is_told_apart(apply):
             apply(*pair)
 
 
+def test_values_of_before_a_reload_are_told_apart():
+    program = """
+import importlib, microgradlike, microgradlike.value
+old = microgradlike.Value(2.0)
+importlib.reload(microgradlike.value)
+new = microgradlike.value.Value(3.0)
+for a, b in ((old, new), (new, old)):
+    try:
+        a * b
+    except TypeError as error:
+        print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert run.stdout.count("another class than microgradlike's Value") == 2, run.stdout
+
+
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_recorded_nodes_do_not_copy(duplicate):
     for node in (Value(1.0) * 2, -Value(1.0), chain(10_000)[1]):
