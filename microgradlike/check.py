@@ -31,7 +31,7 @@ from microgradlike.graph import jvp, listed, names
 from microgradlike.places import Place, place_outside, place_text
 from microgradlike.table import Row, Table
 from microgradlike.value import NOT_COMPUTED, Value, topological_order
-from microgradlike.watch import Watcher, watched
+from microgradlike.watch import Watcher, unwatched, watched
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
@@ -183,7 +183,7 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
     def body() -> dict[Value, float]:
         for v in order:
             v.grad = NOT_COMPUTED
-        loss.backward()
+        unwatched(loss.backward)
         return {v: v.grad for v in order}
 
     def undo() -> None:
