@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ import numpy.typing as npt
 
 from microgradlike import ops
 from microgradlike.ops import Operation
+from microgradlike.recording import all_inputs
 from microgradlike.value import Value
 
 Ints = npt.NDArray[np.int64]
+MULTIPLIER = -0x61C8864680B583EB  # odd, by the golden ratio: its powers have their bits all over the place
 
 ADDITIVE = (ops.ADD, ops.SUB, ops.NEG, ops.SUM, ops.DOT, ops.AFFINE)
 
@@ -33,7 +36,7 @@ class Graph:
 
     The inputs of node i are `edges[start[i]:start[i + 1]]`. The terms of the live sum i stand at
     `term_start[i]:term_start[i + 1]` of `sign`, `left` and `right`: sign · left · right, and right
-    is −1 where the term is a single node.
+    is −1 where the term is a single node. `in_branch` are the nodes that a choice may have left out.
     """
 
     nodes: list[Value]
@@ -42,6 +45,7 @@ class Graph:
     start: Ints
     edges: Ints
     live: npt.NDArray[np.bool_]
+    in_branch: npt.NDArray[np.bool_]
     is_sum: npt.NDArray[np.bool_]
     root: Ints
     term_start: Ints
@@ -55,11 +59,11 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     nodes = list(nodes)
     n = len(nodes)
     number = dict(zip(nodes, range(n), strict=True))
-    inputs = [node.inputs for node in nodes]
+    inputs = list(map(all_inputs, nodes))
     counts = np.fromiter(map(len, inputs), np.int64, n)
     start = np.concatenate([[0], np.cumsum(counts)])
     edges = np.fromiter(map(number.__getitem__, chain.from_iterable(inputs)), np.int64, start[-1])
-    operations = [node.op for node in nodes]
+    operations = [ops.WHERE if node.op is ops.CHOSEN else node.op for node in nodes]
     kinds = {op: kind for kind, op in enumerate((*ADDITIVE, ops.MUL))}
     kind = np.fromiter((kinds.get(op, -1) for op in operations), np.int64, n)  # type: ignore[arg-type]
     ADD, SUB, NEG, _SUM, DOT, AFFINE, MUL = range(7)
@@ -72,12 +76,34 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     added = (by >= ADD) & (by <= AFFINE) & ~in_pair
     sign = np.where(((by == SUB) & (slot == 1)) | (by == NEG), -1, 1)
 
+    constant = np.array([node.data if op is ops.CONSTANT else nan for node, op in zip(nodes, operations, strict=True)])
+
     # What dissolves: sums and products with one consumer, which adds them; but no sum that has a name.
     dissolves = np.zeros(n, bool)
     dissolves[edges[added]] = True
     dissolves &= (kind >= ADD) & (np.bincount(edges, minlength=n) == 1)
     named = np.fromiter((node.label != "" for node in nodes), bool, n)
     dissolves &= ~named | (kind == NEG) | (kind == MUL)
+
+    # Nor a difference that a sum adds: Σ(a − b) keeps the digits that Σa − Σb loses. But ((s − a) − b) − … and
+    # a − (b − (c − …)) are one sum each. (a + (−b) and a + (−1)·b are differences, too.)
+    negative = kind == NEG
+    product = (kind == MUL).nonzero()[0]
+    for factor in (edges[start[product]], edges[start[product] + 1]):
+        negative[product] |= constant[factor] < 0
+    binary = ((kind == ADD) | (kind == SUB)).nonzero()[0]
+    is_sub = kind[binary] == SUB
+    first, second = edges[start[binary]], edges[start[binary] + 1]
+    extends = np.zeros(n, bool)  # a sum that is its first operand
+    extends[binary] = dissolves[first] & ((kind[first] == ADD) | (kind[first] == SUB))
+    difference = np.zeros(n, bool)
+    difference[binary] = negative[first] != (negative[second] ^ is_sub)
+    difference[binary] &= np.where(
+        is_sub, ~(dissolves & (kind == SUB))[second], ~extends[binary] & (constant[first] != 0)
+    )
+    in_chain = extends[edges] & (slot == 0) & ((by == ADD) | (by == SUB))
+    dissolves[edges[added & difference[edges] & ~in_chain]] = False
+
     root, sign_to_root = np.arange(n), np.ones(n, np.int64)
     up = dissolves[edges]
     root[edges[up]], sign_to_root[edges[up]] = consumer[up], sign[up]
@@ -91,7 +117,6 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     # The terms: what is added and does not dissolve, and the pairs of every product.
     single = added & ~dissolves[edges]
     first = in_pair & (slot < half)
-    product = (kind == MUL).nonzero()[0]
     pairs = first.nonzero()[0]
     n_single = int(single.sum())
     owner = np.concatenate([consumer[single], product, consumer[pairs]])
@@ -99,21 +124,48 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     left = np.concatenate([edges[single], edges[start[product]], edges[pairs]])
     right = np.concatenate([np.full(n_single, -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
     # Python's sum() starts with a 0, which is no term.
-    zero = np.array([op is ops.CONSTANT and node.data == 0 for node, op in zip(nodes, operations, strict=True)])
     keep = np.ones(len(owner), bool)
-    keep[:n_single] = ~((by == ADD) & (slot == 0) & zero[edges])[single]
+    keep[:n_single] = ~((by == ADD) & (slot == 0) & (constant[edges] == 0))[single]
     keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
     owner, own_sign, left, right = owner[keep], own_sign[keep], left[keep], right[keep]
     order = np.lexsort((owner, root[owner]))
     owner, own_sign, left, right = owner[order], own_sign[order], left[order], right[order]
     live = ~dissolves
     return Graph(
-        nodes, number, operations, start, edges, live, live & (kind >= 0), root,
+        nodes, number, operations, start, edges, live, _in_branch(operations, start, edges), live & (kind >= 0), root,
         np.concatenate([[0], np.cumsum(np.bincount(root[owner], minlength=n))]),
         own_sign * sign_to_root[owner], left, right,
     )  # fmt: skip
 
 
+def _in_branch(operations: Sequence[Operation | None], start: Ints, edges: Ints) -> npt.NDArray[np.bool_]:
+    """Mark the branches of choices, and all that they are computed from."""
+    marked = np.zeros(len(operations), bool)
+    if ops.WHERE in operations:
+        for i in reversed(range(len(operations))):
+            marked[edges[start[i] + (operations[i] is ops.WHERE) : start[i + 1]]] |= (
+                marked[i] or operations[i] is ops.WHERE
+            )
+    return marked
+
+
 def is_reduction(op: Any) -> bool:
     """Whether the operation treats any number of operands alike, so that their order is no matter."""
     return op is ops.MAX or op is ops.LOGSUMEXP
+
+
+def hashes(rows: Ints) -> Ints:
+    """A hash of each row."""
+    result: Ints = rows @ np.power(MULTIPLIER, np.arange(rows.shape[1]))
+    return result
+
+
+def distinct_rows(rows: Ints) -> tuple[Ints, Ints]:
+    """(number of each row, index of the first row with each number), numbered by first appearance."""
+    if len(rows) == 1:
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    _, first, number = np.unique(hashes(rows), return_index=True, return_inverse=True)
+    if not np.array_equal(rows[first][number], rows):  # two rows with one hash
+        _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return np.argsort(order)[number], first[order]
