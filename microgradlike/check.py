@@ -20,6 +20,7 @@ from microgradlike.differences import (
     ForwardPass,
     Slope,
     Status,
+    check_function,
     finite_differences,
     judge,
     local_slope,
@@ -140,6 +141,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     Raises TypeError for an f that is no function without arguments or does not return a Value, ValueError
     if it returns another number each time, and for a constant among the values, which has no gradient.
     """
+    check_function(f)
     forward_pass = ForwardPass(f)
     values = listed(values)
     for v in values:
