@@ -20,6 +20,7 @@ from microgradlike.differences import (
     ForwardPass,
     Slope,
     Status,
+    check_function,
     finite_differences,
     judge,
     local_slope,
@@ -32,7 +33,7 @@ from microgradlike.ieee import check_class
 from microgradlike.places import Place, place_outside, place_text
 from microgradlike.table import Row, Table
 from microgradlike.value import NOT_COMPUTED, Value, topological_order
-from microgradlike.watch import Watcher, watched
+from microgradlike.watch import Watcher, unwatched, watched
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
@@ -141,6 +142,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     Raises TypeError for an f that is no function without arguments or does not return a Value, ValueError
     if it returns another number each time, and for a constant among the values, which has no gradient.
     """
+    check_function(f)
     forward_pass = ForwardPass(f)
     values = listed(values)
     for v in values:
@@ -184,7 +186,7 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
     def body() -> dict[Value, float]:
         for v in order:
             v.grad = NOT_COMPUTED
-        loss.backward()
+        unwatched(loss.backward)
         return {v: v.grad for v in order}
 
     def undo() -> None:
