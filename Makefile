@@ -4,7 +4,7 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-oldest test-python lint notebooks check-notebooks benchmarks clean
+.PHONY: demo test test-oldest test-python mutants docs lint notebooks check-notebooks benchmarks clean
 
 demo: $(VENV)/installed          ## the main job, on handwritten digits
 	$(VENV)/bin/microgradlike demo
@@ -17,6 +17,12 @@ test-oldest:                     ## with the oldest dependencies that we allow, 
 
 test-python:                     ## on another Python, as in `make test-python PYTHON=python3.13`; all but the browser's
 	$(MAKE) test VENV=.venv-$(notdir $(PYTHON)) TESTS='-m "not browser"'
+
+mutants: $(VENV)/installed-dev   ## 1,000 small mistakes in the package: does a test fail for each? Some hours; see tests/mutants.py
+	$(VENV)/bin/python tests/mutants.py
+
+docs: $(VENV)/installed-dev      ## docs/edges.md, from what the tests run
+	$(VENV)/bin/python tests/test_edges.py
 
 lint: $(VENV)/installed-dev      ## style, types, and who may import whom
 	$(VENV)/bin/ruff check

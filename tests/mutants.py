@@ -26,8 +26,10 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -115,7 +117,7 @@ def mutants(module: str) -> Iterator[Mutant]:
         match node:
             case ast.JoinedStr() | ast.Assert() | ast.Import() | ast.ImportFrom():
                 return
-            case ast.If(test=ast.Name("TYPE_CHECKING")):
+            case ast.If(test=ast.Name("TYPE_CHECKING")) | ast.keyword(arg="strict"):
                 return
             case ast.Raise() | ast.Delete() | ast.Expr(ast.Call()):
                 yield replaced(node, "pass")
@@ -135,7 +137,7 @@ def mutants(module: str) -> Iterator[Mutant]:
                 for a, op, b in zip([left, *comparators], ops, comparators):
                     yield between(a, b, SYMBOLS[type(op)])
             case ast.BoolOp(op, values):
-                for a, b in zip(values, values[1:]):
+                for a, b in pairwise(values):
                     yield between(a, b, SYMBOLS[type(op)])
                 for value in values:
                     yield replaced(value, "True" if isinstance(op, ast.And) else "False")
@@ -189,13 +191,21 @@ def run_pytest(folder: Path, tests: list[str], plugins: list[object]) -> int:
     """pytest, in this process, on the copy in this folder."""
     from hypothesis import Phase, settings
 
-    settings.register_profile("mutants", deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate])
+    settings.register_profile(
+        "mutants", deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+    )
     os.chdir(folder)
     os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     sys.dont_write_bytecode = True  # two mutants within a second could pass for each other
     sys.path.insert(0, str(folder))
-    options = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning", "--hypothesis-profile=mutants", *tests]
-    return int(pytest.main(options, plugins=plugins))
+    options = [
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+        "--hypothesis-profile=mutants",
+    ]
+    return int(pytest.main([*options, *tests], plugins=plugins))
 
 
 class Watch:
@@ -225,7 +235,9 @@ class Watch:
         self.coverage.stop()
         data, lines = self.coverage.get_data(), {}
         for file in data.measured_files():
-            contexts = {n: [c for c in tests if c not in self.failed] for n, tests in data.contexts_by_lineno(file).items()}
+            contexts = {
+                n: [c for c in tests if c not in self.failed] for n, tests in data.contexts_by_lineno(file).items()
+            }
             lines[str(Path(file).relative_to(self.folder))] = contexts
         COVERED.parent.mkdir(exist_ok=True)
         COVERED.write_text(json.dumps({"lines": lines, "seconds": self.seconds, "failed": sorted(self.failed)}))
@@ -279,10 +291,8 @@ def try_all(sample: list[Mutant], covered: dict, jobs: int, folders: list[Path])
         late = [sentinel for sentinel, (*_, limit) in running.items() if time.monotonic() > limit]
         for sentinel in {*ended, *late}:
             process, mutant, folder, _ = running.pop(sentinel)
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # and whatever the tests started
-            except ProcessLookupError:
-                pass
             process.join()
             shutil.copy(ROOT / mutant.module, folder / mutant.module)
             free.append(folder)
@@ -316,7 +326,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as temporary:
         folders = [copy_to(Path(temporary) / str(i)) for i in range(options.jobs)]
-        newest = max(path.stat().st_mtime for part in ("microgradlike", "tests") for path in (ROOT / part).rglob("*.py"))
+        newest = max(
+            path.stat().st_mtime for part in ("microgradlike", "tests") for path in (ROOT / part).rglob("*.py")
+        )
         if not COVERED.exists() or COVERED.stat().st_mtime < newest:
             process = multiprocessing.get_context("fork").Process(target=watch_all, args=(folders[0],))
             process.start()
@@ -328,8 +340,10 @@ def main() -> None:
 
         equivalent = [mutant for mutant in everything if (mutant.module, mutant.diff()) in known]
         sample = [mutant for mutant in everything[: options.n] if mutant not in equivalent and compiles(mutant)]
-        tally, survivors = defaultdict(Counter), []
-        print(f"{len(sample)} of {len(everything)} mutants, without {len(equivalent)} known to be equivalent", flush=True)
+        tally: defaultdict[str, Counter] = defaultdict(Counter)
+        print(
+            f"{len(sample)} of {len(everything)} mutants, without {len(equivalent)} known to be equivalent", flush=True
+        )
         for mutant, result in try_all(sample, covered, options.jobs, folders):
             tally[mutant.module][result] += 1
             if result == "survived":
