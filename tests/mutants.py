@@ -294,7 +294,7 @@ def try_all(sample: list[Mutant], covered: dict, jobs: int, folders: list[Path])
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # and whatever the tests started
             process.join()
-            shutil.copy(ROOT / mutant.module, folder / mutant.module)
+            (folder / mutant.module).write_bytes(read(mutant.module))
             free.append(folder)
             if sentinel in ended and process.exitcode == pytest.ExitCode.NO_TESTS_COLLECTED:
                 raise RuntimeError(f"no tests were run for {mutant}")
