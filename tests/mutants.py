@@ -344,10 +344,10 @@ def main() -> None:
         print(
             f"{len(sample)} of {len(everything)} mutants, without {len(equivalent)} known to be equivalent", flush=True
         )
-        for mutant, result in try_all(sample, covered, options.jobs, folders):
+        for i, (mutant, result) in enumerate(try_all(sample, covered, options.jobs, folders), 1):
             tally[mutant.module][result] += 1
             if result == "survived":
-                print(f"\n{mutant.module}:{mutant.lines().start}\n{mutant.diff()}", flush=True)
+                print(f"\n{mutant.module}:{mutant.lines().start} ({i} of {len(sample)})\n{mutant.diff()}", flush=True)
 
     print()
     for module, counts in sorted(tally.items()):
