@@ -17,7 +17,6 @@ import json
 import multiprocessing
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -253,6 +252,8 @@ def watch_all(folder: Path) -> None:
 
 def run_mutant(folder: Path, mutant: Mutant, tests: list[str]) -> None:
     """Exit with pytest's status: 0 where the mutant survives."""
+    import resource
+
     os.setsid()
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
