@@ -121,6 +121,8 @@ def test_functions_of_several_values():
 def test_of_no_values():
     assert sum_of([]) == 0.0 and dot([], []) == 0.0 and affine([], [], 2.0) == 2.0
     assert logsumexp([]) == -inf and softmax([]) == []
+    for nothing in (sum_of([]), dot([], []), logsumexp([])):
+        assert nothing.op is ops.CONSTANT and nothing.inputs == ()
     with pytest.raises(ValueError, match="at least one"):
         maxout([])
 
