@@ -31,7 +31,7 @@ from microgradlike.exchange import with_undo
 from microgradlike.graph import jvp, listed, names
 from microgradlike.ieee import check_class
 from microgradlike.places import Place, place_outside, place_text
-from microgradlike.table import Row, Table
+from microgradlike.table import Row, Table, clean
 from microgradlike.value import NOT_COMPUTED, Value, topological_order
 from microgradlike.watch import Watcher, unwatched, watched
 
@@ -276,7 +276,7 @@ def _report(report: GradientReport) -> str:
             12 if "local derivative" in title else 3 + max([len(first) for first, second in rows if second], default=0)
         )
         lines += ["", title, *(f"  {first:<{gap}}{second}".rstrip() for first, second in rows)]
-    return "\n".join(lines)
+    return "\n".join(map(clean, lines))
 
 
 def _table(report: GradientReport) -> Iterator[Row]:

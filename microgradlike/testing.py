@@ -25,6 +25,7 @@ from microgradlike.exchange import with_undo
 from microgradlike.graph import as_list, listed, names
 from microgradlike.ieee import to_float
 from microgradlike.notation import subscript
+from microgradlike.table import clean
 from microgradlike.value import Value
 
 Row = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
@@ -171,7 +172,7 @@ def _assert_close(what: str, rows: list[Row], right: list[bool], got: str = "got
         + f"{a:>{widths[2]}}  {b:>{widths[3]}}  {remark}"
         for name, rule, a, b, remark in cells
     ]
-    raise AssertionError("\n".join([what, *(line.rstrip() for line in lines)]))
+    raise AssertionError("\n".join(clean(line.rstrip()) for line in [what, *lines]))
 
 
 def _remark(a: float | None, b: float) -> str:
