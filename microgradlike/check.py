@@ -32,7 +32,7 @@ from microgradlike.differences import (
     value_slope,
 )
 from microgradlike.graph import listed, names
-from microgradlike.value import Value, topological_order
+from microgradlike.value import NOT_COMPUTED, Value, topological_order
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
@@ -142,7 +142,7 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
     before = [v.grad for v in order]
     try:
         for v in order:
-            v.grad = None
+            v.grad = NOT_COMPUTED
         loss.backward()
         return {v: v.grad for v in order}
     finally:

@@ -23,12 +23,12 @@ from typing import Any
 from microgradlike import matrix
 from microgradlike.check import backward_gradients
 from microgradlike.differences import UNIT, ForwardPass, judge, rounding_error, value_slope
-from microgradlike.graph import jvps, values
+from microgradlike.graph import jvps
 from microgradlike.ieee import ieee
 from microgradlike.nn import LOSSES, MLP
 from microgradlike.nn.deltas import arrays, backpropagate
 from microgradlike.notation import superscript
-from microgradlike.ops import flat
+from microgradlike.recording import recorded_local_grads
 from microgradlike.table import WIDTH, Piece, Table
 from microgradlike.value import Value, apply, topological_order
 
@@ -326,7 +326,7 @@ def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
     assert node.op is not None
     inputs = [Value(v.data) for v in node.inputs]
     input_off = dict(zip(inputs, map(data_off.__getitem__, node.inputs), strict=True))
-    local_grads = flat(node.op.local_grads(values, apply(node.op, *inputs), *node.op.grouped(inputs)))
+    local_grads = recorded_local_grads(apply(node.op, *inputs))
     return [
         sum(abs(slope) * input_off.get(v, 0.0) for v, slope in backward_gradients(d).items())
         if isinstance(d, Value)

@@ -24,7 +24,21 @@ METHODS = {
     "abs": Value.__abs__,
     **{
         name: getattr(Value, name)
-        for name in ("exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "leaky_relu", "elu")
+        for name in (
+            "exp",
+            "expm1",
+            "log",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "tanh",
+            "sigmoid",
+            "softplus",
+            "relu",
+            "leaky_relu",
+            "elu",
+        )
     },
 }
 FUNCTIONS = {

@@ -9,17 +9,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from microgradlike import ops
-from microgradlike.value import Value, apply, binary, constant
+from microgradlike.value import Value, apply, constant
 
 
 def maximum(a: Any, b: Any) -> Value:
     """max(a, b). Where they tie, each takes half of the gradient."""
-    return binary(ops.MAXIMUM, a, b)
+    return apply(ops.MAXIMUM, a, b)
 
 
 def minimum(a: Any, b: Any) -> Value:
     """min(a, b). Where they tie, each takes half of the gradient."""
-    return binary(ops.MINIMUM, a, b)
+    return apply(ops.MINIMUM, a, b)
 
 
 def maxout(values: Iterable[Any]) -> Value:

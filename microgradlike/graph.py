@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from itertools import count
-from types import SimpleNamespace
+from typing import Any
 
 from microgradlike import notation, ops
 from microgradlike.ieee import ieee, to_float
 from microgradlike.notation import number, subscript, superscript
-from microgradlike.value import Value, apply, binary, constant, topological_order, unary
+from microgradlike.recording import Choice, all_inputs, choose, full_order, recorded_local_grads
+from microgradlike.value import Value, apply, constant, topological_order
 
 
 def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
@@ -24,23 +24,43 @@ def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
     after the graph was recorded: the result would mix the old numbers with the new.
     """
     inputs = listed(inputs)
-    order = topological_order(output)
+    order = full_order(output)
     needed = set(inputs)
     for node in order:
-        if not needed.isdisjoint(node.inputs):
+        if not needed.isdisjoint(all_inputs(node)):
             needed.add(node)
     grads = {output: constant(1.0)}
+    counts: dict[Value, Value | None] = {output: None}  # the condition under which a node takes part; None: always
     for node in reversed(order):
+        if node.op in (ops.LESS, ops.LESS_EQUAL, ops.EQUAL):
+            _check_unchanged(node)
         if node not in needed or node not in grads or not node.inputs:
             continue
-        assert node.op is not None
         _check_unchanged(node)
-        local_grads = node.op.local_grads(values, node, *node.op.grouped(node.inputs))
-        for input, local_grad in zip(node.inputs, ops.flat(local_grads), strict=True):
+        for input, local_grad, taken in _edges(node):
             if input in needed:
-                product = grads[node] * local_grad
+                product = grads[node] if local_grad is None else grads[node] * local_grad
+                when = _both(counts[node], taken)
+                if when is not None:
+                    product = choose(when, product, 0.0)
                 grads[input] = grads[input] + product if input in grads else product
+                counts[input] = _either(counts[input], when) if input in counts else when
     return [grads[v] if v in grads else constant(0.0) for v in inputs]
+
+
+def _edges(node: Value) -> list[tuple[Value, Any, Value | None]]:
+    """The inputs of a node with their local derivatives (None for 1) and the condition under which they count."""
+    if isinstance(node, Choice):
+        return [(node.if_true, None, node.condition), (node.if_false, None, 1.0 - node.condition)]
+    return [(input, d, None) for input, d in zip(node.inputs, recorded_local_grads(node), strict=True)]
+
+
+def _both(a: Value | None, b: Value | None) -> Value | None:
+    return a if b is None else b if a is None else a * b
+
+
+def _either(a: Value | None, b: Value | None) -> Value | None:
+    return None if a is None or b is None else apply(ops.MAXIMUM, a, b)
 
 
 def jvp(output: Value, tangents: Mapping[Value, float]) -> float:
@@ -181,25 +201,3 @@ def _check_unchanged(node: Value) -> None:
             f"data was changed after {node.op} was recorded: its value and local derivatives were {recorded} "
             f"and would be {now} now; record the expression again"
         )
-
-
-values = SimpleNamespace(
-    divide=partial(binary, ops.DIV),
-    power=partial(binary, ops.POW),
-    exp=partial(unary, ops.EXP),
-    expm1=partial(unary, ops.EXPM1),
-    log=partial(unary, ops.LOG),
-    log1p=partial(unary, ops.LOG1P),
-    sqrt=partial(unary, ops.SQRT),
-    sin=partial(unary, ops.SIN),
-    cos=partial(unary, ops.COS),
-    tanh=partial(unary, ops.TANH),
-    abs=lambda x: x if x >= 0 else -x,  # without a kink: a rule that is smooth at 0 stays so
-    sigmoid=partial(unary, ops.SIGMOID),
-    where=lambda condition, a, b: a if condition else b,
-    maximum=partial(binary, ops.MAXIMUM),
-    minimum=partial(binary, ops.MINIMUM),
-    sum=lambda x: apply(ops.SUM, *x),
-    max=lambda x: apply(ops.MAX, *x),
-)
-"""The namespace of Values: the rules of `ops`, run with it, record their local derivatives."""

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 
 def to_float(x: object) -> float:
-    """x as a Python float: an int, a float or a NumPy real scalar of any precision.
+    """Return x as a Python float: an int, a float, a fraction or a NumPy real scalar of any precision.
 
     Raises TypeError for everything else, and says what to do instead.
     """
@@ -25,6 +25,8 @@ def to_float(x: object) -> float:
             return float(x)
         except OverflowError:  # an int beyond the largest float
             return inf if x > 0 else -inf  # type: ignore[operator]
+    if getattr(x, "shape", None) == () and type(x).__module__ == "numpy" and getattr(x.dtype, "kind", "") in "iuf":  # type: ignore[attr-defined]
+        return float(x)  # type: ignore[arg-type]  # NumPy's scalars become arrays without dimensions on the way
     kind = type(x).__name__
     known = "complex" if isinstance(x, Complex) and not isinstance(x, Real) else kind
     advice = _ADVICE.get(known) or ("use single numbers: x.item(), or a list of Values" if hasattr(x, "shape") else "")

@@ -149,7 +149,7 @@ COS = Operation("cos", "cos", ONE,
 
 # ── Activation functions. σ(−x) stands for 1 − σ(x), which would lose every digit at x = 40 ──────
 
-# Within a rule |x| is xp.abs(x), which on Values records x or −x, for the result is smooth at 0. abs(x) would record
+# Within a rule |x| is xp.abs(x), which on Values records MAGNITUDE, for the result is smooth at 0. abs(x) would record
 # ABS, whose derivative 0 at its kink would make σ‴(0) 0 too: it is −1/8.
 
 def _sigmoid(xp: Any, x: Any) -> Any:
@@ -222,6 +222,28 @@ MINIMUM = Operation("minimum", "min", TWO,
     "min(a, b)",            lambda xp, a, b: xp.minimum(a, b),
     ("1 if a < b else 1 / 2 if a == b else 0", "1 if b < a else 1 / 2 if a == b else 0"),
                             lambda xp, y, a, b: (_wins(xp, b, a), _wins(xp, a, b)))
+
+# What a rule compares and chooses, when it is run on Values (`recording`): 1 is true, and 0 false.
+LESS = Operation("less", "<", TWO,
+    "1 if a < b else 0",    lambda xp, a, b: xp.where(a < b, 1.0, 0.0),
+    ("0", "0"),             lambda xp, y, a, b: (0.0, 0.0))
+LESS_EQUAL = Operation("less_equal", "≤", TWO,
+    "1 if a <= b else 0",   lambda xp, a, b: xp.where(a <= b, 1.0, 0.0),
+    ("0", "0"),             lambda xp, y, a, b: (0.0, 0.0))
+EQUAL = Operation("equal", "=", TWO,
+    "1 if a == b else 0",   lambda xp, a, b: xp.where(a == b, 1.0, 0.0),
+    ("0", "0"),             lambda xp, y, a, b: (0.0, 0.0))
+WHERE = Operation("where", "where", ("c", "a", "b"),
+    "a if c != 0 else b",   lambda xp, c, a, b: xp.where(c != 0, a, b),
+    ("0", "1 if c != 0 else 0", "0 if c != 0 else 1"),
+                            lambda xp, y, c, a, b: (0.0, xp.where(c != 0, 1.0, 0.0), xp.where(c != 0, 0.0, 1.0)))
+CHOSEN = Operation("chosen", "where", ONE,
+    "x",                    lambda xp, x: x,
+    ("1",),                 lambda xp, y, x: (1.0,))
+MAGNITUDE = Operation("magnitude", "abs", ONE,
+    "abs(x)",               lambda xp, x: abs(x),
+    ("1 if x >= 0 else -1",),
+                            lambda xp, y, x: (xp.where(x >= 0, 1.0, -1.0),))
 
 def _slope_in_base(xp: Any, a: Any, b: Any) -> Any:
     """b·a^(b−1); where b = 0 meets an infinite power, 0: a⁰ is 1 for every a."""

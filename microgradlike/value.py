@@ -7,18 +7,34 @@ to the leaves and multiplies along the edges: ∂L/∂input += ∂L/∂node · �
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import chain, count, takewhile
 from operator import attrgetter
-from threading import RLock
 from typing import Any
 
-from microgradlike import ops
+from microgradlike import interop, ops
 from microgradlike.ieee import ieee, to_float
+from microgradlike.locks import new_lock
 from microgradlike.ops import Operation, flat
 
 _new = object.__new__
 _next_number = count(1).__next__
-_one_thread_at_a_time = RLock()
+_one_thread_at_a_time = new_lock()
+_passes: list[list[Value]] = []  # the orders of the backward passes that are going on, each within the one before
+
+
+class _NotComputed(float):
+    """A zero that knows that it is none: arithmetic sees 0, a reader sees –."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "–"
+
+    def __reduce__(self) -> str:
+        return "NOT_COMPUTED"  # its copy is itself
+
+
+NOT_COMPUTED = _NotComputed()
 
 
 class Value:
@@ -26,34 +42,40 @@ class Value:
 
     `data` is the number; `op` the operation that made it, `inputs` what it was applied to, in order
     (`x * x` has two), and `local_grads` the local derivatives ∂self/∂input, parallel to `inputs`.
-    A leaf has no inputs, and op None. `grad` is ∂L/∂self after `L.backward()`, and None before; what
-    you assign to it is added to as it is, so that a NumPy float32 would add up in float32.
+    A leaf has no inputs, and op None.
 
-    `==`, `<` and their like compare the numbers, hashing goes by identity, as in PyTorch.
+    `grad` is ∂L/∂self after `L.backward()`. Before, and for plain numbers always, it is not computed:
+    `has_grad` is False then, it prints as –, and arithmetic with it is arithmetic with 0. Assigned
+    gradients are kept as they are: a NumPy float32 accumulates in float32.
+
+    A Value equals another only if it is the same node, so that lists and sets find that very node. With
+    a plain number it compares by number, and `<` and its like always do. `Value(0.0)` is false.
+
+    A Value has no room for attributes of your own; `class Parameter(Value): pass` makes one that has.
     Raises TypeError for data that is no real number, and a label that is no text.
     """
 
     # One input or two stand in slots of their own, any number as a tuple in the first: a node
     # without containers is half the memory, and gives the garbage collector next to nothing to do.
-    __slots__ = ("_a", "_b", "_da", "_data", "_db", "_number", "_visit", "grad", "label", "op")
-    __array_ufunc__ = None  # NumPy leaves `array * value` to us, which says what to do
+    __slots__ = ("_a", "_b", "_da", "_data", "_db", "_label", "_number", "_visit", "grad", "op")
 
     op: Operation | None
-    grad: Any  # a float, or None: not computed yet
-    label: str
+    grad: Any  # a float, NOT_COMPUTED, or what was assigned
+    _label: str
     _a: Any
     _b: Any
     _da: Any
     _db: Any
     _visit: object
 
-    def __init__(self, data: Any, label: str = "") -> None:
-        if not isinstance(label, str):
-            raise TypeError(f"a label is a text, as in Value(2.0, 'w'): got {label!r:.60}")
+    def __init__(self, data: Any, label: str = "", *made_of: Any, **more: Any) -> None:
+        if made_of or more or isinstance(label, (tuple, list, set)):
+            raise TypeError(interop.BY_HAND)
         self._data = to_float(data)
         self._number = _next_number()
         self.label = label
-        self.op = self.grad = self._b = self._db = self._visit = None
+        self.grad = NOT_COMPUTED
+        self.op = self._b = self._db = self._visit = None
         self._a = self._da = ()
 
     @property
@@ -64,6 +86,17 @@ class Value:
     @data.setter
     def data(self, number: Any) -> None:
         self._data = to_float(number)
+
+    @property
+    def label(self) -> str:
+        """The name of the node in pictures and tables; "" for none."""
+        return self._label
+
+    @label.setter
+    def label(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"a label is a text, as in Value(2.0, 'w'): got {text!r:.60}")
+        self._label = text
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -77,28 +110,42 @@ class Value:
         da, db = self._da, self._db
         return da if type(da) is tuple else (da,) if db is None else (da, db)
 
+    @property
+    def has_grad(self) -> bool:
+        """Whether `grad` was computed or assigned."""
+        return self.grad is not None and self.grad is not NOT_COMPUTED
+
     def backward(self, seed: float = 1.0) -> None:
         """Compute seed · ∂self/∂v into `v.grad`, for every v that self was computed from.
 
         The gradient of a leaf adds up over calls until you set it to 0; that of any other node is
-        the last call's.
+        the last call's. Constants get none. Raises TypeError for a seed that is no real number.
         """
         seed = to_float(seed)
+        order = topological_order(self)
         with _one_thread_at_a_time:
-            order = topological_order(self)
-            for node in order:
-                if node.op is not None or node.grad is None:
-                    node.grad = 0.0
-            self.grad += seed
-            for node in reversed(order):
-                upstream, a, b = node.grad, node._a, node._b
-                if type(a) is tuple:
-                    for input, local_grad in zip(a, node._da):
-                        input.grad += upstream * local_grad
-                else:  # the same for one input or two, without a loop
-                    a.grad += upstream * node._da
-                    if b is not None:
-                        b.grad += upstream * node._db
+            interrupted, depth = _of_interrupted_passes(order), len(_passes)
+            try:
+                _passes.append(order)
+                for node in order:
+                    if node.op is not None or node.grad is None:
+                        node.grad = 0.0
+                self.grad += seed
+                for node in reversed(order):
+                    upstream, a, b = node.grad, node._a, node._b
+                    if type(a) is tuple:
+                        for input, local_grad in zip(a, node._da):
+                            input.grad += upstream * local_grad
+                    else:  # the same for one input or two, without a loop
+                        a.grad += upstream * node._da
+                        if b is not None:
+                            b.grad += upstream * node._db
+                for node in takewhile(_is_constant, order):
+                    node.grad = NOT_COMPUTED
+            finally:
+                del _passes[depth:]
+                for node, grad in interrupted:
+                    node.grad = grad
 
     # fmt: off
     def __add__(self, other: Any) -> Value: return binary(ops.ADD, self, other)
@@ -116,6 +163,8 @@ class Value:
     def __abs__(self) -> Value: return unary(ops.ABS, self)
     def exp(self) -> Value: return unary(ops.EXP, self)
     def log(self) -> Value: return unary(ops.LOG, self)
+    def expm1(self) -> Value: return unary(ops.EXPM1, self)
+    def log1p(self) -> Value: return unary(ops.LOG1P, self)
     def sqrt(self) -> Value: return unary(ops.SQRT, self)
     def sin(self) -> Value: return unary(ops.SIN, self)
     def cos(self) -> Value: return unary(ops.COS, self)
@@ -135,18 +184,36 @@ class Value:
     # fmt: on
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, Value):
+            return self is other
         if getattr(other, "shape", ()):
             return self._data == to_float(other)  # an array: the error says what to do
-        return bool(self._data == (other._data if isinstance(other, Value) else other))
+        return bool(self._data == other)
 
-    def __float__(self) -> float:
-        raise TypeError(
-            "float(value), math.exp(value) and their like would lose the graph without a word: "
-            "use value.data for the number alone, value.exp() and its like to stay in the graph"
-        )
+    __float__ = __int__ = __complex__ = __round__ = __trunc__ = __floor__ = __ceil__ = interop.refuse
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __divmod__ = __rdivmod__ = interop.refuse
+    as_integer_ratio = interop.refuse  # what `statistics` asks for
+
+    def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        return interop.numpy_function(function, method, *inputs, **settings)
+
+    # What programs written for micrograd read
+    @property
+    def _prev(self) -> set[Value]:
+        return set(self.inputs)
+
+    @property
+    def _op(self) -> str:
+        return self.op.symbol if self.op else ""
+
+    def _backward(self) -> None:
+        """Hand this node's gradient on to its inputs: the chain rule, one node of it."""
+        for input, local_grad in zip(self.inputs, self.local_grads):
+            if not _is_constant(input):
+                input.grad += self.grad * local_grad
 
     def __repr__(self) -> str:
-        grad = "–" if self.grad is None else self.grad
+        grad = self.grad if self.has_grad else NOT_COMPUTED
         return f"Value(data={self._data}, grad={grad}" + (f", label={self.label!r})" if self.label else ")")
 
     def __format__(self, spec: str) -> str:
@@ -158,39 +225,61 @@ class Value:
                 f"only leaves can be copied or pickled, and this Value was computed by {self.op}: "
                 "save the leaves it was computed from, or Value(v.data), the number without its graph"
             )
-        return _restore, (self._data, self.label, self.grad, self.op is not None)
+        mine = (self._data, self._label, self.grad, self.op is not None)
+        if type(self) is Value:
+            return _restore, (Value, *mine)
+        attributes = getattr(self, "__dict__", None)
+        slots = {name: getattr(self, name) for name in _slots(type(self)) if hasattr(self, name)}
+        return _restore, (type(self), *mine), (attributes, slots)
 
 
 def topological_order(root: Value) -> list[Value]:
-    """All that root was computed from, and root: inputs before what is computed from them.
+    """Return every node that root depends on, and root, each after its inputs; constants first.
 
     A node is created after its inputs, so to sort by creation is to sort topologically.
+    Raises TypeError for a root that is no Value.
     """
+    global _latest_visit
     if not isinstance(root, Value):
         raise TypeError(f"expected the Value to start from, such as a loss, got {type(root).__name__}: {root!r:.60}")
     with _one_thread_at_a_time:
-        visit = root._visit = object()  # a mark that no earlier visit has left
-        found, stack = [root], [root]
-        while stack:
-            node = stack.pop()
-            a, b = node._a, node._b
-            if type(a) is not tuple:  # one input or two: the same as below, without a loop
-                if a._visit is not visit:
-                    a._visit = visit
-                    found.append(a)
-                    stack.append(a)
-                if b is not None and b._visit is not visit:
-                    b._visit = visit
-                    found.append(b)
-                    stack.append(b)
-                continue
-            for input in a:
-                if input._visit is not visit:
-                    input._visit = visit
-                    found.append(input)
-                    stack.append(input)
+        while True:
+            visit = root._visit = _latest_visit = object()  # a mark that no earlier visit has left
+            found, stack = [root], [root]
+            while stack:
+                node = stack.pop()
+                a, b = node._a, node._b
+                if type(a) is not tuple:  # one input or two: the same as below, without a loop
+                    if a._visit is not visit:
+                        a._visit = visit
+                        found.append(a)
+                        stack.append(a)
+                    if b is not None and b._visit is not visit:
+                        b._visit = visit
+                        found.append(b)
+                        stack.append(b)
+                    continue
+                for input in a:
+                    if input._visit is not visit:
+                        input._visit = visit
+                        found.append(input)
+                        stack.append(input)
+            if _latest_visit is visit:
+                break  # else a signal handler or a finaliser has walked in between, over our marks: again
     found.sort(key=attrgetter("_number"))
     return found
+
+
+_latest_visit: object = None
+
+
+def _of_interrupted_passes(order: list[Value]) -> list[tuple[Value, Any]]:
+    """Return the nodes of `order` that a pass which this one interrupts is working on, with their gradients so far.
+
+    Only a signal handler or a finaliser can run within a pass. There are none, as a rule, and no cost.
+    """
+    busy = set(chain(*_passes))
+    return [(node, node.grad) for node in order if node in busy and node.op is not None]
 
 
 def constant(number: Any) -> Value:
@@ -211,11 +300,16 @@ def unary(op: Operation, a: Any) -> Value:
 
 
 def binary(op: Operation, a: Any, b: Any) -> Value:
-    """Record the node y = op(a, b). Plain numbers become constants."""
-    if type(a) is not Value:
-        a = _as_value(a)
-    if type(b) is not Value:
-        b = _as_value(b)
+    """Record the node y = op(a, b). Plain numbers become constants. NumPy is left an array of Values, and goes over it."""
+    try:
+        if type(a) is not Value:
+            a = _as_value(a)
+        if type(b) is not Value:
+            b = _as_value(b)
+    except TypeError:
+        if interop.is_object_array(a) or interop.is_object_array(b):
+            return NotImplemented  # type: ignore[no-any-return]
+        raise
     y = op.value(ieee, a._data, b._data)
     da, db = op.local_grads(ieee, y, a._data, b._data)
     return record(op, y, a, da, b, db)
@@ -223,8 +317,10 @@ def binary(op: Operation, a: Any, b: Any) -> Value:
 
 def apply(op: Operation, *inputs: Any) -> Value:
     """Record the node y = op(*inputs), for any number of inputs. Plain numbers become constants."""
-    if not op.n_ary and 0 < len(inputs) < 3:
-        return unary(op, inputs[0]) if len(inputs) == 1 else binary(op, *inputs)
+    if not op.n_ary and len(inputs) == 1:
+        return unary(op, inputs[0])
+    if not op.n_ary and len(inputs) == 2:
+        return binary(op, *map(_as_value, inputs))
     try:
         operands = op.grouped([x._data for x in inputs])
     except AttributeError:
@@ -242,21 +338,39 @@ def record(op: Operation, y: float, a: Any, da: Any, b: Any = None, db: Any = No
     node._b = b
     node._da = da
     node._db = db
-    node._visit = node.grad = None
-    node.label = ""
+    node._visit = None
+    node.grad = NOT_COMPUTED
+    node._label = ""
     node._number = _next_number()
     return node
 
 
 def _as_value(x: Any) -> Value:
-    return x if isinstance(x, Value) else constant(x)
+    if type(x) is not float and type(x) is not int:
+        if isinstance(x, Value):
+            return x
+        interop.check_class(x)
+    return constant(x)
 
 
 def _as_float(x: Any) -> float:
     return x._data if isinstance(x, Value) else to_float(x)
 
 
-def _restore(data: float, label: str, grad: float | None, is_constant: bool) -> Value:
-    leaf = constant(data) if is_constant else Value(data)
-    leaf.label, leaf.grad = label, grad
+def _is_constant(node: Value) -> bool:
+    return node.op is ops.CONSTANT
+
+
+def _restore(kind: type[Value], data: float, label: str, grad: Any, is_constant: bool) -> Value:
+    leaf = _new(kind)
+    Value.__init__(leaf, data, label)
+    leaf.grad = grad
+    if is_constant:
+        leaf.op, leaf._number = ops.CONSTANT, 0
     return leaf
+
+
+def _slots(kind: type) -> list[str]:
+    """The slots that subclasses of Value have added."""
+    classes = kind.__mro__[: kind.__mro__.index(Value)]
+    return [name for each in classes for name in each.__dict__.get("__slots__", ())]

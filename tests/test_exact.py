@@ -196,7 +196,7 @@ def test_gradient_and_jvp_are_exact(program, tangents):
     recorded, _, root, exact_root = run(program)
     for k, derivative in enumerate(gradient(root, recorded)):
         assert Fraction(derivative.data) == exact_root.derivatives[k]
-    assert all(node.grad is None for node in topological_order(root))  # neither touches .grad
+    assert all(not node.has_grad for node in topological_order(root))  # neither touches .grad
     leaves = range(len(program.leaves))
     pushed = jvp(root, {recorded[k]: tangents[k] for k in leaves})
     assert Fraction(pushed) == sum(tangents[k] * exact_root.derivatives[k] for k in leaves)

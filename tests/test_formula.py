@@ -152,7 +152,8 @@ def test_plain_text_keeps_its_meaning(text, a, b, x):
 @pytest.mark.parametrize("text", [text for text in TEXTS if not re.search(r"dot|sum|max\(x\)|^c$", text)])
 def test_every_row_keeps_its_meaning(text):
     values = {
-        name: 0.3 + 0.45 * i for i, name in enumerate(["a", "b", "x", "y", "w1", "w2", "x1", "x2", "x3", "x4", "x5"])
+        name: 0.3 + 0.45 * i
+        for i, name in enumerate(["a", "b", "x", "y", "w1", "w2", "x1", "x2", "x3", "x4", "x5", "c"])
     }
     values |= {"slope": 0.1, "alpha": 0.7, "ties": 2.0}
     assert evaluate(text, **values) == evaluate(read_back(formula.plain(text)), **values)

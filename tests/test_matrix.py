@@ -339,8 +339,26 @@ def test_rows_with_themselves():
     check(builtins.sum(((i + 1) * (j + 3) * gram[i][j]).tanh() for i in range(4) for j in range(4)), [], rng)
 
 
-def test_what_is_padded_with_zeros_must_be_finite():
-    """0 · inf is nan: where sums of different lengths became one product, an intermediate inf is an error."""
+def against_the_scalar_engine(program, *arrays):
+    """Losses and gradients are those of the recorded graph, also where they are inf or nan."""
+    total, expected, columns = {}, [], [flat(argument) for argument in program.batch]
+    for row in range(len(arrays[0]) if arrays else 1):
+        data, grads = replay(
+            program.loss, {v: float(a[row, k]) for c, a in zip(columns, arrays, strict=True) for k, v in enumerate(c)}
+        )
+        expected.append(data[program.loss])
+        for node, g in grads.items():
+            total[node] = total.get(node, 0.0) + g
+    samples = len(expected)
+    for losses in (program(*arrays), program.backward(*arrays)):
+        np.testing.assert_allclose(losses, expected, rtol=1e-13)
+    for p in program.parameters:
+        want = [total[v] / samples for v in p.nodes]
+        np.testing.assert_allclose(p.grad.ravel(), want, rtol=1e-12, err_msg=p.name)
+
+
+def test_what_a_padded_product_multiplies_by_zero_need_not_be_finite():
+    """0 · inf is nan: where sums of different lengths became one product, what only the long ones read may be inf."""
     rng = random.Random(11)
     w, V = leaves(rng, 5, 5), leaves(rng, 5, 3)
     x = Value(0.1)
@@ -349,8 +367,39 @@ def test_what_is_padded_with_zeros_must_be_finite():
     program = check(builtins.sum(v for row in rows for v in row), [[x]], rng)
     assert products(program) == 1
     big = 800 / max(v.data for row in V[1:] for v in row)
-    with pytest.raises(ValueError, match="stay with the scalar engine"):
-        program(np.array([[big]]))
+    numbers = np.array([[0.2], [big], [0.3]])
+    against_the_scalar_engine(program, numbers[1:2])
+    assert np.isfinite(program(numbers)).all()
+    against_the_scalar_engine(program, numbers)
+    before = [p.data.copy() for p in program.parameters]
+    slopes = [p.grad.copy() for p in program.parameters]
+    program.descend(numbers, lr=0.5)
+    for p, data, slope in zip(program.parameters, before, slopes, strict=True):
+        np.testing.assert_allclose(p.data, data - 0.5 * slope, rtol=1e-13)
+    program.pull()
+    against_the_scalar_engine(program, numbers[::2])
+
+
+def test_gradients_that_are_finite_stay_so_beside_an_infinite_one():
+    """A grid with holes, and sums of different lengths, whose rows have an infinite gradient or entry."""
+    rng = random.Random(5)
+    w, a = leaves(rng, 4, 3), [[Value(rng.uniform(0.5, 1.0)) for _ in range(3)] for _ in range(4)]
+    holes = [dot(w[i], [v.log() for v in a[j]]) for i in range(4) for j in range(4) if (i, j) not in ((1, 2), (3, 3))]
+    program = vectorize(builtins.sum(v * v for v in holes), [])
+    assert products(program) == 1
+    against_the_scalar_engine(program)
+    a[2][1].data = 0.0
+    program.pull()
+    against_the_scalar_engine(program)
+
+    causal = [dot(row[: t + 1], [a[d][u] for u in range(t + 1)]) for t, row in enumerate(w[:3]) for d in range(3)]
+    scales = [Value(1.0) for _ in causal]
+    program = vectorize(builtins.sum((s * v * v).sqrt() for s, v in zip(scales, causal, strict=True)))
+    assert any(g.is_padded for array in program.arrays for g in getattr(array.instruction, "groups", ()))
+    against_the_scalar_engine(program)
+    scales[1].data = 0.0  # its root has an infinite slope
+    program.pull()
+    against_the_scalar_engine(program)
 
 
 # ── Random networks ────────────────────────────────────────────────────────────────────────────
@@ -695,7 +744,7 @@ def test_a_batch_is_the_mean_of_its_samples(network, samples):
     program.descend(X, Y, lr=0.25)
     for p, data in zip(program.parameters, before, strict=True):
         np.testing.assert_allclose(p.data, data - 0.25 * together[p.name], rtol=1e-13)
-        assert p.grad is None
+        assert not p.has_grad
     np.testing.assert_allclose(program.gradients(X[:0], Y[:0])["b¹"], 0.0)
 
 
@@ -840,7 +889,7 @@ def test_grad_is_none_after_a_descent():
     for _ in range(2):
         program.parameters[0].grad = np.ones(1)
         program.descend(np.ones((1, 1)), lr=0.5)
-        assert program.parameters[0].grad is None
+        assert not program.parameters[0].has_grad
     np.testing.assert_array_equal(program.parameters[0].data, [2.0])
 
 

@@ -589,7 +589,7 @@ def test_the_same_graph_makes_the_same_page():
 def test_steps_only_reads(tmp_path):
     loss = network(4, 3, 2)
     steps(loss).save(tmp_path / "a.html")
-    assert all(node.grad is None for node in topological_order(loss))
+    assert all(not node.has_grad for node in topological_order(loss))
     loss.backward()
     before = steps(loss)._repr_html_()
     assert before == steps(network(4, 3, 2))._repr_html_()

@@ -31,7 +31,8 @@ class Builder:
         self.saved: dict[Array | Group, Any] = {}  # what the backward pass needs of the forward pass
         self.received: dict[Array, list[tuple[Symbol, Ints]]] = {}  # what consumers sent back, to which positions
         self.products: dict[Array, Symbol] = {}  # a matrix product that reads the whole of an array
-        self.padded: list[tuple[Symbol, Symbol]] = []  # products of padded sums, and the side that 0 multiplies
+        # Results with sides that they multiply by 0 though the loss does not: padded products, and those with holes
+        self.loose: list[tuple[Symbol, list[Symbol]]] = []
         for array in arrays:
             if array.kind != "computed":
                 self.value[array] = self.code.new((array.size,), array.varies)
@@ -46,13 +47,15 @@ class Builder:
             case Apply(op, operands):
                 dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
                 x = op.grouped([self.load(ref, dims) for ref in operands])
-                y = op.value(self.xp, *x)
+                y = code.number(op.value(self.xp, *x))
                 self.saved[array] = dims, (self.xp, y, *x)
             case Reduce(op, operand, starts):
                 dims = (array.size, 1) if starts is None else (array.size,)
                 xp, x = code.stacked(starts), (self.read(operand, operand.index.shape, missing=-np.inf),)
                 y = op.value(xp, x)
                 self.saved[array] = dims, (xp, y, x)
+                if (operand.index < 0).any():
+                    self.loose.append((y, [y]))
                 if starts is not None:
                     y = code.take(y, starts)
             case Sum(groups):
@@ -64,6 +67,8 @@ class Builder:
                 y = 0.0
                 for group in groups:
                     term = self._term(group, dims)
+                    if group.is_product and (group.is_padded or (array.entries < 0).any()):
+                        self.loose.append((term, [x for x in self.saved[group][1:] if isinstance(x, Symbol)]))
                     y = y + term if group.sign > 0 else y - term
         self.value[array] = code.whole(y, dims, array.varies).reshape(array.size)
 
@@ -102,11 +107,9 @@ class Builder:
         left, right = sides
         self.saved[group] = left.inner, left, right
         out: Symbol = right @ left.T
-        for ref, side in ((group.left, left), (group.right, right)):
+        for ref in (group.left, group.right):
             if ref.array is not None and len(np.unique(ref.index[ref.index >= 0])) == ref.array.size:
                 self.products.setdefault(ref.array, out)
-            if group.is_padded and (ref.index >= 0).all():
-                self.padded.append((out, side))
         return out
 
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
@@ -235,6 +238,20 @@ class Builder:
         positions, starts = np.unique(index.ravel()[order], return_index=True)
         share = code.take(share, order)
         return (code.reduce("add", share, starts) if len(starts) < len(order) else share), positions
+
+
+def try_rules(arrays: list[Array], dtype: Any) -> None:
+    """Run the rules of every operation once, so that what they raise is raised when the program is made."""
+    first: dict[Any, Array] = {}
+    for array in arrays:
+        if isinstance(array.instruction, Apply | Reduce):
+            first.setdefault(array.instruction.op, array)
+    for op, array in first.items():
+        read = [ref.array for ref in array.refs if ref.array is not None]
+        build = Builder([], dtype)
+        build.value = {a: build.code.new((a.size,), a.varies) for a in read}
+        build.forward(array)
+        op.local_grads(*build.saved[array][1])
 
 
 def _worth_blas(group: Group) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from microgradlike.ops import Operation
 from microgradlike.value import Value
 
 Ints = npt.NDArray[np.int64]
+MULTIPLIER = -0x61C8864680B583EB  # odd, by the golden ratio: its powers have their bits all over the place
 
 ADDITIVE = (ops.ADD, ops.SUB, ops.NEG, ops.SUM, ops.DOT, ops.AFFINE)
 
@@ -72,12 +74,34 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     added = (by >= ADD) & (by <= AFFINE) & ~in_pair
     sign = np.where(((by == SUB) & (slot == 1)) | (by == NEG), -1, 1)
 
+    constant = np.array([node.data if op is ops.CONSTANT else nan for node, op in zip(nodes, operations, strict=True)])
+
     # What dissolves: sums and products with one consumer, which adds them; but no sum that has a name.
     dissolves = np.zeros(n, bool)
     dissolves[edges[added]] = True
     dissolves &= (kind >= ADD) & (np.bincount(edges, minlength=n) == 1)
     named = np.fromiter((node.label != "" for node in nodes), bool, n)
     dissolves &= ~named | (kind == NEG) | (kind == MUL)
+
+    # Nor a difference that a sum adds: Σ(a − b) keeps the digits that Σa − Σb loses. But ((s − a) − b) − … and
+    # a − (b − (c − …)) are one sum each. (a + (−b) and a + (−1)·b are differences, too.)
+    negative = kind == NEG
+    product = (kind == MUL).nonzero()[0]
+    for factor in (edges[start[product]], edges[start[product] + 1]):
+        negative[product] |= constant[factor] < 0
+    binary = ((kind == ADD) | (kind == SUB)).nonzero()[0]
+    is_sub = kind[binary] == SUB
+    first, second = edges[start[binary]], edges[start[binary] + 1]
+    extends = np.zeros(n, bool)  # a sum that is its first operand
+    extends[binary] = dissolves[first] & ((kind[first] == ADD) | (kind[first] == SUB))
+    difference = np.zeros(n, bool)
+    difference[binary] = negative[first] != (negative[second] ^ is_sub)
+    difference[binary] &= np.where(
+        is_sub, ~(dissolves & (kind == SUB))[second], ~extends[binary] & (constant[first] != 0)
+    )
+    in_chain = extends[edges] & (slot == 0) & ((by == ADD) | (by == SUB))
+    dissolves[edges[added & difference[edges] & ~in_chain]] = False
+
     root, sign_to_root = np.arange(n), np.ones(n, np.int64)
     up = dissolves[edges]
     root[edges[up]], sign_to_root[edges[up]] = consumer[up], sign[up]
@@ -91,7 +115,6 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     # The terms: what is added and does not dissolve, and the pairs of every product.
     single = added & ~dissolves[edges]
     first = in_pair & (slot < half)
-    product = (kind == MUL).nonzero()[0]
     pairs = first.nonzero()[0]
     n_single = int(single.sum())
     owner = np.concatenate([consumer[single], product, consumer[pairs]])
@@ -99,9 +122,8 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     left = np.concatenate([edges[single], edges[start[product]], edges[pairs]])
     right = np.concatenate([np.full(n_single, -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
     # Python's sum() starts with a 0, which is no term.
-    zero = np.array([op is ops.CONSTANT and node.data == 0 for node, op in zip(nodes, operations, strict=True)])
     keep = np.ones(len(owner), bool)
-    keep[:n_single] = ~((by == ADD) & (slot == 0) & zero[edges])[single]
+    keep[:n_single] = ~((by == ADD) & (slot == 0) & (constant[edges] == 0))[single]
     keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
     owner, own_sign, left, right = owner[keep], own_sign[keep], left[keep], right[keep]
     order = np.lexsort((owner, root[owner]))
@@ -117,3 +139,20 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
 def is_reduction(op: Any) -> bool:
     """Whether the operation treats any number of operands alike, so that their order is no matter."""
     return op is ops.MAX or op is ops.LOGSUMEXP
+
+
+def hashes(rows: Ints) -> Ints:
+    """A hash of each row."""
+    result: Ints = rows @ np.power(MULTIPLIER, np.arange(rows.shape[1]))
+    return result
+
+
+def distinct_rows(rows: Ints) -> tuple[Ints, Ints]:
+    """(number of each row, index of the first row with each number), numbered by first appearance."""
+    if len(rows) == 1:
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
+    _, first, number = np.unique(hashes(rows), return_index=True, return_inverse=True)
+    if not np.array_equal(rows[first][number], rows):  # two rows with one hash
+        _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return np.argsort(order)[number], first[order]

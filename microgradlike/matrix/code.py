@@ -28,6 +28,7 @@ from microgradlike.matrix.canonical import Ints
 
 Dims = tuple[int, ...]
 COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
+MODEST = 1e9  # factors up to this, or down to its inverse, are joined: c·(d·x) = (c·d)·x
 
 CACHE_LINE = 64  # bytes of a cache line: a register of AVX-512
 
@@ -138,6 +139,7 @@ class Line:
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
                "bitwise_and", "bitwise_or", "invert"}  # fmt: skip
 FORMS = {
+    "multiply": "multiply({}, {}, {out})",
     "where": "copyto({out}, {2})\ncopyto({out}, {1}, where={0})",
     "minimum": "minimum({}, {}, out={out})",  # elsewhere the keyword costs time
     "maximum": "maximum({}, {}, out={out})",
@@ -205,6 +207,10 @@ class Code:
         symbols = [x for x in args if isinstance(x, Symbol)]
         if not symbols:
             return getattr(ieee, function)(*args)
+        if function == "where":
+            args = (self._condition(args[0]), *args[1:])
+        elif function not in COMPARISONS:
+            args = tuple(map(self.number, args))
         if function == "multiply" and isinstance(args[0], float):
             args = args[::-1]
         simple = self._simplify(function, *args)
@@ -219,6 +225,20 @@ class Code:
         self.buffers[result.buffer].made = (function, *args)
         return result
 
+    def number(self, x: Any) -> Any:
+        """A mask as a number, 1.0 where it is true, as in Python; NumPy would compute with True in its own way."""
+        if isinstance(x, bool):
+            return float(x)
+        if not isinstance(x, Symbol) or not self.buffers[x.buffer].boolean:
+            return x
+        return self.once(x.inner, x.varies, FORMS["multiply"], x, self.array(np.ones(())))
+
+    def _condition(self, x: Any) -> Any:
+        """A number as a mask: whether it is not 0."""
+        if isinstance(x, Symbol):
+            return x if self.buffers[x.buffer].boolean else self.call("not_equal", x, 0.0)
+        return bool(x)
+
     def _simplify(self, function: str, *args: Any) -> Any:
         """The few cases that matter for speed: 0 + x, x·1, x², c·(d·x) = (c·d)·x, known conditions, masks as numbers."""
         made = self.buffers[args[0].buffer].made if isinstance(args[0], Symbol) and args[0].whole else ()
@@ -229,8 +249,8 @@ class Code:
                 return x
             case (_, "power", x, float(c)) if c == 2.0:
                 return x * x
-            case (("multiply", y, float(d)), "multiply", x, float(c)) if (
-                y.inner == x.inner and 1e-100 < abs(c * d) < 1e100
+            case (("multiply", y, float(d)), "multiply", x, float(c)) if y.inner == x.inner and (
+                min(abs(c), abs(d)) >= 1 / MODEST and max(abs(c), abs(d)) <= MODEST
             ):
                 return y * (c * d)
             case (_, "bitwise_and", bool(c), x):
@@ -238,7 +258,7 @@ class Code:
             case (_, "where", bool(c), a, b):
                 return a if c else b
             case (_, "where", mask, float(a), float(b)) if {a, b} == {0.0, 1.0}:
-                return 1.0 - mask if b else mask * self.array(np.ones(()))
+                return 1.0 - mask if b else self.number(mask)
             case (("less_equal", y, float() | int() as a), "where", _, float(b), x) if x is y and a == b == 0:
                 return self.call("maximum", x, 0.0)  # of equals NumPy takes the second: never −0
         return None

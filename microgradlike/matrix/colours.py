@@ -1,9 +1,11 @@
 """Colour refinement: nodes that play the same part get the same colour, and form one array.
 
 The forward colour of a node is its operation and the colours of its inputs (Weisfeiler and Leman's
-refinement, on a directed acyclic graph). Leaves start out as data, parameter or constant; once
-their consumers have colours, the parameters split by who consumes them, and the weights of one
-layer part from those of the next. Two rounds usually suffice.
+refinement, on a directed acyclic graph). Leaves start out as constant, batch leaf or parameter. The
+batch leaves of each argument of the program have a colour of their own, for they are an array that
+is given: nodes of one colour are always in one array. Once their consumers have colours, the
+parameters split by who consumes them, and the weights of one layer part from those of the next.
+Two rounds usually suffice.
 
 A sum is coloured by the *set* of colours of its terms, not by their number: the 3rd and the 16th
 row of causal attention play the same part. A colour fixes the longest way down to a leaf, so that
@@ -15,65 +17,45 @@ from __future__ import annotations
 import numpy as np
 
 from microgradlike import ops
-from microgradlike.matrix.canonical import Graph, Ints, is_reduction
+from microgradlike.matrix.canonical import MULTIPLIER, Graph, Ints, distinct_rows, hashes, is_reduction
 
-CONSTANT, BATCH, FIXED, PARAMETER = 0, 1, 2, 3  # the colours that leaves start with; FIXED are not to be trained
+# What a node is: a leaf (FIXED are parameters not to be trained), computed, or computed for a comparison only.
+CONSTANT, BATCH, FIXED, PARAMETER, COMPUTED, COMPARED = 0, 1, 2, 3, -1, -2
 ROUNDS = 8  # then it stops: coarser colours are right as well, what reads their arrays only takes parts of them
 
 
-class _Sets:
-    """Sets of colours, each with a number: adding a member is one look-up."""
-
-    def __init__(self) -> None:
-        self.members: list[frozenset[object]] = [frozenset()]
-        self.numbers: dict[frozenset[object], int] = {frozenset(): 0}
-        self.added: dict[tuple[int, object], int] = {}
-
-    def add(self, set_number: int, member: object) -> int:
-        found = self.added.get((set_number, member))
-        if found is None:
-            union = self.members[set_number] | {member}
-            found = self.numbers.setdefault(union, len(self.members))
-            if found == len(self.members):
-                self.members.append(union)
-            self.added[set_number, member] = found
-        return found
-
-
-def refine(graph: Graph, leaf: Ints) -> tuple[Ints, Ints]:
-    """(colour, depth) of every live node, given CONSTANT, BATCH, FIXED or PARAMETER for each leaf.
+def refine(graph: Graph, kind: Ints, arguments: list[Ints]) -> tuple[Ints, Ints]:
+    """(colour, depth) of every live node, given what each node is, and the batch leaves of each argument.
 
     Colours are numbered in order of appearance. Stops when a round splits no parameters.
     """
-    colour, depth, consumers = _forward(graph, leaf.tolist())
-    parameters = (leaf >= FIXED).nonzero()[0]
-    classes = len(np.unique(leaf[parameters]))
+    start = kind.copy()
+    for number, columns in enumerate(arguments):
+        start[columns] = BATCH + number
+    parameters = (kind >= FIXED).nonzero()[0]
+    start[parameters] += len(arguments)
+    classes = len(np.unique(start[parameters]))
     for _ in range(ROUNDS):
-        split: dict[tuple[int, int], int] = {}
-        refined = leaf.copy()
-        refined[parameters] = [
-            split.setdefault((consumers[i], before), FIXED + len(split))
-            for i, before in zip(parameters.tolist(), leaf[parameters].tolist(), strict=True)
-        ]
-        if len(split) == classes:
+        colour, depth = _forward(graph, start.tolist())
+        part, first = distinct_rows(np.stack([start[parameters], _uses(graph, colour, parameters)], axis=1))
+        if len(first) == classes:
             break
-        classes, leaf = len(split), refined
-        colour, depth, consumers = _forward(graph, leaf.tolist())
-    return np.array(colour), np.array(depth)
+        classes = len(first)
+        start[parameters] = BATCH + len(arguments) + part
+    return colour, depth
 
 
-def _forward(graph: Graph, colour: list[int]) -> tuple[list[int], list[int], list[int]]:
-    """One pass over the live nodes: their colours, their depths, and the set of uses of each leaf."""
+def _forward(graph: Graph, colour: list[int]) -> tuple[Ints, Ints]:
+    """One pass over the live nodes: their colours and their depths."""
     numbers: dict[object, int] = {}
     fresh = max(colour, default=0) + 1
-    term_sets, use_sets = _Sets(), _Sets()
     depth = [0] * len(colour)
-    uses = [0] * len(colour)
+    colour.append(-1)  # of node −1, which means: none
+    depth.append(0)
     start, edges = graph.start.tolist(), graph.edges.tolist()
     term_start, sign = graph.term_start.tolist(), graph.sign.tolist()
     left, right = graph.left.tolist(), graph.right.tolist()
     is_sum, operations = graph.is_sum.tolist(), graph.ops
-    known_terms = term_sets.added
     for i in graph.live.nonzero()[0].tolist():
         op = operations[i]
         if op is None or op is ops.CONSTANT:
@@ -82,41 +64,60 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[list[int], list[int], lis
         below = 0
         if is_sum[i]:
             here = slice(term_start[i], term_start[i + 1])
-            terms = list(zip(left[here], right[here], sign[here], strict=True))
-            state, last = 0, (-2, -2, 0)
-            for a, b, plus in terms:
-                ca, cb = colour[a], colour[b] if b >= 0 else -1
-                if ca == last[0] and cb == last[1] and plus == last[2]:
+            terms = set()
+            last_a = last_b = last_sign = -2
+            for a, b, plus in zip(left[here], right[here], sign[here], strict=True):
+                ca, cb = colour[a], colour[b]
+                if ca == last_a and cb == last_b and plus == last_sign:
                     continue  # a set does not change by what it has
-                last = (ca, cb, plus)
-                below = max(below, depth[a], depth[b] if b >= 0 else 0)
-                term = (ca, cb, plus) if b < 0 or ca <= cb else (cb, ca, plus)
-                known = known_terms.get((state, term))
-                state = term_sets.add(state, term) if known is None else known
-            key = (None, state)
+                last_a, last_b, last_sign = ca, cb, plus
+                below = max(below, depth[a], depth[b])
+                terms.add((ca, cb, plus) if b < 0 or ca <= cb else (cb, ca, plus))
+            key = (colour[i], frozenset(terms))
         else:
             inputs = edges[start[i] : start[i + 1]]
             colours = [colour[a] for a in inputs]
             below = max([depth[a] for a in inputs])
             if is_reduction(op):
                 several = set(colours)
-                key = (op, *(several if len(several) == 1 else sorted(colours)))
+                key = (colour[i], op, *(several if len(several) == 1 else sorted(colours)))
             else:
-                key = (op, *colours)
-        mine = colour[i] = numbers.setdefault(key, fresh + len(numbers))
+                key = (colour[i], op, *colours)
+        colour[i] = numbers.setdefault(key, fresh + len(numbers))
         depth[i] = below + 1
-        if is_sum[i]:
-            for side, other in ((left[here], right[here]), (right[here], left[here])):
-                before = beside = sense = after = -2
-                for a, b, plus in zip(side, other, sign[here], strict=True):
-                    if a >= 0 and not depth[a]:
-                        cb = colour[b] if b >= 0 else -1
-                        if uses[a] != before or cb != beside or plus != sense:
-                            before, beside, sense = uses[a], cb, plus
-                            after = use_sets.add(before, (mine, cb, plus))
-                        uses[a] = after
-        else:
-            for slot, a in enumerate(inputs):
-                if not depth[a]:
-                    uses[a] = use_sets.add(uses[a], (mine, 0 if is_reduction(op) else slot, 0))
-    return colour, depth, uses
+    return np.array(colour[:-1]), np.array(depth[:-1])
+
+
+def _uses(graph: Graph, colour: Ints, parameters: Ints) -> Ints:
+    """A number for the set of uses of each parameter: a use is who consumes it, where, and with what.
+
+    Equal sets have equal numbers. The sum of their members' hashes is such a number; should two sets have the
+    same sum, a colour is coarser than it might be, which does no harm.
+    """
+    n = len(graph.nodes)
+    colour = np.append(colour, -1)
+    wanted = np.zeros(n + 1, bool)
+    wanted[parameters] = True
+    owner = np.repeat(np.arange(n), np.diff(graph.term_start))
+    consumer = np.repeat(np.arange(n), np.diff(graph.start))
+    slot = np.arange(len(graph.edges)) - graph.start[consumer]
+    slot[np.fromiter(map(is_reduction, graph.ops), bool, n)[consumer]] = 0
+    applied = wanted[graph.edges] & graph.live[consumer] & ~graph.is_sum[consumer]
+    uses = []
+    for side, other in ((graph.left, graph.right), (graph.right, graph.left)):
+        here = wanted[side]
+        uses.append((side[here], colour[owner[here]], colour[other[here]], graph.sign[here]))
+    uses.append((graph.edges[applied], colour[consumer[applied]], slot[applied], np.zeros(applied.sum(), np.int64)))
+    node, *use = map(np.concatenate, zip(*uses, strict=True))
+    number = hashes(np.stack(use, axis=1))
+    number = (number ^ (number >> 32)) * MULTIPLIER  # so that the sum of two is not the sum of two others
+    result = np.zeros(n, np.int64)
+    result[node] = number  # of each parameter, the last use: mostly there is no other
+    differ = np.zeros(n, bool)
+    differ[node[result[node] != number]] = True
+    result[differ] = 0
+    several = differ[node]
+    node, number = node[several], number[several]
+    _, once = distinct_rows(np.stack([node, number], axis=1))
+    np.add.at(result, node[once], number[once])
+    return result[parameters]

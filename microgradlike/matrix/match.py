@@ -22,15 +22,14 @@ from typing import Any
 import numpy as np
 
 from microgradlike import ops
-from microgradlike.matrix.canonical import Graph, Ints, is_reduction
+from microgradlike.matrix.canonical import Graph, Ints, distinct_rows, is_reduction
 from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, refine
 from microgradlike.ops import Operation
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
-MULTIPLIER = -0x61C8864680B583EB  # odd, by the golden ratio: its powers have their bits all over the place
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Array:
     """The nodes of one colour. `entries[p]` is the number of the node at position p, or −1."""
 
@@ -53,7 +52,7 @@ class Array:
         return self.instruction.refs if self.instruction else []
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Ref:
     """What an instruction reads: positions in an array (−1: nothing), or, where `array` is None, constants."""
 
@@ -71,7 +70,7 @@ class Ref:
         return None
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Apply:
     """y = op(refs), entry by entry."""
 
@@ -79,7 +78,7 @@ class Apply:
     refs: list[Ref]
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Reduce:
     """y = op over the last axis: max, logsumexp. With `starts`, segments of a flat index."""
 
@@ -93,7 +92,7 @@ class Reduce:
         return [self.operand]
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Group:
     """The terms of a sum that have the same colours: sign · Σₖ left · right.
 
@@ -126,7 +125,7 @@ class Group:
         return self.is_product and any((ref.index < 0).any() for ref in self.refs)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, slots=True)
 class Sum:
     """y = Σ groups."""
 
@@ -187,17 +186,20 @@ class Matcher:
     """Turns a canonical graph into arrays with instructions, in the order they run.
 
     What is known of the nodes stands in arrays. Their last entry is for node −1, which means: none.
+    Unless it is `dense`, nothing is padded, and grids have no holes: what 0 multiplies need not be finite.
     """
 
-    def __init__(self, graph: Graph, leaf: Ints, arguments: list[Ints]) -> None:
+    def __init__(self, graph: Graph, kind: Ints, arguments: list[Ints], dense: bool) -> None:
         self.graph = graph
+        self.filling = DENSE if dense else 1.0  # the least that a grid or rows of sums may have
         self.arrays: list[Array] = []
-        colour, depth = refine(graph, leaf)
+        self.single: dict[tuple[int, int], Ints] = {}  # the positions of single entries
+        colour, depth = refine(graph, kind, arguments)
         n = len(graph.nodes)
         self.data = np.array([node.data if op is ops.CONSTANT else 0.0 for node, op in zip(graph.nodes, graph.ops)])
-        same_bits, _ = _rows(self.data.view(np.int64)[:, None])
+        same_bits, _ = distinct_rows(self.data.view(np.int64)[:, None])
         # Equal for operands, of one colour, that hold the same: the same node, or constants of the same bits
-        self.identity = np.append(np.where(leaf == CONSTANT, same_bits, np.arange(n)), -1)
+        self.identity = np.append(np.where(kind == CONSTANT, same_bits, np.arange(n)), -1)
         self.colour = np.append(colour, -1)
         self.array_of, self.position = np.full((2, n + 1), -1)
         self.varies = np.zeros(n + 1, bool)
@@ -205,17 +207,17 @@ class Matcher:
         sides = np.stack([graph.left, graph.right])
         swap = (self.colour[graph.left] > self.colour[graph.right]) & (graph.right >= 0)
         self.sides = np.where(swap, sides[::-1], sides)
-        self.kind, _ = _rows(np.stack([graph.sign, *self.colour[self.sides]], axis=1))
+        self.term_kind, _ = distinct_rows(np.stack([graph.sign, *self.colour[self.sides]], axis=1))
 
         for columns in arguments:
             self._add(Array("batch", True, columns, columns.shape), columns, np.arange(len(columns)))
-        live = (graph.live & (leaf != CONSTANT) & (leaf != BATCH)).nonzero()[0]
+        live = (graph.live & (kind != CONSTANT) & (kind != BATCH)).nonzero()[0]
         live = live[np.argsort(colour[live], kind="stable")]
         classes = np.split(live, np.diff(colour[live]).nonzero()[0] + 1) if len(live) else []
-        parameters = [members for members in classes if leaf[members[0]] >= FIXED]
+        parameters = [members for members in classes if kind[members[0]] >= FIXED]
         for members in parameters:
             self._add(Array("parameter", False, np.empty(0, np.int64)), members, -1)
-        computed = [members for members in classes if leaf[members[0]] < 0]
+        computed = [members for members in classes if kind[members[0]] < 0]
         for members in sorted(computed, key=lambda m: (depth[m[0]], not graph.is_sum[m[0]], m[0])):
             first = members[0]
             inputs = graph.edges[graph.start[first] : graph.start[first + 1]]
@@ -256,13 +258,15 @@ class Matcher:
         array = self.arrays[self.array_of[known[0]]]
         new = known[self.position[known] < 0]
         if len(new):
-            new = new[_rows(new[:, None])[1]]
+            new = new[distinct_rows(new[:, None])[1]]
             self.position[new] = array.size + np.arange(len(new))
             array.entries = np.concatenate([array.entries, new])
             array.shape = (array.size,)
         index = self.position[nodes]
         if array.kind == "parameter" and nodes.ndim == 3 and np.array_equal(index.ravel(), np.arange(array.size)):
             array.shape = max(array.shape, _squeezed(nodes.shape), key=len)
+        if index.size == 1:  # irregular graphs read little else
+            index = self.single.setdefault((index.item(), index.ndim), index)
         return Ref(array, index)
 
     def _read(self, terms: _Terms, filling: float = 1.0) -> tuple[Ref, Ref | None, Ints | None]:
@@ -291,7 +295,7 @@ class Matcher:
             operands = np.take_along_axis(operands, np.argsort(self.colour[operands], axis=0, kind="stable"), axis=0)
         order = self._order(members, operands)
         operands = operands[:, order]
-        number, first = _rows(self.identity[operands].T)  # nodes that compute the same share an entry
+        number, first = distinct_rows(self.identity[operands].T)  # nodes that compute the same share an entry
         refs = [self._ref(nodes) for nodes in operands[:, first]]
         self._computed(members[order], number, first.shape, Apply(op, refs))
 
@@ -304,7 +308,7 @@ class Matcher:
         terms = self._terms(1, edges[_ranges(start[members], count)][None], count)
         # Where sums may be padded, the missing ends are −∞, which adds exp(−∞) = 0.
         padded = op is ops.LOGSUMEXP and self.colour[terms.sides[0, 0]] != CONSTANT
-        ref, _, starts = self._read(terms, DENSE if padded else 1.0)
+        ref, _, starts = self._read(terms, self.filling if padded else 1.0)
         self._computed(members, np.arange(len(members)), members.shape, Reduce(op, ref, starts))
 
     def _sum(self, members: Ints) -> None:
@@ -335,7 +339,7 @@ class Matcher:
         count = graph.term_start[members + 1] - graph.term_start[members]
         terms = _ranges(graph.term_start[members], count)
         owner = np.repeat(np.arange(len(members)), count)
-        kinds, firsts = _rows(self.kind[terms, None])
+        kinds, firsts = distinct_rows(self.term_kind[terms, None])
         groups = []
         for kind, first in enumerate(terms[firsts]):
             here = kinds == kind
@@ -360,7 +364,7 @@ class Matcher:
             return None
         # Left are the weights, so that z of one sample lies together; else what changes first, as recorded.
         sides.sort(key=lambda side: (self.varies[side[0, 0]], self._same(side[:2], side[:1])))
-        numbered = [_rows(self.identity[side]) for side in sides]
+        numbered = [distinct_rows(self.identity[side]) for side in sides]
         part = _parts(*(number for number, _ in numbered))
         if any(np.ptp(np.bincount(part[first])) for _, first in numbered):
             part = np.zeros_like(part)  # grids of different sizes are taken for one with holes
@@ -373,9 +377,11 @@ class Matcher:
         (G, R, _), (_, C, _) = left.shape, right.shape
         # Left row r of grid g has the number g·R + r, right row c has g·C + c; their sum stands at (g·C + c)·R + r.
         positions = places[1] * R + places[0] % R
-        shared, first = _rows(positions[:, None])
+        shared, first = distinct_rows(positions[:, None])
         used, size = len(first), G * C * R
-        if used < DENSE * size or used < min(size, len(part)):  # holes, or sums that share a position, but not both
+        if used < self.filling * size or used < min(
+            size, len(part)
+        ):  # holes, or sums that share a position, but not both
             return None
         if used < len(part):  # sums that share a position must be the same in all their groups
             pairs = [(g, g.of(first[shared])) for g in groups]
@@ -389,7 +395,7 @@ class Matcher:
         On the other side, the short rows must begin like a long one (as the values that a causal
         attention sums over do), which stands for them: what it adds is multiplied by 0.
         """
-        if len(terms.sides) < 2 or terms.count.max() < 2 or terms.filling < DENSE:
+        if len(terms.sides) < 2 or terms.count.max() < 2 or terms.filling < self.filling:
             return None
         rows = terms.rows
         if terms.filling == 1:
@@ -443,18 +449,6 @@ def _parts(left: Ints, right: Ints) -> Ints:
         part = least[part]  # look further ahead
         if np.array_equal(part, before):
             return np.unique(part, return_inverse=True)[1]
-
-
-def _rows(rows: Ints) -> tuple[Ints, Ints]:
-    """(number of each row, index of the first row with each number), numbered by first appearance."""
-    if len(rows) == 1:
-        return np.zeros(1, np.int64), np.zeros(1, np.int64)
-    hashes = rows @ np.power(MULTIPLIER, np.arange(rows.shape[1]))
-    _, first, number = np.unique(hashes, return_index=True, return_inverse=True)
-    if not np.array_equal(rows[first][number], rows):  # two rows with one hash
-        _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    return np.argsort(order)[number], first[order]
 
 
 def _ranges(starts: Ints, counts: Ints) -> Ints:

@@ -23,15 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
-from microgradlike.matrix.build import Builder
+from microgradlike.matrix.build import Builder, try_rules
 from microgradlike.matrix.canonical import canonicalise
-from microgradlike.matrix.code import CACHE_LINE, Symbol, aligned, compiled
-from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, PARAMETER
+from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned, compiled
+from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
 from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
-from microgradlike.value import Value, apply, topological_order
+from microgradlike.value import NOT_COMPUTED, Value, apply, topological_order
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
@@ -78,7 +78,8 @@ def vectorize(
     gc.disable()  # nothing here is garbage, and looking for it would cost more than all the rest
     try:
         wanted = None if parameters is None else _listed(parameters)
-        return Program(loss, _arguments(batch), wanted, np.dtype(dtype), guards)
+        with np.errstate(all="ignore"):
+            return Program(loss, _arguments(batch), wanted, np.dtype(dtype), guards)
     finally:
         if collecting:
             gc.enable()
@@ -105,7 +106,7 @@ class Parameter:
 
     def __init__(self, name: str, nodes: list[Value], data: Numbers, gradient: Numbers) -> None:
         self.name, self.nodes, self.label = name, nodes, name
-        self.grad: Numbers | None = None
+        self.grad: Any = NOT_COMPUTED
         self._data, self._gradient = data, gradient
 
     @property
@@ -116,7 +117,13 @@ class Parameter:
     @data.setter
     def data(self, numbers: Any) -> None:
         if numbers is not self._data:
-            self._data[...] = numbers
+            with np.errstate(all="ignore"):
+                self._data[...] = numbers
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether `grad` was computed or assigned, as of a Value."""
+        return self.grad is not None and self.grad is not NOT_COMPUTED
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,9 +142,16 @@ class Program:
     """
 
     def __init__(
-        self, loss: Value, arguments: list[list[Value]], wanted: list[Value] | None, dtype: Any, guards: list[Guard]
+        self,
+        loss: Value,
+        arguments: list[list[Value]],
+        wanted: list[Value] | None,
+        dtype: Any,
+        guards: list[Guard],
+        dense: bool = True,
     ) -> None:
         self.loss, self.dtype, self.batch = loss, dtype, arguments
+        self._wanted, self._guards = wanted, guards
         compared = [v for guard in guards for v in (guard.left, guard.right)]
         root = apply(ops.MAX, loss, *compared) if compared else loss  # one graph of all that must be computed
         nodes = topological_order(root)
@@ -145,68 +159,83 @@ class Program:
         columns = [v for argument in arguments for v in argument]
         _check_leaves(columns, wanted, present)
         graph = canonicalise([*(v for v in columns if v not in present), *nodes])
-        kinds = [PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else -1 for op in graph.ops]
-        leaf = np.array(kinds, np.int64)
+        in_loss = set(topological_order(loss)) if compared else present
+        kinds = [
+            PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
+            for v, op in zip(graph.nodes, graph.ops)
+        ]
+        kind = np.array(kinds, np.int64)
         if wanted is not None:
-            leaf[leaf == PARAMETER] = FIXED
-            leaf[[graph.number[v] for v in wanted]] = PARAMETER
+            kind[kind == PARAMETER] = FIXED
+            kind[[graph.number[v] for v in wanted]] = PARAMETER
         numbers = [np.array([graph.number[v] for v in argument], np.int64) for argument in arguments]
         for argument in numbers:
-            leaf[argument] = BATCH
-        found = Matcher(graph, leaf, numbers)
+            kind[argument] = BATCH
+        found = Matcher(graph, kind, numbers, dense)
         self._graph, self._array_of, self._position = graph, found.array_of, found.position
-        self._all_arrays, given = found.arrays, found.arrays[: len(arguments)]
+        self._all_arrays = found.arrays
         self.arrays = [a for a in found.arrays if a.size and not (compared and graph.number[root] in a.entries)]
         name_arrays(self.arrays, graph.nodes, len(arguments), loss)
+        try_rules(self.arrays, dtype)
 
-        # Forward, guards, backward
-        build = Builder(found.arrays, dtype)
-        code = self._code = build.code
+        # The numbers: those to be trained lie one array after the other, and their gradients alike
+        leaves = [a for a in self.arrays if a.kind == "parameter"]
+        self._trained = [a for a in leaves if kind[a.entries[0]] == PARAMETER]
+        self._data, data = self._allocate(self._trained)
+        self._gradient, self._gradients = self._allocate(self._trained)
+        _, fixed = self._allocate([a for a in leaves if kind[a.entries[0]] == FIXED])
+        self.parameters = [Parameter(a.name, self._values(a), data[a], self._gradients[a]) for a in self._trained]
+        self._numbers = data | fixed
+        self.pull()
+
+        # What runs
+        self._compiled: dict[str, CodeType] = {}
+        self._frames: dict[int, _Frame] = {}
+        self._strict: tuple[Program, list[Any]] | None = None  # and where its parameters are among ours
+        context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
+        context.run(np.seterr, all="ignore")
+        self._quietly = context.run
+        self._one_at_a_time = RLock()  # the buffers are those of one call
+
+    def _allocate(self, arrays: list[Array]) -> tuple[Numbers, dict[Array, Numbers]]:
+        """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
+        step = CACHE_LINE // self.dtype.itemsize
+        ends = np.cumsum([-(-array.size // step) * step for array in arrays], dtype=int)
+        flat = aligned(int(ends[-1]) if arrays else 0, self.dtype)
+        parts = zip(arrays, np.split(flat, ends))
+        return flat, {array: part[: array.size].reshape(array.shape) for array, part in parts}
+
+    @cached_property
+    def _lines(self) -> _Lines:
+        """Forward, guards and backward, written when they are first asked for."""
+        build = Builder(self._all_arrays, self.dtype)
+        code = build.code
+        given = self._all_arrays[: len(self.batch)]
         for number, array in enumerate(given):
             code.buffers[build.value[array].buffer].given = f"x{number}"
         for array in self.arrays:
             if array.instruction is not None:
                 build.forward(array)
-        entry = self._entry(build, loss)
+        entry = self._entry(build, self.loss)
         losses = code.new((), entry.varies)
         code.copy(entry, losses)
-        checks = [(guard, self._check(build, guard)) for guard in guards]
-        trained = self._trained = [a for a in self.arrays if a.kind == "parameter" and leaf[a.entries[0]] == PARAMETER]
-        self._loss_array, position = self._found(loss)
-        seed, gradients = build.backward(self.arrays, self._loss_array, position, set(trained))
-
-        # The numbers: those to be trained lie one array after the other, and their gradients alike
-        self._data, data = self._allocate(trained, build.value)
-        self._gradient, gradient = self._allocate(trained, gradients)
-        _, fixed = self._allocate([a for a in self.arrays if a.kind == "parameter" and a not in trained], build.value)
-        self.parameters = [Parameter(a.name, self._values(a), data[a], gradient[a]) for a in trained]
-        self._numbers = data | fixed
-        self.pull()
-
-        # What runs
+        checks = [(guard, self._check(build, guard)) for guard in self._guards]
+        loss_array, position = self._found(self.loss)
+        seed, gradients = build.backward(self.arrays, loss_array, position, set(self._trained))
+        for symbols, numbers in ((build.value, self._numbers), (gradients, self._gradients)):
+            for array, x in numbers.items():
+                code.buffers[symbols[array].buffer].data = x.reshape(-1)
         products = [build.products.get(array) for array in given]
         watched = [losses, *(symbol for _, symbol in checks), *(p for p in products if p is not None)]
-        watched += [symbol for pair in build.padded for symbol in pair]
-        self._results = {
+        watched += [symbol for product, sides in build.loose for symbol in (product, *sides)]
+        results = {
             "forward": watched,
             "backward": [*watched, *gradients.values()],
             "slope": [*watched[1:], *gradients.values()],
         }
-        code.share_memory(self._results["backward"])
-        self._watched = losses.buffer, seed.buffer, checks, products, build.padded
-        self._compiled: dict[str, CodeType] = {}
-        self._frames: dict[int, _Frame] = {}
-        self._one_at_a_time = RLock()  # the buffers are those of one call
-
-    def _allocate(self, arrays: list[Array], symbols: dict[Array, Symbol]) -> tuple[Numbers, dict[Array, Numbers]]:
-        """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
-        step = CACHE_LINE // self.dtype.itemsize
-        ends = np.cumsum([-(-array.size // step) * step for array in arrays], dtype=int)
-        flat, parts = aligned(int(ends[-1]) if arrays else 0, self.dtype), {}
-        for array, part in zip(arrays, np.split(flat, ends)):
-            self._code.buffers[symbols[array].buffer].data = part[: array.size]
-            parts[array] = part[: array.size].reshape(array.shape)
-        return flat, parts
+        code.share_memory(results["backward"])
+        code.known.clear()
+        return _Lines(code, results, losses, seed, checks, products, build.loose)
 
     def _values(self, array: Array) -> list[Any]:
         """The nodes of an array, None where an entry has none."""
@@ -240,9 +269,7 @@ class Program:
         where a comparison made while recording would come out otherwise.
         """
         with self._one_at_a_time:
-            frame, arrays = self._prepare(args)
-            self._run(frame, "forward", arrays)
-            return frame.losses_of_samples()
+            return self._quietly(self._call, "forward", args).losses_of_samples()
 
     def backward(self, *args: Any) -> Numbers:
         """The losses, as a call gives them; and the gradients of their mean, in `grad` of each of `parameters`.
@@ -250,12 +277,7 @@ class Program:
         An empty batch leaves gradients of 0.
         """
         with self._one_at_a_time:
-            frame, arrays = self._prepare(args)
-            frame.seed(1.0)
-            if frame.samples:
-                self._run(frame, "backward", arrays)
-            else:
-                self._gradient[...] = 0.0
+            frame = self._quietly(self._call, "backward", args, 1.0)
             for p in self.parameters:
                 p.grad = p._gradient
             return frame.losses_of_samples()
@@ -270,16 +292,55 @@ class Program:
         """One step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
 
         The learning rate is folded into the seed of the backward pass, no loss is computed, and
-        `grad` of the parameters is None afterwards.
+        the parameters have no `grad` afterwards.
         """
         with self._one_at_a_time:
-            frame, arrays = self._prepare(args)
             for p in self.parameters:
-                p.grad = None
-            if frame.samples:
-                frame.seed(lr)
-                self._run(frame, "slope", arrays)
-                np.subtract(self._data, self._gradient, out=self._data)
+                p.grad = NOT_COMPUTED
+            self._quietly(self._call, "slope", args, lr)
+
+    def _call(self, name: str, args: tuple[Any, ...], scale: float = 0.0) -> _Frame:
+        """Run the function of this name, and its checks, with scale · ∂(mean loss)/∂(loss) as the seed."""
+        frame, arrays = self._prepare(args)
+        if name != "forward":
+            frame.seed(scale)
+        if frame.samples:
+            self._run(frame, name, arrays)
+            if frame.loose and not self._is_exact(frame, name):
+                self._run_strictly(frame, name, arrays, scale)
+            else:
+                frame.check_guards()
+        elif name != "forward":
+            self._gradient[...] = 0.0
+        if name == "slope":
+            np.subtract(self._data, self._gradient, out=self._data)
+        return frame
+
+    def _is_exact(self, frame: _Frame, name: str) -> bool:
+        """Whether what the program multiplies by 0, and the scalar engine leaves out, was finite."""
+        finite = name == "forward" or isfinite(self._gradient.dot(self._gradient)) or np.isfinite(self._gradient).all()
+        for product, sides in frame.loose:
+            if not isfinite(product.dot(product)) and not all(np.isfinite(side).all() for side in sides):
+                return False
+        return bool(finite)
+
+    def _run_strictly(self, frame: _Frame, name: str, arrays: list[Numbers], scale: float) -> None:
+        """Run the program without padded products, which computes what the scalar engine computes, but more slowly."""
+        if self._strict is None:
+            strict = Program(self.loss, self.batch, self._wanted, self.dtype, self._guards, dense=False)
+            place = {v: i for i, v in enumerate(v for array in self._numbers for v in self._values(array))}
+            self._strict = strict, [np.array([place[v] for v in strict._values(array)]) for array in strict._numbers]
+        strict, places = self._strict
+        numbers = np.concatenate([x.reshape(-1) for x in self._numbers.values()])
+        for x, place in zip(strict._numbers.values(), places):
+            x.reshape(-1)[...] = numbers[place]
+        run = strict._call("forward" if name == "forward" else "backward", tuple(arrays), scale)
+        frame.losses[...] = run.losses
+        for p, place in zip(strict.parameters, places):
+            numbers[place] = p._gradient.reshape(-1)
+        ends = np.cumsum([p._gradient.size for p in self.parameters])
+        for p, part in zip(self.parameters, np.split(numbers, ends)):
+            p._gradient.reshape(-1)[...] = part
 
     def _prepare(self, args: tuple[Any, ...]) -> tuple[_Frame, list[Numbers]]:
         if len(args) != len(self.batch):
@@ -311,8 +372,7 @@ class Program:
         if x.ndim == 0:
             raise ValueError(f"expected arrays with the samples on the first axis ({self._expected()}), got a number")
         columns = prod(x.shape[1:])
-        with np.errstate(over="ignore"):  # what is too large for float32 is inf, which _run reports
-            return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
+        return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
 
     def _expected(self) -> str:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
@@ -321,43 +381,31 @@ class Program:
         function = frame.functions.get(name)
         if function is None:
             if name not in self._compiled:
-                self._compiled[name] = compiled(self._code.source(name, self._results[name]))
+                self._compiled[name] = compiled(self._lines.code.source(name, self._lines.results[name]))
             function = frame.functions[name] = FunctionType(self._compiled[name], frame.names)
-        frame.quietly(function, *arrays)
+        function(*arrays)
         # What is not finite in an argument shows in a product that reads the whole of it, which is smaller.
         for product, x in zip(frame.products, arrays):
             entries = x.reshape(-1) if product is None else product
             if not isfinite(entries.dot(entries)) and not np.isfinite(x).all():
                 raise ValueError("the batch holds numbers that are not finite (inf or nan)")
-        for product, side in frame.padded:
-            if not isfinite(product.dot(product)) and not np.isfinite(side).all():
-                raise ValueError(
-                    "an intermediate result is not finite (inf or nan), and this program multiplies by 0 what the "
-                    "shorter of some sums leave out: stay with the scalar engine for such numbers"
-                )
-        for guard, held in frame.checks:
-            if not held.all():
-                was = "" if guard.outcome else "not "
-                raise ValueError(
-                    f"while the loss was recorded, {guard.left.label or 'a Value'} {SYMBOLS[guard.function]} "
-                    f"{guard.right.label or guard.right.data} did {was}hold, and Python took that branch; in this "
-                    "batch it comes out otherwise for some sample: use relu, maximum or another operation "
-                    "in place of `if`, or stay with the scalar engine"
-                )
 
     # ── Values and arrays ──────────────────────────────────────────────────────────────────────
 
     def pull(self) -> None:
         """Take the parameters' numbers from the Values, which scalar code has changed."""
-        for array, numbers in self._numbers.items():
-            numbers.reshape(-1)[...] = [v.data for v in self._values(array)]
+        with np.errstate(all="ignore"):
+            for array, numbers in self._numbers.items():
+                numbers.reshape(-1)[...] = [v.data for v in self._values(array)]
 
     def push(self) -> None:
         """Write the parameters' numbers, and the gradients if there are any, to the Values."""
         for p in self.parameters:
-            grads = [None] * p._data.size if p.grad is None else p.grad.reshape(-1).tolist()
-            for v, data, grad in zip(p.nodes, p._data.reshape(-1).tolist(), grads, strict=True):
-                v.data, v.grad = data, grad
+            for v, data in zip(p.nodes, p._data.reshape(-1).tolist(), strict=True):
+                v.data = data
+            if p.has_grad:
+                for v, grad in zip(p.nodes, np.broadcast_to(p.grad, p.shape).reshape(-1).tolist(), strict=True):
+                    v.grad = grad
 
     def where(self, node: Value) -> Place | None:
         """Which entry of which array a scalar node is. None for constants, and for products and sums that dissolved.
@@ -392,12 +440,13 @@ class Program:
     @property
     def source(self) -> str:
         """The NumPy calls of the forward and backward pass, as a Python function."""
-        return self._code.source("run", self._results["backward"])
+        with self._one_at_a_time:
+            return self._lines.code.source("run", self._lines.results["backward"])
 
     @cached_property
     def equations(self) -> Equations:
         """The forward and backward pass, as equations with shapes."""
-        return Equations(self.arrays, self._loss_array, self._trained)
+        return Equations(self.arrays, self._found(self.loss)[0], self._trained)
 
     def __str__(self) -> str:
         return str(self.equations)
@@ -412,27 +461,48 @@ class Program:
         return self.equations.__rich__()
 
 
+class _Lines(NamedTuple):
+    """What runs: the code, its results in each mode, and the arrays that are looked at after a call."""
+
+    code: Code
+    results: dict[str, list[Symbol]]
+    losses: Symbol
+    seed: Symbol
+    checks: list[tuple[Guard, Symbol]]
+    products: list[Symbol | None]  # for each argument one that reads the whole of it
+    loose: list[tuple[Symbol, list[Symbol]]]
+
+
 class _Frame:
     """Buffers, and the functions that use them, for one number of samples."""
 
     def __init__(self, program: Program, samples: int) -> None:
-        losses, seed, checks, products, padded = program._watched
+        lines = program._lines
         self.samples = samples
-        self.names, memory = program._code.frame(samples)
+        self.names, memory = lines.code.frame(samples)
         self.functions: dict[str, FunctionType] = {}
-        context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
-        context.run(np.seterr, all="ignore")
-        self.quietly = context.run
-        self.losses, self._seed = memory[losses], memory[seed]
-        self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in checks]
-        self.products = [None if product is None else memory[product.buffer] for product in products]
-        self.padded = [(memory[product.buffer], memory[side.buffer]) for product, side in padded]
+        self.losses, self._seed = memory[lines.losses.buffer], memory[lines.seed.buffer]
+        self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in lines.checks]
+        self.products = [None if product is None else memory[product.buffer] for product in lines.products]
+        self.loose = [(memory[out.buffer], [memory[side.buffer] for side in sides]) for out, sides in lines.loose]
         self._scale = 1.0
         self.seed(0.0)
 
     def losses_of_samples(self) -> Numbers:
         """One loss for each sample, where the loss varies or not."""
         return self.losses.copy() if len(self.losses) == self.samples else np.full(self.samples, self.losses[0])
+
+    def check_guards(self) -> None:
+        """Raise ValueError where a comparison made while recording came out otherwise."""
+        for guard, held in self.checks:
+            if not held.all():
+                was = "" if guard.outcome else "not "
+                raise ValueError(
+                    f"while the loss was recorded, {guard.left.label or 'a Value'} {SYMBOLS[guard.function]} "
+                    f"{guard.right.label or guard.right.data} did {was}hold, and Python took that branch; in this "
+                    "batch it comes out otherwise for some sample: use relu, maximum or another operation "
+                    "in place of `if`, or stay with the scalar engine"
+                )
 
     def seed(self, scale: float) -> None:
         """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
@@ -472,11 +542,17 @@ def _check_leaves(columns: list[Value], wanted: list[Value] | None, present: set
         if v.op is not None:
             what = "a constant" if v.op is ops.CONSTANT else f"the result of {v.op}"
             raise ValueError(f"batch and parameters must be leaves, Value(…), but {v!r} is {what}")
-    if len(set(columns)) < len(columns):
+    varying = set(columns)
+    if len(varying) < len(columns):
         raise ValueError("batch lists the same Value twice")
     for v in wanted or ():
         if v not in present:
             raise ValueError(f"the loss does not depend on the parameter {v!r}")
+        if v in varying:
+            raise ValueError(
+                f"{v!r} stands in batch and in parameters: gradients are with respect to what all samples share; "
+                "for ∂loss/∂x of single samples leave it out of batch, or take backward() of the scalar engine"
+            )
 
 
 def _called(leaves: list[Value]) -> str:

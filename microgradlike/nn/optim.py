@@ -1,6 +1,6 @@
 """Optimisers: they change the parameters' data, against the gradients that `backward()` left in `grad`.
 
-A parameter whose `grad` is None (nothing has reached it yet) stays as it is, as in PyTorch.
+A parameter that no gradient has reached yet stays as it is, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SGD(Optimizer):
     def step(self) -> None:
         """Change every parameter by one step."""
         for p in self.parameters:
-            if p.grad is not None:
+            if p.has_grad:
                 p.data -= self.lr * p.grad
 
 
@@ -73,7 +73,7 @@ class Adam(Optimizer):
         """Change every parameter by one step."""
         beta1, beta2 = self.betas
         for i, p in enumerate(self.parameters):
-            if p.grad is not None:
+            if p.has_grad:
                 t, m, v = self._state[i]
                 t += 1
                 m = beta1 * m + (1 - beta1) * p.grad

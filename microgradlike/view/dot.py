@@ -318,7 +318,7 @@ class _Drawing:
     def _grad(self, node: Value, write: Callable[[float], str]) -> str:
         if isinstance(self.grad, dict):
             return self.grad.get(node, "–")
-        return "–" if node.grad is None else write(node.grad)
+        return write(node.grad) if node.has_grad else "–"
 
     def _titles(self, clusters: Iterable[Path]) -> dict[str, str]:
         """What each id stands for, in words and in full precision."""

@@ -1,0 +1,180 @@
+"""The rules of `ops` run on Values: what they compute is recorded, and so is what they choose.
+
+A rule that says `xp.where(x > 0, 1.0, slope)` compares numbers. Run on Values, the comparison and the choice
+become nodes, so that a graph which contains derivatives holds for other numbers, too: `matrix` runs it on
+whole batches.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from microgradlike import interop, ops
+from microgradlike.ieee import ieee
+from microgradlike.ops import Operation
+from microgradlike.value import Value, apply, constant, topological_order
+
+
+class Choice(Value):
+    """What where(condition, if_true, if_false) chose, by a `condition` that is 1 or 0.
+
+    Its only input is the branch that was taken. A backward pass thus knows nothing of the other, and no inf
+    or nan can leak from there; `all_inputs` has it for those who run the graph with other numbers.
+    """
+
+    __slots__ = ("condition", "if_false", "if_true")
+
+    condition: Value
+    if_true: Value
+    if_false: Value
+
+
+def choose(condition: Value, a: Any, b: Any) -> Value:
+    """Record a where the condition is 1, b where it is 0."""
+    a, b = (x if isinstance(x, Value) else constant(x) for x in (a, b))
+    if a is b or (a.op is b.op is ops.CONSTANT and repr(a.data) == repr(b.data)):
+        return a  # type: ignore[no-any-return]
+    taken = a if condition.data else b
+    node = Choice(taken.data)
+    node.condition, node.if_true, node.if_false = condition, a, b
+    node.op, node._a, node._da = ops.CHOSEN, taken, 1.0
+    return node
+
+
+def all_inputs(node: Value) -> tuple[Value, ...]:
+    """Return what a node depends on: its inputs, and of a choice the condition and both branches."""
+    return (node.condition, node.if_true, node.if_false) if isinstance(node, Choice) else node.inputs
+
+
+def full_order(root: Value) -> list[Value]:
+    """Return the topological order of root with all that choices depend on."""
+    order = topological_order(root)
+    if not any(node.op is ops.CHOSEN for node in order):
+        return order
+    found, stack = {root: None}, [root]
+    while stack:
+        for input in all_inputs(stack.pop()):
+            if input not in found:
+                found[input] = None
+                stack.append(input)
+    return sorted(found, key=operator.attrgetter("_number"))
+
+
+def recorded_local_grads(node: Value) -> list[Any]:
+    """Return ∂node/∂input for each input, as Values recorded by the rule of the node's operation, or as numbers."""
+    op = node.op
+    if op is None or not node.inputs:
+        return []
+    branches: list[Value] = []
+    inputs = [_Number(v, branches) for v in node.inputs]
+    grads = ops.flat(op.local_grads(values, _Number(node, branches), *op.grouped(inputs)))
+    results = [_node(grad) for grad in grads]
+    for (
+        holds
+    ) in branches:  # a Python `if` in the rule: for numbers that would take the other branch, there is no answer
+        results = [choose(holds, grad, float("nan")) for grad in results]
+    return results
+
+
+class _Number:
+    """A Value within a rule, whose comparisons are recorded. `branches` collects what a Python `if` has asked."""
+
+    __slots__ = ("branches", "node")
+
+    def __init__(self, node: Value, branches: list[Value]) -> None:
+        self.node, self.branches = node, branches
+
+    def __bool__(self) -> bool:
+        self.branches.append(self.node if self.node.data else 1.0 - self.node)
+        return bool(self.node.data)
+
+    __float__ = interop.refuse
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _node(x: Any) -> Any:
+    return x.node if isinstance(x, _Number) else x
+
+
+def _recorded(op: Operation) -> Callable[..., Any]:
+    """The function that records op; of plain numbers it computes it."""
+
+    def function(*inputs: Any) -> Any:
+        branches = next((x.branches for x in inputs if isinstance(x, _Number)), None)
+        if branches is None and not any(isinstance(x, Value) for x in inputs):
+            return op.value(ieee, *op.grouped(inputs))
+        return _Number(apply(op, *map(_node, inputs)), [] if branches is None else branches)
+
+    return function
+
+
+def _compared(op: Operation) -> Callable[..., Any]:
+    """The function that records a comparison; between constants it is decided for good."""
+    record = _recorded(op)
+
+    def compare(a: Any, b: Any) -> Any:
+        condition = record(a, b)
+        if isinstance(condition, _Number) and any(v.op is not ops.CONSTANT for v in condition.node.inputs):
+            return condition
+        return bool(condition.node.data if isinstance(condition, _Number) else condition)
+
+    return compare
+
+
+def _swapped(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda a, b: function(b, a)
+
+
+def _not(condition: Any) -> Any:
+    return not condition if isinstance(condition, bool) else 1.0 - condition
+
+
+def _and(a: Any, b: Any) -> Any:
+    return (b if a else False) if isinstance(a, bool) else (a if b else False) if isinstance(b, bool) else a * b
+
+
+def _or(a: Any, b: Any) -> Any:
+    return _not(_and(_not(a), _not(b)))
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    if not isinstance(condition, _Number):
+        return a if condition else b
+    return _Number(choose(condition.node, _node(a), _node(b)), condition.branches)
+
+
+for _name, _op in {"add": ops.ADD, "sub": ops.SUB, "mul": ops.MUL, "truediv": ops.DIV, "pow": ops.POW}.items():
+    setattr(_Number, f"__{_name}__", _recorded(_op))
+    setattr(_Number, f"__r{_name}__", _swapped(_recorded(_op)))
+for _name, _method in {
+    "neg": _recorded(ops.NEG), "pos": lambda a: a, "abs": _recorded(ops.ABS),
+    "lt": _compared(ops.LESS), "gt": _swapped(_compared(ops.LESS)),
+    "le": _compared(ops.LESS_EQUAL), "ge": _swapped(_compared(ops.LESS_EQUAL)),
+    "eq": _compared(ops.EQUAL), "ne": lambda a, b: _not(a == b),
+    "and": _and, "rand": _and, "or": _or, "ror": _or, "invert": _not,
+}.items():  # fmt: skip
+    setattr(_Number, f"__{_name}__", _method)
+
+values = SimpleNamespace(
+    divide=_recorded(ops.DIV),
+    power=_recorded(ops.POW),
+    exp=_recorded(ops.EXP),
+    expm1=_recorded(ops.EXPM1),
+    log=_recorded(ops.LOG),
+    log1p=_recorded(ops.LOG1P),
+    sqrt=_recorded(ops.SQRT),
+    sin=_recorded(ops.SIN),
+    cos=_recorded(ops.COS),
+    tanh=_recorded(ops.TANH),
+    abs=_recorded(ops.MAGNITUDE),  # without a kink: a rule that is smooth at 0 stays so
+    sigmoid=_recorded(ops.SIGMOID),
+    where=_where,
+    maximum=_recorded(ops.MAXIMUM),
+    minimum=_recorded(ops.MINIMUM),
+    sum=lambda x: _recorded(ops.SUM)(*x),
+    max=lambda x: _recorded(ops.MAX)(*x),
+)
+"""The namespace of Values."""
