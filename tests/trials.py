@@ -304,7 +304,7 @@ class _Vectorised:
     def __init__(self, run: Run, k: int, found: Any, wanted: list[Leaf], decisions: tuple[bool, ...]) -> None:
         self.run, self.k, self.found, self.decisions = run, k, found, decisions
         name = {id(v): leaf for leaf, v in run.leaves.items()}
-        self.entries = [[None if v is None else name[id(v)] for v in p.nodes] for p in found.parameters]
+        self.entries = [[name[id(v)] for v in p.nodes] for p in found.parameters]
         got = sorted(leaf for entries in self.entries for leaf in entries if leaf is not None)
         more = set(got) - set(wanted)  # what was only compared has a gradient as well: 0
         if len(set(got)) < len(got) or not set(got) >= set(wanted) or (more and not (decisions or "gradient(" in run.program.text)):
@@ -312,7 +312,20 @@ class _Vectorised:
         self.values = {leaf: run.trial.number(leaf, -1) for leaf in run.program.leaves}  # in the Values
         self.arrays = self.rounded()  # in the program
         self.version = 0
-        self.grads_of: dict[Leaf, float] | None = None
+        self.read()
+
+    def read(self) -> None:
+        """What the program says of itself: texts, and the place of every leaf."""
+        for text in (str(self.found), self.found.source, self.found.equations.latex(), repr(self.found)):
+            if not text:
+                raise Wrong("nothing is printed")
+        for p, entries in zip(self.found.parameters, self.entries, strict=True):
+            if p.data.ravel().tolist() != [self.arrays[leaf] for leaf in entries]:
+                raise Wrong(f"{p.name} does not hold the numbers of its Values")
+            for v, leaf in zip(p.nodes, entries, strict=True):
+                name, entry = self.found.where(v)
+                if name != p.name or self.found.nodes(name)[entry] is not v:
+                    raise Wrong(f"{leaf} is said to be {name}{list(entry)}, which it is not")
 
     # ── Calls ──
 
@@ -331,7 +344,7 @@ class _Vectorised:
             self.descend(samples, r)
         elif kind == "push":
             for each in self.run.programs:  # Values are shared by the programs of several losses
-                each.values |= {leaf: self.arrays[leaf] for entries in self.entries for leaf in entries if leaf}
+                each.values |= {leaf: self.arrays[leaf] for entries in self.entries for leaf in entries}
             self.found.push()
             for leaf, v in self.run.leaves.items():
                 if v.data != self.values[leaf]:
@@ -402,6 +415,9 @@ class _Vectorised:
             elif self.fine(samples):
                 raise Wrong(f"refused, though all numbers are finite: {error}") from error
             self.run.trial.figures.refused += 1
+            for p, entries in zip(self.found.parameters, self.entries, strict=True):
+                if p.data.ravel().tolist() != [self.arrays[leaf] for leaf in entries]:
+                    raise Wrong(f"a call that was refused has changed {p.name}") from error
             return None
         if other_branch and self.run.trial.from_function:
             raise Wrong("answered, though a comparison comes out otherwise for some sample")
@@ -411,16 +427,15 @@ class _Vectorised:
         """A step of gradient descent."""
         lr = r.choice([0.5, 0.25, 1e-3])
         want, unit = self.mean(samples)
-        self.found.descend(*self.arrays_of(samples, r), lr=lr)
+        arrays = self.arrays_of(samples, r)
+        self.attempt(lambda: self.found.descend(*arrays, lr=lr), samples)
         self.version += 1
         for p, entries in zip(self.found.parameters, self.entries, strict=True):
             if p.has_grad:
                 raise Wrong("after a descent there is a gradient")
             for leaf, new in zip(entries, p.data.ravel().tolist(), strict=True):
-                if leaf is not None:
-                    old = self.arrays[leaf]
-                    self.compare(f"value {leaf} after a descent", new, old - lr * want[leaf], lr * unit[leaf] + abs(old))
-                    self.arrays[leaf] = new
+                old, self.arrays[leaf] = self.arrays[leaf], new
+                self.compare(f"value {leaf} after a descent", new, old - lr * want[leaf], lr * unit[leaf] + abs(old))
 
     # ── What is expected ──
 
@@ -472,7 +487,7 @@ class _Vectorised:
     def mean(self, samples: list[int]) -> tuple[dict[Leaf, float], dict[Leaf, float]]:
         """The mean of the gradients, and its unit of error."""
         answers = [self.answer(s) for s in samples]
-        leaves = [leaf for entries in self.entries for leaf in entries if leaf is not None]
+        leaves = [leaf for entries in self.entries for leaf in entries]
         n = len(samples)
         want = {leaf: math.fsum(a.grads.get(leaf, 0.0) for a in answers) / n for leaf in leaves}
         unit = {leaf: sum(a.units.get(leaf, 0.0) for a in answers) / n for leaf in leaves}
@@ -507,8 +522,7 @@ class _Vectorised:
         want, unit = self.mean(samples if self.run.arguments else samples[:1])
         for entries, numbers in zip(self.entries, found, strict=True):
             for leaf, g in zip(entries, np.ravel(numbers).tolist(), strict=True):
-                if leaf is not None:
-                    self.compare(f"the gradient of {leaf} over {len(samples)} samples", g, want[leaf], unit[leaf])
+                self.compare(f"the gradient of {leaf} over {len(samples)} samples", g, want[leaf], unit[leaf])
 
     def compare(self, what: str, got: float, want: float, unit: float) -> None:
         """Raise Wrong where two numbers differ by more than rounding."""
