@@ -32,11 +32,11 @@ def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
     grads = {output: constant(1.0)}
     counts: dict[Value, Value | None] = {output: None}  # the condition under which a node takes part; None: always
     for node in reversed(order):
-        if node.op in (ops.LESS, ops.LESS_EQUAL, ops.EQUAL):
-            _check_unchanged(node)
-        if node not in needed or node not in grads or not node.inputs:
+        if node not in needed or not node.inputs:
             continue
         _check_unchanged(node)
+        if node not in grads:  # what is only compared
+            continue
         for input, local_grad, taken in _edges(node):
             if input in needed:
                 product = grads[node] if local_grad is None else grads[node] * local_grad

@@ -100,13 +100,13 @@ def _node(x: Any) -> Any:
 
 
 def _recorded(op: Operation) -> Callable[..., Any]:
-    """The function that records op; of plain numbers it computes it."""
+    """The function that records op; of constants it computes it."""
 
     def function(*inputs: Any) -> Any:
-        branches = next((x.branches for x in inputs if isinstance(x, _Number)), None)
-        if branches is None and not any(isinstance(x, Value) for x in inputs):
-            return op.value(ieee, *op.grouped(inputs))
-        return _Number(apply(op, *map(_node, inputs)), [] if branches is None else branches)
+        nodes = list(map(_node, inputs))
+        if not any(isinstance(x, Value) and x.op is not ops.CONSTANT for x in nodes):
+            return op.value(ieee, *op.grouped([x.data if isinstance(x, Value) else x for x in nodes]))
+        return _Number(apply(op, *nodes), next((x.branches for x in inputs if isinstance(x, _Number)), []))
 
     return function
 
@@ -117,9 +117,7 @@ def _compared(op: Operation) -> Callable[..., Any]:
 
     def compare(a: Any, b: Any) -> Any:
         condition = record(a, b)
-        if isinstance(condition, _Number) and any(v.op is not ops.CONSTANT for v in condition.node.inputs):
-            return condition
-        return bool(condition.node.data if isinstance(condition, _Number) else condition)
+        return condition if isinstance(condition, _Number) else bool(condition)
 
     return compare
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from microgradlike import ops
 from microgradlike.matrix.canonical import Ints
 from microgradlike.matrix.code import Code, Dims, Symbol, affine
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum, dependents
@@ -30,6 +31,8 @@ class Builder:
         self.value: dict[Array, Symbol] = {}  # each flat
         self.saved: dict[Array | Group, Any] = {}  # what the backward pass needs of the forward pass
         self.received: dict[Array, list[tuple[Symbol, Ints]]] = {}  # what consumers sent back, to which positions
+        self.conditional: set[Array] = set()  # with entries that take part only where a choice takes them
+        self.taken: dict[Array, list[tuple[Any, Ints]]] = {}  # for those: in how many ways consumers took which entries
         self.products: dict[Array, Symbol] = {}  # a matrix product that reads the whole of an array
         # Results with sides that they multiply by 0 though the loss does not: padded products, and those with holes
         self.loose: list[tuple[Symbol, list[Symbol]]] = []
@@ -124,12 +127,14 @@ class Builder:
         code = self.code
         needed = dependents(arrays, differentiated)
         self.received = {array: [] for array in needed}
+        self.taken = {array: [] for array in needed if array in self.conditional}
         seed = code.new((), False, fill=1.0)
         if loss in self.received:
             self.received[loss].append((seed, np.array([position])))
         gradients: dict[Array, Symbol] = {}
         for array in reversed(needed):
-            upstream = self._collect(array)
+            upstream = self._collect(array, self.received.pop(array))
+            taken = self._collect(array, self.taken.pop(array)) if array in self.taken else None
             if array in differentiated:
                 gradient = code.whole(upstream, (array.size,), False)
                 if gradient.buffer in {other.buffer for other in gradients.values()}:
@@ -137,41 +142,52 @@ class Builder:
                     code.copy(upstream, gradient)
                 gradients[array] = gradient
             elif isinstance(upstream, Symbol):
-                self._send_back(array, upstream)
+                self._send_back(array, upstream, taken)
         return seed, gradients
 
-    def _send_back(self, array: Array, upstream: Symbol) -> None:
+    def _send_back(self, array: Array, upstream: Symbol, taken: Symbol | None) -> None:
         """Give the operands of an instruction their share: upstream · local derivative.
 
-        `upstream` is flat, or has no dims where it is one number for all entries.
+        `upstream` is flat, or has no dims where it is one number for all entries. Where `taken` is 0, nothing is
+        sent, not even 0 · inf = nan: the scalar engine has not recorded a branch that a choice left out.
         """
         dims, saved = self.saved[array]
-        upstream = upstream.reshape(*dims) if upstream.inner else upstream
+        upstream, taken = (x.reshape(*dims) if x is not None and x.inner else x for x in (upstream, taken))  # type: ignore[assignment]
         match array.instruction:
+            case Apply(ops.WHERE, [_, *branches]):
+                _, _, condition, _, _ = saved
+                for ref, mask in zip(branches, (condition != 0, condition == 0), strict=True):
+                    here = self.code.number(mask) if taken is None else taken * self.code.number(mask)
+                    self._send(array, ref, dims, upstream, taken=here)
             case Apply(op, operands):
                 for ref, local in zip(operands, flat(op.local_grads(*saved)), strict=True):
-                    self._send(array, ref, dims, upstream, local)
+                    self._send(array, ref, dims, upstream, local, taken=taken)
             case Reduce(op, ref, starts):
                 ((local,),) = op.local_grads(*saved)
-                share = upstream if starts is None else self.code.repeat(upstream, starts, ref.index.size)
-                self._send(array, ref, ref.index.shape, share, local)
+                if starts is not None:
+                    upstream = self.code.repeat(upstream, starts, ref.index.size)
+                    taken = None if taken is None else self.code.repeat(taken, starts, ref.index.size)
+                self._send(array, ref, ref.index.shape, upstream, local, taken=taken)
             case Sum(groups):
                 for group in groups:
-                    self._send_back_group(array, group, upstream if group.sign > 0 else -upstream)
+                    self._send_back_group(array, group, upstream if group.sign > 0 else -upstream, taken)
 
-    def _send_back_group(self, array: Array, group: Group, upstream: Symbol) -> None:
+    def _send_back_group(self, array: Array, group: Group, upstream: Symbol, taken: Symbol | None) -> None:
         """To the a and b of Σₖ aₖ bₖ: upstream · bₖ and upstream · aₖ."""
         shape, left, *right = self.saved[group]
-        share = self.code.repeat(upstream, group.starts, group.left.index.size)
-        if group.right is None:
-            self._send(array, group.left, shape, share)
-        elif group.is_square:
-            self._send(array, group.left, shape, share, 2.0, left)
-        elif _worth_blas(group):
+        if _worth_blas(group):
             self._send_back_product(array, group, upstream)
+            return
+        share = self.code.repeat(upstream, group.starts, group.left.index.size)
+        if taken is not None:
+            taken = self.code.repeat(taken, group.starts, group.left.index.size)
+        if group.right is None:
+            self._send(array, group.left, shape, share, taken=taken)
+        elif group.is_square:
+            self._send(array, group.left, shape, share, 2.0, left, taken=taken)
         else:
-            self._send(array, group.left, shape, share, *right)
-            self._send(array, group.right, shape, share, left)
+            self._send(array, group.left, shape, share, *right, taken=taken)
+            self._send(array, group.right, shape, share, left, taken=taken)
 
     def _send_back_product(self, array: Array, group: Group, upstream: Symbol) -> None:
         """∂C/∂left = δᵀ right and ∂C/∂right = δ left, with δ = upstream of dims (C, R)."""
@@ -182,25 +198,36 @@ class Builder:
             once = right.varies and not left.varies and right.has_rows  # one product adds up the samples, too
             share = delta.rows().T @ right.rows() if once else delta.T @ right
             self.received[group.left.array].append((share, group.left.index))
+            self._take(group.left, group.left.index.shape)
         if group.right.array in self.received:
             self.received[group.right.array].append((delta @ left, group.right.index))
+            self._take(group.right, group.right.index.shape)
 
-    def _send(self, sender: Array, ref: Ref, dims: Dims, *factors: Any) -> None:
+    def _send(self, sender: Array, ref: Ref, dims: Dims, *factors: Any, taken: Symbol | None = None) -> None:
         """Send the product of the factors to the entries that a reference reads, if they are asked for."""
         if ref.array in self.received:
             share = prod(factors[1:], start=factors[0])
+            if taken is not None:
+                share = self.code.call("where", taken, share, 0.0)
             if sender.varies and not ref.array.varies and not share.varies:
                 share = self.code.whole(share, share.inner, True)  # every sample sends the same
             self.received[ref.array].append((share, ref.index.reshape(dims)))
+            self._take(ref, dims, taken)
+
+    def _take(self, ref: Ref, dims: Dims, taken: Symbol | None = None) -> None:
+        """Note which entries a consumer took: by a choice, or else all."""
+        if ref.array in self.taken:
+            taken = self.code.filled(1.0, dims, False) if taken is None else taken
+            self.taken[ref.array].append((taken, ref.index.reshape(dims)))
 
     # ── Adding up what the consumers send ──────────────────────────────────────────────────────
 
-    def _collect(self, array: Array) -> Any:
+    def _collect(self, array: Array, received: list[tuple[Any, Ints]]) -> Any:
         """The sum of all that an array received: flat, or without dims where it is one number for all entries."""
         code, n = self.code, array.size
         total: Any = 0.0
         parts: list[tuple[Symbol, Ints]] = []
-        for share, index in self.received.pop(array):
+        for share, index in received:
             part, positions = self._gathered(array, share, index)
             if not np.array_equal(positions.ravel(), np.arange(n)):
                 parts.append((part, positions))

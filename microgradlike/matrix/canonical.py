@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from microgradlike import ops
 from microgradlike.ops import Operation
+from microgradlike.recording import all_inputs
 from microgradlike.value import Value
 
 Ints = npt.NDArray[np.int64]
@@ -35,7 +36,7 @@ class Graph:
 
     The inputs of node i are `edges[start[i]:start[i + 1]]`. The terms of the live sum i stand at
     `term_start[i]:term_start[i + 1]` of `sign`, `left` and `right`: sign · left · right, and right
-    is −1 where the term is a single node.
+    is −1 where the term is a single node. `in_branch` are the nodes that a choice may have left out.
     """
 
     nodes: list[Value]
@@ -44,6 +45,7 @@ class Graph:
     start: Ints
     edges: Ints
     live: npt.NDArray[np.bool_]
+    in_branch: npt.NDArray[np.bool_]
     is_sum: npt.NDArray[np.bool_]
     root: Ints
     term_start: Ints
@@ -57,11 +59,11 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     nodes = list(nodes)
     n = len(nodes)
     number = dict(zip(nodes, range(n), strict=True))
-    inputs = [node.inputs for node in nodes]
+    inputs = list(map(all_inputs, nodes))
     counts = np.fromiter(map(len, inputs), np.int64, n)
     start = np.concatenate([[0], np.cumsum(counts)])
     edges = np.fromiter(map(number.__getitem__, chain.from_iterable(inputs)), np.int64, start[-1])
-    operations = [node.op for node in nodes]
+    operations = [ops.WHERE if node.op is ops.CHOSEN else node.op for node in nodes]
     kinds = {op: kind for kind, op in enumerate((*ADDITIVE, ops.MUL))}
     kind = np.fromiter((kinds.get(op, -1) for op in operations), np.int64, n)  # type: ignore[arg-type]
     ADD, SUB, NEG, _SUM, DOT, AFFINE, MUL = range(7)
@@ -130,10 +132,21 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     owner, own_sign, left, right = owner[order], own_sign[order], left[order], right[order]
     live = ~dissolves
     return Graph(
-        nodes, number, operations, start, edges, live, live & (kind >= 0), root,
+        nodes, number, operations, start, edges, live, _in_branch(operations, start, edges), live & (kind >= 0), root,
         np.concatenate([[0], np.cumsum(np.bincount(root[owner], minlength=n))]),
         own_sign * sign_to_root[owner], left, right,
     )  # fmt: skip
+
+
+def _in_branch(operations: Sequence[Operation | None], start: Ints, edges: Ints) -> npt.NDArray[np.bool_]:
+    """Mark the branches of choices, and all that they are computed from."""
+    marked = np.zeros(len(operations), bool)
+    if ops.WHERE in operations:
+        for i in reversed(range(len(operations))):
+            marked[edges[start[i] + (operations[i] is ops.WHERE) : start[i + 1]]] |= (
+                marked[i] or operations[i] is ops.WHERE
+            )
+    return marked
 
 
 def is_reduction(op: Any) -> bool:

@@ -315,7 +315,7 @@ class Matcher:
         """A sum of products: a matrix product, if the terms of one of its groups are one."""
         groups = self._groups(members)
         grids = (self._grid(terms, groups) for terms in sorted(groups, key=lambda g: -int(g.count[0])))
-        grid = next(filter(None, grids), None)
+        grid = None if self.graph.in_branch[members].any() else next(filter(None, grids), None)
         if grid is not None:
             positions, shape = grid.positions, _squeezed(grid.dims)
         else:

@@ -31,7 +31,8 @@ from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
 from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
-from microgradlike.value import NOT_COMPUTED, Value, apply, topological_order
+from microgradlike.recording import full_order
+from microgradlike.value import NOT_COMPUTED, Value, apply
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
@@ -154,12 +155,12 @@ class Program:
         self._wanted, self._guards = wanted, guards
         compared = [v for guard in guards for v in (guard.left, guard.right)]
         root = apply(ops.MAX, loss, *compared) if compared else loss  # one graph of all that must be computed
-        nodes = topological_order(root)
+        nodes = full_order(root)
         present = set(nodes)
         columns = [v for argument in arguments for v in argument]
         _check_leaves(columns, wanted, present)
         graph = canonicalise([*(v for v in columns if v not in present), *nodes])
-        in_loss = set(topological_order(loss)) if compared else present
+        in_loss = set(full_order(loss)) if compared else present
         kinds = [
             PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
             for v, op in zip(graph.nodes, graph.ops)
@@ -210,6 +211,10 @@ class Program:
         """Forward, guards and backward, written when they are first asked for."""
         build = Builder(self._all_arrays, self.dtype)
         code = build.code
+        in_branch = self._graph.in_branch
+        build.conditional = {
+            a for a in self.arrays if a.kind == "computed" and in_branch[a.entries[a.entries >= 0]].any()
+        }
         given = self._all_arrays[: len(self.batch)]
         for number, array in enumerate(given):
             code.buffers[build.value[array].buffer].given = f"x{number}"
