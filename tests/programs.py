@@ -450,7 +450,7 @@ def networks(w: Writer) -> None:
     x, n = vectors[-1]
     y = w.leaf("y", n)
     w.pool.append(
-        w.let(r.choice([f"quadratic({x}, {y})", f"mean_squared_error({x}, {y})", f"cross_entropy({x}, {r.randrange(n)})" if n > 1 else f"{x}[0]",
+        w.let(r.choice([f"quadratic({x}, {y})", f"mean_squared_error({x}, {y})", f"cross_entropy([v * 2 for v in {x}], {r.randrange(n)})" if n > 1 else f"{x}[0]",
                         f"-dot({y}, log_softmax({x}))", f"sum(v * v for v in {x})", f"sum_({x}) / {n}", f"quadratic({x}, {[0.5] * n})"]))
     )  # fmt: skip
     if r.random() < 0.3:
