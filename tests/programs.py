@@ -251,7 +251,8 @@ class Writer:
         of = self.pick()
         if of in leaves:
             of = self.let(f"{of}.tanh() * {self.pick()}")
-        by = self.some(leaves, 1, 3)
+        between = [v for v in self.pool[-6:] if v.isidentifier() and v != of]  # also by what is computed on the way
+        by = self.some(leaves + between if self.rng.random() < 0.3 else leaves, 1, 3)
         name = self.let(f"gradient({of}, [{', '.join(by)}])")
         entries = [f"{name}[{i}]" for i in range(len(by))]
         if self.rng.random() < 0.4:
@@ -310,7 +311,7 @@ def cells(w: Writer) -> None:
     for _ in range(r.randint(1, 3)):
         made = []
         for cell in r.sample(CELLS, r.randint(1, 3)):
-            n = r.choice([1, 2, 3, 4, 4, 6, 12])
+            n = r.choice([1, 2, 3, 4, 4, 6, 12] if r.random() < 0.95 else [24, 40, 64])
             operands = {letter: w.accessed(r.choice(lists), n) for letter in "abcd"}
             made.append([w.let(cell.format(**{key: o[i] for key, o in operands.items()})) for i in range(n)])
         lists += made

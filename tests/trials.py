@@ -312,6 +312,7 @@ class _Vectorised:
         self.values = {leaf: run.trial.number(leaf, -1) for leaf in run.program.leaves}  # in the Values
         self.arrays = self.rounded()  # in the program
         self.version = 0
+        self.kept: list[tuple[Any, Any]] = []
         self.read()
 
     def read(self) -> None:
@@ -332,7 +333,7 @@ class _Vectorised:
     def call(self, r: random.Random) -> None:
         """One call of the program, and what must come out."""
         self.run.trial.figures.calls += 1
-        kind = r.choice(["loss", "loss", "backward", "gradients", "gradients", "descend", "push", "pull", "empty", "wild"])
+        kind = r.choice(["loss", "loss", "backward", "gradients", "gradients", "descend", "push", "pull", "empty", "wild", "set", "assign"])
         samples = self.samples(r, wild=kind == "wild")
         if samples is None:
             return
@@ -345,10 +346,24 @@ class _Vectorised:
         elif kind == "push":
             for each in self.run.programs:  # Values are shared by the programs of several losses
                 each.values |= {leaf: self.arrays[leaf] for entries in self.entries for leaf in entries}
+            before = {leaf: v.grad for leaf, v in self.run.leaves.items()}
             self.found.push()
+            for p, entries in zip(self.found.parameters, self.entries, strict=True):
+                if p.has_grad:
+                    before |= dict(zip(entries, p.grad.ravel().tolist(), strict=True))
             for leaf, v in self.run.leaves.items():
-                if v.data != self.values[leaf]:
-                    raise Wrong(f"after push, {leaf} is {v.data}, not {self.values[leaf]}")
+                if v.data != self.values[leaf] or repr(v.grad) != repr(before[leaf]):
+                    raise Wrong(f"after push, {leaf} is {v.data} with gradient {v.grad}, not {self.values[leaf]} with {before[leaf]}")
+        elif kind == "set":  # somebody changes the Values; the program knows it from the next pull on
+            for leaf in r.sample(self.run.program.leaves, min(2, len(self.run.program.leaves))):
+                self.run.leaves[leaf].data = number = r.gauss(0, 1)
+                for each in self.run.programs:
+                    each.values[leaf] = number
+        elif kind == "assign" and self.entries:  # somebody changes the arrays
+            p, entries = r.choice(list(zip(self.found.parameters, self.entries, strict=True)))
+            p.data = p.data * 0.5 if r.random() < 0.5 else np.full(p.shape, r.choice(EXACT_NUMBERS))
+            self.arrays |= dict(zip(entries, p.data.ravel().tolist(), strict=True))
+            self.version += 1
         elif kind == "pull":
             self.found.pull()
             self.version += self.arrays != self.rounded()
@@ -408,6 +423,7 @@ class _Vectorised:
         try:
             with np.errstate(all="raise" if len(samples) % 3 == 1 else "warn"):  # the caller's settings are no matter
                 result = call()
+            self.check_kept()
         except ValueError as error:
             if "came out otherwise" in str(error) or "comes out otherwise" in str(error):
                 if not other_branch:
@@ -422,6 +438,15 @@ class _Vectorised:
         if other_branch and self.run.trial.from_function:
             raise Wrong("answered, though a comparison comes out otherwise for some sample")
         return result
+
+    def check_kept(self) -> None:
+        """A call changes neither what it was given nor what earlier calls have returned."""
+        if not all(np.array_equal(x, before, equal_nan=True) for x, before in self.kept):
+            raise Wrong("a call has changed its arguments or an earlier result")
+
+    def keep(self, x: Any) -> None:
+        """Remember an array that must not change."""
+        self.kept = [*self.kept[-20:], (x, np.array(x))]
 
     def descend(self, samples: list[int], r: random.Random) -> None:
         """A step of gradient descent."""
@@ -465,7 +490,7 @@ class _Vectorised:
             pool = [s for s in pool if self.answer(s).decisions == self.decisions]
         if not pool:
             return None
-        return r.choices(pool, k=r.choice([1, 1, 2, 3, 5, 64])) if self.run.arguments else pool[:1]
+        return r.choices(pool, k=r.choice([1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 64, 100])) if self.run.arguments else pool[:1]
 
     def arrays_of(self, samples: list[int], r: random.Random) -> list[Any]:
         """The arguments, as arrays of one kind or other."""
@@ -481,7 +506,13 @@ class _Vectorised:
                 x = np.repeat(x, 2, axis=1)[:, ::2]
             elif kind < 0.4:
                 x = x.reshape(len(samples), 1, len(leaves))
+            elif kind < 0.5:
+                x = x[::-1].copy()[::-1]
+                x.flags.writeable = False
+            elif kind < 0.6 and all(abs(v) < 1e9 and v.is_integer() for v in x.ravel().tolist()):
+                x = x.astype(int)
             arrays.append(x)
+            self.keep(x)
         return arrays
 
     def mean(self, samples: list[int]) -> tuple[dict[Leaf, float], dict[Leaf, float]]:
@@ -498,6 +529,7 @@ class _Vectorised:
         if got is None:
             return
         n = len(samples) if self.run.arguments else 1
+        self.keep(got)
         if got.shape != (n,):
             raise Wrong(f"losses of shape {got.shape} for {n} samples")
         for s, loss in zip(samples, got.tolist(), strict=True):
@@ -517,6 +549,8 @@ class _Vectorised:
         else:
             named = self.attempt(lambda: self.found.gradients(*arrays), samples)
             found = None if named is None else [named[p.name] for p in self.found.parameters]
+            for g in found or ():
+                self.keep(g)
         if found is None:
             return
         want, unit = self.mean(samples if self.run.arguments else samples[:1])
