@@ -901,6 +901,12 @@ def test_comparing_with_anything_while_recording():
         program(np.array([[1.0]]))
 
 
+def test_whether_two_values_are_one_node_is_no_comparison_of_numbers():
+    x, y = Value(2.0), Value(2.0)
+    program = vectorize(lambda: x * y if x in [y, x] and x != y else x, [[x], [y]])
+    np.testing.assert_array_equal(program(np.array([[3.0], [4.0]]), np.array([[3.0], [5.0]])), [9.0, 20.0])
+
+
 def test_branches_taken_while_recording_are_guarded():
     x, w = Value(2.0, label="x"), Value(3.0)
 

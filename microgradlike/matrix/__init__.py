@@ -21,7 +21,6 @@ differentiate it anew (benchmarks/matrix_checks.py): stay with the scalar engine
 samples, which a call takes all at once.
 """
 
-from microgradlike.matrix.guards import Guards
 from microgradlike.matrix.program import Parameter, Place, Program, gradients, vectorize
 
-__all__ = ["Guards", "Parameter", "Place", "Program", "gradients", "vectorize"]
+__all__ = ["Parameter", "Place", "Program", "gradients", "vectorize"]

@@ -101,16 +101,22 @@ class Symbol(NDArrayOperatorsMixin):
         samples = None if self.samples is None else axes.index(self.samples)
         return replace(self, dims=dims, strides=strides, samples=samples)
 
-    def __array_ufunc__(self, function: Any, method: str, *args: Any) -> Any:
+    def __array_ufunc__(self, function: Any, method: str, *args: Any, **settings: Any) -> Any:
         """What the operators do: a line instead of the function of NumPy."""
         if function is np.matmul:
             return self.code.matmul(*args)
-        return self.code.call("abs" if function is np.abs else function.__name__, *args)
+        name = "abs" if function is np.abs else function.__name__
+        if method != "__call__" or settings or getattr(np, name, None) is not function:
+            raise TypeError(f"a program calls NumPy's functions of each entry, as they are: {name} is used otherwise")
+        return self.code.call(name, *args)
 
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
         raise TypeError("a Python `if` in the rule of an operation sees one number only: use xp.where, which sees all")
+
+    def __float__(self) -> float:
+        raise TypeError("float(x), math.exp(x) and their like take one number, and here x is an array")
 
 
 @dataclass(slots=True)

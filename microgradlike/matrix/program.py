@@ -28,7 +28,7 @@ from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned, compiled
 from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER
 from microgradlike.matrix.equations import Equations
-from microgradlike.matrix.guards import SYMBOLS, Guard, Guards
+from microgradlike.matrix.guards import SYMBOLS, Guard, record_guarded
 from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
 from microgradlike.recording import full_order
@@ -66,9 +66,7 @@ def vectorize(
     if not isinstance(loss, Value):
         if not callable(loss):
             raise TypeError(f"expected the loss, a Value, or a function that records it, got {type(loss).__name__}")
-        with Guards() as seen:
-            loss = loss()
-        guards = seen.seen
+        loss, guards = record_guarded(loss)
         if not isinstance(loss, Value):
             raise TypeError(f"the function that records the loss must return a Value, got {type(loss).__name__}")
     if loss.op is ops.CONSTANT:
