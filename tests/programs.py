@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import builtins
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from types import CodeType
 from typing import Any
 
@@ -383,7 +383,7 @@ def networks(w: Writer) -> None:
             case "attention":
                 rows, m, causal = w.let(f"[{', '.join(same)}]"), r.randint(1, 2), r.random() < 0.5
                 q, k, v = (w.let(f"[[dot(w, x) for w in {w.leaf(letter, m, n)}] for x in {rows}]") for letter in "QKV")
-                seen = f"range(t + 1)" if causal else f"range({len(same)})"
+                seen = "range(t + 1)" if causal else f"range({len(same)})"
                 t = w.let(f"[softmax([dot({q}[t], {k}[u]) * 0.5 for u in {seen}]) for t in range({len(same)})]")
                 o = w.let(f"[[dot({t}[t], [{v}[u][d] for u in {seen}]) for d in range({m})] for t in range({len(same)})]")
                 vectors += [(w.let(f"{o}[{i}]"), m) for i in range(len(same))]
@@ -427,8 +427,8 @@ def networks(w: Writer) -> None:
                 kind = r.choice(["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout"])
                 pieces = 2 if kind == "maxout" else 1
                 last = r.choice(["linear", "sigmoid", "tanh", "softmax"])
-                hidden = sum((a + 1) * b for a, b in zip(sizes[:-2], sizes[1:-1]))
-                P = w.leaf("P", pieces * hidden + (sizes[-2] + 1) * sizes[-1])
+                *hidden, final = [(a + 1) * b for a, b in pairwise(sizes)]
+                P = w.leaf("P", pieces * sum(hidden) + final)
                 f = w.let(f"network({P}, {sizes}, {kind!r}, {last!r})")
                 outs = [w.let(f"{f}({v})") for v in same[: r.randint(1, 2)]]
                 if sizes[-1] == 1:

@@ -2,6 +2,7 @@
 
 import ast
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -58,17 +59,20 @@ def test_one_program_called_by_several_threads():
         check(random_trial(seed, threads=True, arguments_mode="natural", derivatives=0.0, samples=4))
 
 
+def test_trials_in_several_threads():
+    """Several threads record, vectorise and call programs of their own."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: check(random_trial(seed, calls=3)), range(24)))
+
+
 def test_a_wrong_answer_is_found_and_shortened(monkeypatch):
     """With a rule that is another one on arrays, trials fail, and what is left of them is short."""
     lie = operation("cube", lambda xp, x: x * x * x if xp is ieee else x * x, lambda xp, y, x: 3.0 * x * x)
     monkeypatch.setitem(programs.VALUES, "cube", lie)
-    found = []
-    for seed in range(100):
-        trial = random_trial(seed, kind="formulas", derivatives=0.0, arguments_mode="one")
-        if "cube(" in trial.program.text and failure(trial).startswith("Wrong"):
-            found.append(shortened(trial, seconds=5.0))
-    assert len(found) > 3
-    for trial in found:
+    trials = [random_trial(seed, kind="formulas", derivatives=0.0, arguments_mode="one") for seed in range(60)]
+    failing = [t for t in trials if "cube(" in t.program.text and failure(t).startswith("Wrong")]
+    assert len(failing) > 2
+    for trial in map(shortened, failing[:3]):
         assert "cube(" in trial.program.text
         assert len(trial.program.text) < 120
         assert compile(trial.program.listing(lambda leaf: 1.0), "listing", "exec")
@@ -124,20 +128,17 @@ def test_gradients_are_linear(kind):
 def shuffled(program, rng):
     """The same statements in another order in which each still finds what it needs."""
     body = ast.parse(program.text).body
-
-    def names(statement, *kinds):
-        return {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, kinds)}
-
-    left, result = list(body), []
+    names = [[n for n in ast.walk(s) if isinstance(n, ast.Name)] for s in body]
+    all_names = [{n.id for n in each} for each in names]
+    stored = [{n.id for n in each if isinstance(n.ctx, ast.Store)} for each in names]
+    left, order = list(range(len(body))), []
     while left:
         ready = [
-            s for i, s in enumerate(left)
-            if not any(names(s, ast.Load, ast.Store) & names(earlier, ast.Store) or names(s, ast.Store) & names(earlier, ast.Load)
-                       for earlier in left[:i])
-        ]  # fmt: skip
-        result.append(rng.choice(ready))
-        left.remove(result[-1])
-    return replace(program, text="\n".join(map(ast.unparse, result)))
+            i for k, i in enumerate(left) if not any(all_names[i] & stored[j] or stored[i] & all_names[j] for j in left[:k])
+        ]
+        order.append(rng.choice(ready))
+        left.remove(order[-1])
+    return replace(program, text="\n".join(ast.unparse(body[i]) for i in order))
 
 
 @pytest.mark.parametrize("kind", programs.KINDS)
@@ -192,3 +193,26 @@ def test_the_gradient_of_a_mean_loss_is_the_mean_of_gradients(activation):
         assert_close(np.mean(got[0]), np.mean(want[0]), np.mean(want[2]))
         for leaf, unit in want[3].items():
             assert_close(got[1][leaf], want[1][leaf], unit)
+
+
+@pytest.mark.parametrize("offset", [2.0**20, -(2.0**45)])
+@pytest.mark.parametrize("kind", programs.KINDS)
+def test_what_enters_by_differences_may_be_moved(kind, offset):
+    """f(a − b, …) at a + c and b + c is f(a − b, …), to the last digit of the differences: nothing is added up before."""
+    for seed in range(6):
+        inner = random_program(random.Random(seed), kind)
+        shapes = {f"{side}_{name}": shape for name, shape in inner.shapes.items() for side in ("x", "p")}
+        loops = {0: "{a} - {b}", 1: "[a - b for a, b in zip({a}, {b})]",
+                 2: "[[a - b for a, b in zip(u, v)] for u, v in zip({a}, {b})]"}  # fmt: skip
+        text = [f"{name} = {loops[len(shape)].format(a=f'x_{name}', b=f'p_{name}')}" for name, shape in inner.shapes.items()]
+        program = Program("\n".join([*text, inner.text]), shapes, inner.losses)
+        rng = random.Random(seed)
+        near = [{leaf: rng.randrange(-64, 64) / 32 for leaf in program.leaves} for _ in range(3)]
+        near = [sample | {leaf: near[0][leaf] for leaf in program.leaves if leaf[0][0] == "p"} for sample in near]
+        far = [{leaf: x + offset for leaf, x in sample.items()} for sample in near]
+        want = both_ways(program, near)[0]
+        for got in both_ways(program, far):
+            for loss, expected, unit in zip(got[0], want[0], want[2], strict=True):
+                assert_close(loss, expected, unit)
+            for leaf, unit in want[3].items():
+                assert_close(got[1][leaf], want[1][leaf], unit)

@@ -25,7 +25,8 @@ from microgradlike.ieee import ieee
 
 NOISE = 2.0**-32
 LIMIT = 64.0  # so many units are taken for rounding
-EXACT = {"add", "sub", "mul", "neg", "sum", "dot", "affine", "relu", "abs", "maximum", "minimum", "max", "where"}
+EXACT = {"add", "sub", "mul", "neg", "sum", "dot", "affine", "relu", "abs", "maximum", "minimum", "max", "chosen"}
+COMPARISONS = {"less", "less_equal", "equal"}  # 1 or 0, whatever is compared
 
 
 class Wrong(AssertionError):
@@ -66,7 +67,7 @@ def _pass(order: list[Value], noise: Callable[[bool], float]) -> tuple[dict[Valu
         if node.inputs:
             y = float(node.op.value(ieee, *node.op.grouped([data[i] for i in node.inputs])))
             is_exact = node.op.name in EXACT and all(exact[i] for i in node.inputs) and _short(y)
-            is_exact |= node.op in _COMPARISONS
+            is_exact |= node.op.name in COMPARISONS
         else:
             y, is_exact = node.data, node.op is ops.CONSTANT or _short(node.data)
         data[node], exact[node] = y * noise(is_exact), is_exact
@@ -84,38 +85,38 @@ def _pass(order: list[Value], noise: Callable[[bool], float]) -> tuple[dict[Valu
     return data, grads, largest
 
 
-_COMPARISONS = {op for name in ("LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL", "EQUAL", "NOT_EQUAL", "AND", "OR")
-                if (op := getattr(ops, name, None)) is not None}  # fmt: skip
-
-
 def answers(program: Program, number: Callable[[Leaf], float]) -> list[Answer]:
     """What the scalar engine says of this sample, for each of the losses."""
-    results = []
-    for k in range(len(program.losses)):
-        decisions: list[bool] = []
+    return [_answer(program, number, k) for k in range(len(program.losses))]
 
-        def decide(condition: Any, decisions: list[bool] = decisions) -> bool:
-            decisions.append(bool(condition))
-            return decisions[-1]
 
-        leaves, losses = record(program, number, decide=decide)
-        losses[k].backward()
-        order = topological_order(losses[k])
-        present = set(map(id, order))
-        by_leaf = {leaf: v for leaf, v in leaves.items() if id(v) in present}
-        grads = {leaf: float(v.grad) for leaf, v in by_leaf.items()}
-        largest = _pass(order, lambda exact: 1.0)[2]
-        rng, loss_change, changes = random.Random(0), 0.0, dict.fromkeys(by_leaf, 0.0)
-        for _ in range(2):
-            disturbed = _pass(order, lambda exact: 1.0 if exact else 1.0 + NOISE * rng.uniform(-1, 1))
-            loss_change = max(loss_change, _distance(disturbed[0][order[-1]], losses[k].data))
-            for leaf, v in by_leaf.items():
-                changes[leaf] = max(changes[leaf], _distance(disturbed[1][v], grads[leaf]))
-        least = max(changes.values(), default=0.0) / 128
-        units = {leaf: max(c, least) / NOISE + abs(grads[leaf]) for leaf, c in changes.items()}
-        unit = loss_change / NOISE + abs(losses[k].data)
-        results.append(Answer(losses[k].data, unit, grads, units, tuple(decisions), largest))
-    return results
+def _answer(program: Program, number: Callable[[Leaf], float], k: int) -> Answer:
+    decisions: list[bool] = []
+    leaves, losses = record(program, number, decide=deciding(decisions))
+    loss = losses[k]
+    loss.backward()
+    order = topological_order(loss)
+    present = set(map(id, order))
+    grads = {leaf: float(v.grad) for leaf, v in leaves.items() if id(v) in present}
+    largest = _pass(order, lambda exact: 1.0)[2]
+    rng, moved, changes = random.Random(0), 0.0, dict.fromkeys(grads, 0.0)
+    for _ in range(2):
+        data, disturbed, _ = _pass(order, lambda exact: 1.0 if exact else 1.0 + NOISE * rng.uniform(-1, 1))
+        moved = max(moved, _distance(data[loss], loss.data))
+        changes = {leaf: max(c, _distance(disturbed[leaves[leaf]], grads[leaf])) for leaf, c in changes.items()}
+    least = max(changes.values(), default=0.0) / 128  # by accident one may have moved little
+    units = {leaf: max(c, least) / NOISE + abs(grads[leaf]) for leaf, c in changes.items()}
+    return Answer(loss.data, moved / NOISE + abs(loss.data), grads, units, tuple(decisions), largest)
+
+
+def deciding(decisions: list[bool]) -> Callable[[Any], bool]:
+    """What a program calls for its branches: it notes how they were decided."""
+
+    def decide(condition: Any) -> bool:
+        decisions.append(bool(condition))
+        return decisions[-1]
+
+    return decide
 
 
 def _distance(a: float, b: float) -> float:
@@ -127,6 +128,7 @@ def _distance(a: float, b: float) -> float:
 
 # ── The plan: who varies, which arguments, which numbers, which calls ──────────────────────────
 
+CALLS = ["loss", "loss", "backward", "gradients", "gradients", "descend", "push", "pull", "empty", "wild", "set", "assign"]
 EXACT_NUMBERS = [0.0, 0.5, -0.5, 1.0, -1.0, 1.5, 2.0, -2.0, 0.25, 3.0]
 
 
@@ -142,7 +144,6 @@ class Trial:
     seed: int
     program: Program
     arguments_mode: str = ""
-    leaf_sizes: str = ""
     samples: int = 0
     from_function: bool = False
     calls: int = 6
@@ -172,7 +173,7 @@ class Trial:
             names = list(self.program.shapes)
             return names.index(leaf[0]) if leaf[0][0] in "xy" else None
         if mode == "names":
-            return abs(hash_of(leaf[0])) % 5 if draw(self.seed, "varies", leaf[0]).random() < 0.5 else None
+            return draw(leaf[0]).randrange(5) if draw(self.seed, "varies", leaf[0]).random() < 0.5 else None
         if r.random() < 0.4:
             return None
         return 0 if mode == "one" else r.randrange(4)
@@ -180,11 +181,6 @@ class Trial:
     def run(self) -> None:
         """Raise Wrong where an answer is."""
         Run(self).run()
-
-
-def hash_of(name: str) -> int:
-    """A number for a name, the same in every process."""
-    return draw(name).getrandbits(20)
 
 
 @dataclass
@@ -197,6 +193,8 @@ class Figures:
     calls: int = 0
     refused: int = 0
     wild: int = 0
+    numbers: int = 0
+    undecided: int = 0
     against_jax: int = 0
     largest: float = 0.0
 
@@ -208,7 +206,8 @@ class Figures:
     def __str__(self) -> str:
         return (
             f"{self.programs} programs, {self.nodes} nodes, {self.samples} samples ({self.wild} with infinities), "
-            f"{self.calls} calls ({self.refused} refused), {self.against_jax} compared with JAX; "
+            f"{self.calls} calls ({self.refused} refused), {self.numbers} numbers compared ({self.undecided} that hang on a "
+            f"rounding), {self.against_jax} programs compared with JAX; "
             f"largest error {self.largest:.3g} units of rounding"
         )
 
@@ -220,12 +219,7 @@ class Run:
         self.trial, self.program = trial, trial.program
         t = trial
         decisions: list[bool] = []
-        r = draw(t.seed, "vectorize")
-
-        def decide(condition: Any) -> bool:
-            decisions.append(bool(condition))
-            return decisions[-1]
-
+        decide, r = deciding(decisions), draw(t.seed, "vectorize")
         self.leaves, losses = record(self.program, lambda leaf: t.number(leaf, -1), decide=decide)
         taken = tuple(decisions)
         self.arguments: list[list[Leaf]] = []
@@ -305,9 +299,10 @@ class _Vectorised:
         self.run, self.k, self.found, self.decisions = run, k, found, decisions
         name = {id(v): leaf for leaf, v in run.leaves.items()}
         self.entries = [[name[id(v)] for v in p.nodes] for p in found.parameters]
-        got = sorted(leaf for entries in self.entries for leaf in entries if leaf is not None)
+        got = sorted(leaf for entries in self.entries for leaf in entries)
         more = set(got) - set(wanted)  # what was only compared has a gradient as well: 0
-        if len(set(got)) < len(got) or not set(got) >= set(wanted) or (more and not (decisions or "gradient(" in run.program.text)):
+        may_have_more = decisions or "gradient(" in run.program.text
+        if len(set(got)) < len(got) or not set(got) >= set(wanted) or (more and not may_have_more):
             raise Wrong(f"the parameters are {got}, expected {sorted(wanted)}")
         self.values = {leaf: run.trial.number(leaf, -1) for leaf in run.program.leaves}  # in the Values
         self.arrays = self.rounded()  # in the program
@@ -317,9 +312,8 @@ class _Vectorised:
 
     def read(self) -> None:
         """What the program says of itself: texts, and the place of every leaf."""
-        for text in (str(self.found), self.found.source, self.found.equations.latex(), repr(self.found)):
-            if not text:
-                raise Wrong("nothing is printed")
+        if not all([str(self.found), self.found.source, self.found.equations.latex(), repr(self.found)]):
+            raise Wrong("nothing is printed")
         for p, entries in zip(self.found.parameters, self.entries, strict=True):
             if p.data.ravel().tolist() != [self.arrays[leaf] for leaf in entries]:
                 raise Wrong(f"{p.name} does not hold the numbers of its Values")
@@ -333,7 +327,7 @@ class _Vectorised:
     def call(self, r: random.Random) -> None:
         """One call of the program, and what must come out."""
         self.run.trial.figures.calls += 1
-        kind = r.choice(["loss", "loss", "backward", "gradients", "gradients", "descend", "push", "pull", "empty", "wild", "set", "assign"])
+        kind = r.choice(CALLS)
         samples = self.samples(r, wild=kind == "wild")
         if samples is None:
             return
@@ -353,7 +347,8 @@ class _Vectorised:
                     before |= dict(zip(entries, p.grad.ravel().tolist(), strict=True))
             for leaf, v in self.run.leaves.items():
                 if v.data != self.values[leaf] or repr(v.grad) != repr(before[leaf]):
-                    raise Wrong(f"after push, {leaf} is {v.data} with gradient {v.grad}, not {self.values[leaf]} with {before[leaf]}")
+                    got = f"{v.data} with gradient {v.grad}"
+                    raise Wrong(f"after push, {leaf} is {got}, not {self.values[leaf]} with {before[leaf]}")
         elif kind == "set":  # somebody changes the Values; the program knows it from the next pull on
             for leaf in r.sample(self.run.program.leaves, min(2, len(self.run.program.leaves))):
                 self.run.leaves[leaf].data = number = r.gauss(0, 1)
@@ -545,7 +540,7 @@ class _Vectorised:
         if kind == "backward":
             losses = self.attempt(lambda: self.found.backward(*arrays), samples)
             self.expect_losses(losses, samples if self.run.arguments else samples[:1], "backward")
-            found = [p.grad for p in self.found.parameters]
+            found = None if losses is None else [p.grad for p in self.found.parameters]
         else:
             named = self.attempt(lambda: self.found.gradients(*arrays), samples)
             found = None if named is None else [named[p.name] for p in self.found.parameters]
@@ -560,6 +555,7 @@ class _Vectorised:
 
     def compare(self, what: str, got: float, want: float, unit: float) -> None:
         """Raise Wrong where two numbers differ by more than rounding."""
+        self.run.trial.figures.numbers += 1
         if got == want or (got != got and want != want):
             return
         precision = np.finfo(self.run.trial.dtype)
@@ -567,6 +563,7 @@ class _Vectorised:
         if not error <= LIMIT * unit:
             shown = math.nan if not unit else error / unit
             raise Wrong(f"{what} is {got!r}, expected {want!r} ({shown:.3g} units of rounding)")
+        self.run.trial.figures.undecided += LIMIT * unit > math.sqrt(precision.eps) * (1.0 + abs(want))
         if unit:
             self.run.trial.figures.largest = max(self.run.trial.figures.largest, error / unit)
 
