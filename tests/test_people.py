@@ -7,11 +7,13 @@ have it: grads that start at 0, children and closures, recursion. It shares noth
 import itertools
 import math
 import random
+import threading
+import warnings
 
 import numpy as np
 import pytest
 
-from microgradlike import Value, operation, vectorize
+from microgradlike import Value, constant, operation, vectorize
 from microgradlike import sum as sum_of
 
 
@@ -400,3 +402,87 @@ def test_rows_picked_by_token_and_documents_of_different_lengths_as_a_program():
             target = [float(i == following) for i in range(END + 1)]
             terms.append(nll(table[this], target))
         assert got == pytest.approx((sum(terms) / len(terms)).data, rel=1e-12)
+
+
+# ── What a recorded loss freezes is said ───────────────────────────────────────────────────────
+
+
+def branch(a, b, x):
+    return a * x if x.data > 0 else b * x  # HERE
+
+
+def routed(a, b, x):
+    gates = [(a * x).exp(), (b * x).exp()]
+    best = max(range(2), key=lambda e: gates[e].data)  # HERE
+    return gates[best]
+
+
+def shifted(a, b, x):
+    top = max(v.data for v in (a * x, b * x))  # HERE
+    return (a * x - top).exp() + (b * x - top).exp()
+
+
+def nested(a, b, x):
+    return branch(a, b, x) + shifted(a, b, x)
+
+
+def own_text(a, b, x):
+    assert f"{x} {x:.2f} {x!r}"  # to print is no harm
+    return a * x + b
+
+
+def compared(a, b, x):
+    return a * x if x > 0 else b * x
+
+
+def constants(a, b, x):
+    return a * x * constant(2.0).data + b
+
+
+FREEZING = {
+    branch: 1,
+    routed: 1,
+    shifted: 1,
+    nested: 2,
+    own_text: 0,
+    compared: 0,
+    constants: 0,
+    lambda a, b, x: a + b * x: 0,
+}
+
+
+@pytest.mark.parametrize("f", FREEZING, ids=lambda f: f.__name__)
+def test_one_warning_lists_the_lines_that_read_numbers(f):
+    a, b, x = Value(2.0, "a"), Value(10.0, "b"), Value(1.0, "x")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        vectorize(lambda: f(a, b, x), batch=[[x]])
+    assert len(caught) == min(1, FREEZING[f])
+    if caught:
+        text = str(caught[0].message)
+        assert text.count("# HERE") == FREEZING[f] and text.count("test_people.py:") == FREEZING[f]
+        assert caught[0].filename == __file__
+
+
+def test_reads_in_other_threads_and_of_a_recorded_loss_are_not_reported():
+    x = Value(1.0)
+    going, seen = threading.Event(), threading.Event()
+
+    def read():
+        going.wait(20)
+        assert x.data == 1.0
+        seen.set()
+
+    def loss():
+        going.set()
+        assert seen.wait(20)
+        return x * x
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vectorize(loss, batch=[[x]])
+        thread.join()
+        if x.data > 0:
+            vectorize(x * 2.0, batch=[[x]])

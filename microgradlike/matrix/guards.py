@@ -2,21 +2,26 @@
 
 `record_guarded` notes the comparisons of Values (and `bool(v)`) with their outcome; a program checks
 them on every call, and raises where a sample would have taken the other branch. `if v.data > 0`
-compares plain numbers, which nobody can see.
+compares plain numbers, which nobody can see; but that v.data was read can be seen, and is noted.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import wraps
 from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
+from microgradlike import ops
 from microgradlike.exchange import Exchange, with_undo
+from microgradlike.places import Place, place_outside, place_text
 from microgradlike.value import Value, constant
 
 T = TypeVar("T")
+SHOWN = 8  # lines in a warning
 
 FUNCTIONS = {"__lt__": "less", "__le__": "less_equal", "__gt__": "greater", "__ge__": "greater_equal",
              "__eq__": "equal", "__bool__": "not_equal"}  # fmt: skip
@@ -32,27 +37,53 @@ class Guard(NamedTuple):
     outcome: bool
 
 
-def record_guarded(f: Callable[[], T]) -> tuple[T, list[Guard]]:
-    """Return f(), and the comparisons of Values that it makes: those of this thread, and of no other.
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a function did while it recorded: the comparisons it made, and the lines that read `data` of a Value."""
 
-    The methods of Value are exchanged meanwhile, so that comparing costs nothing extra otherwise.
+    guards: list[Guard] = field(default_factory=list)
+    reads: dict[Place, Value] = field(default_factory=dict)  # one Value for each line
+
+    def warning(self) -> str:
+        """What is to be said of the lines that read `data`; "" if there are none."""
+        if not self.reads:
+            return ""
+        lines = [f"  {place_text(place)}" for place in list(self.reads)[:SHOWN]]
+        if len(self.reads) > SHOWN:
+            lines.append(f"  … and {len(self.reads) - SHOWN} more")
+        return "\n".join(
+            [
+                "the function that records the loss reads numbers, as .data. The program keeps them as they are now, for all",
+                "samples and parameters, and a branch that is taken by them. Read in",
+                *lines,
+                "Nothing is lost where the loss does not depend on them, as on an accuracy that is counted. Otherwise compare",
+                "the Values themselves (then every call checks the branch), use maximum and its like, or softmax and",
+                "logsumexp in place of a shift by the largest number, which overflows for other samples.",
+            ]
+        )
+
+
+def record_guarded(f: Callable[[], T]) -> tuple[T, Notes]:
+    """Return f(), and notes of what it did in this thread, and no other.
+
+    The methods of Value are exchanged meanwhile, so that comparing and reading cost nothing extra otherwise.
     """
-    guards: list[Guard] = []
+    notes = Notes()
     user, outer = object(), _noting.get()
 
     def body() -> T:
-        _comparisons.enter(user)
-        _noting.set((*outer, guards))
+        _noted_methods.enter(user)
+        _noting.set((*outer, notes))
         return f()
 
     def undo() -> None:
         _noting.set(outer)
-        _comparisons.leave(user)
+        _noted_methods.leave(user)
 
-    return with_undo(body, undo), guards
+    return with_undo(body, undo), notes
 
 
-_noting: ContextVar[tuple[list[Guard], ...]] = ContextVar("the guards that are being noted", default=())
+_noting: ContextVar[tuple[Notes, ...]] = ContextVar("the notes that are being taken", default=())
 
 
 def _noted(method: Any, function: str) -> Any:
@@ -60,16 +91,32 @@ def _noted(method: Any, function: str) -> Any:
     def compare(left: Value, *others: Any) -> Any:
         outcome = method(left, *others)
         (right,) = others or (0.0,)  # bool(v) compares with 0
-        if (lists := _noting.get()) and isinstance(outcome, bool):
+        if (several := _noting.get()) and isinstance(outcome, bool):
             if isinstance(right, Real):
                 right = constant(float(right))
             elif not isinstance(right, Value) or function == "equal":  # two Values are equal if they are one node
                 return outcome
-            for guards in lists:  # several where f itself calls record_guarded
-                guards.append(Guard(function, left, right, outcome))
+            for notes in several:  # where f itself calls record_guarded
+                notes.guards.append(Guard(function, left, right, outcome))
         return outcome
 
     return compare
 
 
-_comparisons = Exchange((Value, name, _noted(getattr(Value, name), function)) for name, function in FUNCTIONS.items())
+def _noted_read(node: Value) -> float:
+    number = node._data
+    if (several := _noting.get()) and node.op is not ops.CONSTANT:
+        reader = sys._getframe(1)
+        place = place_outside(reader)
+        if place == (reader.f_code.co_filename, reader.f_lineno):  # else it is the package that reads
+            for notes in several:
+                notes.reads.setdefault(place, node)
+    return number
+
+
+_noted_methods = Exchange(
+    [
+        *((Value, name, _noted(getattr(Value, name), function)) for name, function in FUNCTIONS.items()),
+        (Value, "data", property(_noted_read, Value.data.fset, doc=Value.data.__doc__)),  # type: ignore[attr-defined]
+    ]
+)

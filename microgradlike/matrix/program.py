@@ -10,6 +10,7 @@ print(program.source)                      the NumPy calls that run
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextvars import copy_context
 from functools import cached_property
@@ -55,7 +56,17 @@ def vectorize(
     are constants. `parameters` names the leaves whose gradients you want (all, by default).
 
     `loss` may be a function without arguments that records it. Then the comparisons it makes
-    (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError.
+    (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError; and
+    one warning lists the lines that read numbers (`v.data`).
+
+    A recorded loss is one graph, and what Python decided while it was recorded is fixed: branches, how
+    often a loop went round, which rows of a table were picked, and every number read as `v.data`. Write
+    what shall differ between samples as batch leaves:
+
+    - Rows picked by a token: give the token as a one-hot list of batch leaves o, and take Σᵢ oᵢ · rowᵢ:
+      `[sum(o * row[j] for o, row in zip(onehot, table)) for j in range(n)]`.
+    - Documents of different length: record the longest, multiply the loss of each position by a batch leaf,
+      its weight, and give 0 for positions that a document does not have; 1/length makes the mean.
 
     `dtype` is float64 or float32.
 
@@ -66,7 +77,10 @@ def vectorize(
     if not isinstance(loss, Value):
         if not callable(loss):
             raise TypeError(f"expected the loss, a Value, or a function that records it, got {type(loss).__name__}")
-        loss, guards = record_guarded(loss)
+        loss, notes = record_guarded(loss)
+        guards = notes.guards
+        if text := notes.warning():
+            warnings.warn(text, stacklevel=2)
         if not isinstance(loss, Value):
             raise TypeError(f"the function that records the loss must return a Value, got {type(loss).__name__}")
     if loss.op is ops.CONSTANT:
