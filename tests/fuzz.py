@@ -154,6 +154,7 @@ def compare_with_jax(trial: Trial) -> None:
     from jax_engine import loss_and_gradients
 
     for sample in range(-1, trial.samples):
+
         def number(leaf: tuple[str, tuple[int, ...]], sample: int = sample) -> float:
             return trial.number(leaf, sample)
 
@@ -205,7 +206,9 @@ def main() -> int:
             failed += 1
             print(f"\nseed {seed}: {type(error).__name__}: {error}", flush=True)
             short = shortened(trial) if failure(trial) else trial
-            print(f"# {short.arguments_mode} arguments, from a function: {short.from_function}, {short.samples} samples")
+            print(
+                f"# {short.arguments_mode} arguments, from a function: {short.from_function}, {short.samples} samples"
+            )
             print(short.program.listing(lambda leaf, t=short: t.number(leaf, -1)))
             print(f"# fails with {failure(short) or error}", flush=True)
         figures += trial.figures

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -68,16 +69,15 @@ def evaluate(root: Any, known: dict[Any, Any]) -> Any:
         if node in numbers:
             stack.pop()
             continue
-        if isinstance(node, Gradient):
-            needed = node.inputs
-        else:
-            needed = [x for x in node.of if isinstance(x, Number | Gradient)]
-        missing = [x for x in needed if x not in numbers]
+        needed = node.inputs if isinstance(node, Gradient) else node.of
+        missing = [x for x in needed if isinstance(x, Number | Gradient) and x not in numbers]
         if missing:
             stack += missing
         elif isinstance(node, Gradient):
             at = [numbers[x] for x in node.inputs]
-            numbers[node] = jax.grad(lambda x, n=node: evaluate(n.output, known | dict(zip(n.inputs, x, strict=True))))(at)
+            numbers[node] = jax.grad(lambda x, n=node: evaluate(n.output, known | dict(zip(n.inputs, x, strict=True))))(
+                at
+            )
         else:
             numbers[node] = node.function(*[numbers[x] if isinstance(x, Number | Gradient) else x for x in node.of])
     return numbers[root]
@@ -99,7 +99,7 @@ def _log_softmax(x: Any) -> list[Number]:
 def _network(parameters: Any, sizes: list[int], activation: str, output: str) -> Callable[..., Any]:
     def call(x: Any) -> Any:
         numbers = iter(parameters)
-        for layer, (n, m) in enumerate(zip(sizes[:-1], sizes[1:], strict=True), start=1):
+        for layer, (n, m) in enumerate(pairwise(sizes), start=1):
             sigma = output if layer == len(sizes) - 1 else activation
             z = []
             for _ in range(m):

@@ -289,7 +289,11 @@ def formulas(w: Writer) -> None:
             w.pool.append(w.let(w.several(w.some(w.pool, 1, 5))))
         elif w.branches:
             a, b = w.pick(), w.pick()
-            w.pool.append(w.let(w.rng.choice([f"{a} if decide({a} > {b}) else {b} * 2", f"{a} * {b} if decide({a} != 1) else {b}"])))
+            w.pool.append(
+                w.let(
+                    w.rng.choice([f"{a} if decide({a} > {b}) else {b} * 2", f"{a} * {b} if decide({a} != 1) else {b}"])
+                )
+            )
 
 
 CELLS = [
@@ -363,7 +367,14 @@ def networks(w: Writer) -> None:
                 y, k = r.choice(vectors)
                 W, U, b = w.leaf("W", m, n), w.leaf("U", m, k), w.leaf("b", m)
                 sign = r.choice("+-")
-                vectors.append((w.let(f"[(dot(w, {x}) {sign} dot(u, {y}) + b){activation(w)} for w, u, b in zip({W}, {U}, {b})]"), m))
+                vectors.append(
+                    (
+                        w.let(
+                            f"[(dot(w, {x}) {sign} dot(u, {y}) + b){activation(w)} for w, u, b in zip({W}, {U}, {b})]"
+                        ),
+                        m,
+                    )
+                )
             case "siamese":
                 m, act = r.randint(1, 3), activation(w)
                 W, b = w.leaf("W", m, n), w.leaf("b", m)
@@ -385,7 +396,9 @@ def networks(w: Writer) -> None:
                 q, k, v = (w.let(f"[[dot(w, x) for w in {w.leaf(letter, m, n)}] for x in {rows}]") for letter in "QKV")
                 seen = "range(t + 1)" if causal else f"range({len(same)})"
                 t = w.let(f"[softmax([dot({q}[t], {k}[u]) * 0.5 for u in {seen}]) for t in range({len(same)})]")
-                o = w.let(f"[[dot({t}[t], [{v}[u][d] for u in {seen}]) for d in range({m})] for t in range({len(same)})]")
+                o = w.let(
+                    f"[[dot({t}[t], [{v}[u][d] for u in {seen}]) for d in range({m})] for t in range({len(same)})]"
+                )
                 vectors += [(w.let(f"{o}[{i}]"), m) for i in range(len(same))]
             case "convolution":
                 k, act = r.randint(1, n), activation(w)
@@ -406,10 +419,19 @@ def networks(w: Writer) -> None:
                 vectors.append((w.let(f"[dot(row, {x}) for row in {grid}]"), m))
                 vectors.append((w.let(f"[sum(column) for column in zip(*{grid})]"), n))
             case "pairs":
-                terms = w.let(f"[{x}[i] {r.choice('*-+')} {x}[j] for i in range({n}) for j in range({r.choice(['i', 'i + 1', '0'])}, {n})]")
+                terms = w.let(
+                    f"[{x}[i] {r.choice('*-+')} {x}[j] for i in range({n}) for j in range({r.choice(['i', 'i + 1', '0'])}, {n})]"
+                )
                 w.pool.append(w.let(f"sum({r.choice(['t.tanh()', 't', 't * t', 'abs(t)'])} for t in {terms}) + {x}[0]"))
             case "softmax":
-                vectors.append((w.let(f"{r.choice(['softmax', 'log_softmax'])}([{r.choice(['v', 'v * 2', 'v.tanh()'])} for v in {x}])"), n))
+                vectors.append(
+                    (
+                        w.let(
+                            f"{r.choice(['softmax', 'log_softmax'])}([{r.choice(['v', 'v * 2', 'v.tanh()'])} for v in {x}])"
+                        ),
+                        n,
+                    )
+                )
             case "embedding":
                 E = w.leaf("E", n, r.randint(1, 3))
                 vectors.append((w.let(f"[dot({x}, column) for column in zip(*{E})]"), w.shapes[E][1]))
@@ -421,7 +443,9 @@ def networks(w: Writer) -> None:
             case "ragged":
                 W = w.leaf("W", 4, max(n, 2))
                 lengths = [r.randint(1, n) for _ in range(4)]
-                vectors.append((w.let(f"[dot(w[:k], {x}[{r.choice(['', f'{n} - k'])}:][:k]) for w, k in zip({W}, {lengths})]"), 4))
+                vectors.append(
+                    (w.let(f"[dot(w[:k], {x}[{r.choice(['', f'{n} - k'])}:][:k]) for w, k in zip({W}, {lengths})]"), 4)
+                )
             case "mlp":
                 sizes = [n, *(r.randint(1, 3) for _ in range(r.randint(1, 2)))]
                 kind = r.choice(["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout"])
@@ -444,7 +468,11 @@ def networks(w: Writer) -> None:
                 W = w.leaf("W", m, n)
                 rows = w.let(f"[dot(w, x) for x in [{', '.join(same)}] for w in {W}]")
                 left_out, again = r.randrange(m * len(same)), r.randrange(m * len(same))
-                w.pool.append(w.let(f"sum({r.choice(['z.tanh()', 'z * z', 'z'])} for z in {rows}[:{left_out}] + {rows}[{left_out + 1}:])"))
+                w.pool.append(
+                    w.let(
+                        f"sum({r.choice(['z.tanh()', 'z * z', 'z'])} for z in {rows}[:{left_out}] + {rows}[{left_out + 1}:])"
+                    )
+                )
                 w.pool.append(w.let(f"dot({W}[{again % m}], {same[again // m]}).tanh()"))
     for x, n in vectors[-4:]:
         w.pool += [f"{x}[{i}]" for i in range(n)]
@@ -457,7 +485,9 @@ def networks(w: Writer) -> None:
     if r.random() < 0.3:
         matrices = [name for name, shape in w.shapes.items() if len(shape) == 2] or [y]
         W = r.choice(matrices)
-        w.pool.append(w.let(f"0.01 * sum({r.choice(['v * v', 'abs(v)', 'v**2'])} for v in [{', '.join(w.entries(W))}])"))
+        w.pool.append(
+            w.let(f"0.01 * sum({r.choice(['v * v', 'abs(v)', 'v**2'])} for v in [{', '.join(w.entries(W))}])")
+        )
     w.pool = w.pool[-6:]
 
 

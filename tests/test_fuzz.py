@@ -23,7 +23,9 @@ def check(trial):
         trial.run()
     except Exception as error:
         listing = trial.program.listing(lambda leaf: trial.number(leaf, -1))
-        error.add_note(f"trial {trial.seed}, {trial.arguments_mode} arguments; fuzz.shortened makes it short\n{listing}")
+        error.add_note(
+            f"trial {trial.seed}, {trial.arguments_mode} arguments; fuzz.shortened makes it short\n{listing}"
+        )
         raise
 
 
@@ -134,7 +136,9 @@ def shuffled(program, rng):
     left, order = list(range(len(body))), []
     while left:
         ready = [
-            i for k, i in enumerate(left) if not any(all_names[i] & stored[j] or stored[i] & all_names[j] for j in left[:k])
+            i
+            for k, i in enumerate(left)
+            if not any(all_names[i] & stored[j] or stored[i] & all_names[j] for j in left[:k])
         ]
         order.append(rng.choice(ready))
         left.remove(order[-1])
@@ -204,7 +208,9 @@ def test_what_enters_by_differences_may_be_moved(kind, offset):
         shapes = {f"{side}_{name}": shape for name, shape in inner.shapes.items() for side in ("x", "p")}
         loops = {0: "{a} - {b}", 1: "[a - b for a, b in zip({a}, {b})]",
                  2: "[[a - b for a, b in zip(u, v)] for u, v in zip({a}, {b})]"}  # fmt: skip
-        text = [f"{name} = {loops[len(shape)].format(a=f'x_{name}', b=f'p_{name}')}" for name, shape in inner.shapes.items()]
+        text = [
+            f"{name} = {loops[len(shape)].format(a=f'x_{name}', b=f'p_{name}')}" for name, shape in inner.shapes.items()
+        ]
         program = Program("\n".join([*text, inner.text]), shapes, inner.losses)
         rng = random.Random(seed)
         near = [{leaf: rng.randrange(-64, 64) / 32 for leaf in program.leaves} for _ in range(3)]
