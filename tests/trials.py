@@ -235,6 +235,9 @@ class Run:
         decide, r = deciding(decisions), draw(t.seed, "vectorize")
         self.leaves, losses = record(self.program, lambda leaf: t.number(leaf, -1), decide=decide)
         taken = tuple(decisions)
+        labels = r.choice([[], [], ["w"], ["", "w", "W", "x", "y", "C", "z¹", "W¹", "W1", "a b", "δ¹"]])
+        for leaf, v in self.leaves.items() if labels else ():
+            v.label = draw(t.seed, "label", leaf).choice(labels)
         self.arguments: list[list[Leaf]] = []
         by_number: dict[int, list[Leaf]] = {}
         for leaf in self.program.leaves:
@@ -337,6 +340,12 @@ class _Vectorised:
                 name, entry = self.found.where(v)
                 if name != p.name or self.found.nodes(name)[entry] is not v:
                     raise Wrong(f"{leaf} is said to be {name}{list(entry)}, which it is not")
+        for node in topological_order(self.found.loss):
+            place, name = self.found.where(node), self.found.name_of(node)
+            if place is not None:
+                there = self.found.nodes(place.name)[place.entry]
+                if name != place.name or abs(there.data - node.data) > 1e-9 * (1.0 + abs(node.data)):
+                    raise Wrong(f"a node is said to be {place}, which it is not")
 
     # ── Calls ──
 
