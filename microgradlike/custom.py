@@ -31,6 +31,20 @@ def operation(
         cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
         y = cube(Value(2.0))
 
+    GELU by tanh is ½x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³), or, as ½(1 + tanh u) = σ(2u), x σ(v)
+    with v = 2u. This keeps all digits where 1 + tanh u cancels. Its derivative is σ(v) + x σ(v) σ(−v) v′:
+
+        def v(x):
+            return 1.5957691216057308 * (x + 0.044715 * x * x * x)
+
+        gelu = operation(
+            "gelu",
+            lambda xp, x: x * xp.sigmoid(v(x)),
+            lambda xp, y, x: xp.sigmoid(v(x)) + y * xp.sigmoid(-v(x)) * 1.5957691216057308 * (1.0 + 0.134145 * x * x),
+        )
+
+    `nn.MLP(2, [8, 1], activation=gelu)` takes it as its activation, and `vectorize` runs it on batches.
+
     `dir(xp)` lists these functions. Raises TypeError for rules whose parameters are not these. A call raises
     TypeError for a wrong number of inputs, and ValueError where a rule fails or does not return one real
     number for each derivative; `vectorize` and `gradient` raise TypeError for a rule that runs on floats
@@ -84,11 +98,14 @@ def operation(
         return apply(op, *inputs)
 
     record.__name__ = record.__qualname__ = name
+    record.__module__ = value.__module__  # where pickle looks for it, in a network whose activation it is
     record.__doc__ = f"The operation {name}({', '.join(operand_names)}) on Values."
     return record
 
 
 def _real(y: Any, name: str, rule: str, inputs: tuple[Any, ...]) -> float:
+    if hasattr(y, "dtype") and y.ndim == 0:
+        y = y.item()  # a complex64 as a complex number
     if isinstance(y, complex) or not hasattr(y, "__float__"):
         raise ValueError(f"operation {name!r}: its {rule} returned {y!r:.60} for {inputs}, expected a real number")
     return float(y)

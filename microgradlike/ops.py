@@ -311,9 +311,13 @@ def _logsumexp(xp: Any, x: tuple[Any, ...]) -> Any:
 
 
 def _softmax(xp: Any, y: Any, x: tuple[Any, ...]) -> tuple[Any, ...]:
-    """∂logsumexp/∂xᵢ = exp(xᵢ − y), normalised: dividing by the sum removes the rounding of y."""
+    """∂logsumexp/∂xᵢ = exp(xᵢ − y), normalised: dividing by the sum removes the rounding of y.
+
+    An infinite xᵢ gives nan for itself, and 0 for what is finite, as in PyTorch.
+    """
     e = [xp.exp(each - y) for each in x]
     total = xp.sum(e)
+    total = xp.where(total > 0, total, 1.0)  # nan is not: it stays with its xᵢ
     return tuple(xp.divide(each, total) for each in e)
 
 
