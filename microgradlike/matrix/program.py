@@ -16,6 +16,7 @@ from contextvars import copy_context
 from functools import cached_property
 from math import isfinite, prod
 from numbers import Real
+from threading import RLock
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
