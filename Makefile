@@ -2,13 +2,16 @@
 PYTHON ?= python3
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint notebooks check-notebooks benchmarks clean
+.PHONY: demo test fuzz lint notebooks check-notebooks benchmarks clean
 
 demo: .venv/installed            ## the main job, on handwritten digits
 	.venv/bin/microgradlike demo
 
 test: .venv/installed-dev        ## all tests
 	.venv/bin/python -m pytest
+
+fuzz: .venv/installed-dev        ## random programs against the scalar engine, and JAX where it is installed: MINUTES=10
+	.venv/bin/python tests/fuzz.py --minutes $(or $(MINUTES),10)
 
 lint: .venv/installed-dev        ## style, types, and who may import whom
 	.venv/bin/ruff check

@@ -134,14 +134,14 @@ def smooth(loss: Value) -> bool:
     for node in topological_order(loss):
         numbers = [x.data for x in node.inputs]
         match node.op and node.op.name:
-            case "relu" | "leaky_relu" | "elu" | "abs" | "pow" | "where":
+            case "relu" | "leaky_relu" | "elu" | "abs" | "pow" | "nonzero":
                 kink = numbers[0] == 0
             case "maximum" | "minimum" | "max":
                 kink = sum(x in (max(numbers), min(numbers)) for x in numbers) > 2 or len(set(numbers)) < len(numbers)
             case "threshold":
                 kink = numbers[0] == 0.25
-            case "outside":
-                kink = numbers[0] in (-0.5, 1.0)
+            case "outside" | "inside":
+                kink = numbers[0] in (-1.0, -0.5, 0.5, 1.0)
             case _:
                 continue
         if kink:

@@ -132,6 +132,8 @@ JAX: dict[str, Any] = {
     "cube": lambda x: x**3, "hypot": lambda a, b: (a * a + b * b + 1.0).sqrt(),
     "threshold": _operator(lambda x: jnp.where(x <= 0.25, 0.0, x)),
     "outside": _operator(lambda x: jnp.where((x < -0.5) | (x > 1.0), x * x, 0.0)),
+    "inside": _operator(lambda x: jnp.where((x >= -1.0) & (x < 0.5), x, 0.0)),
+    "nonzero": _operator(lambda x: jnp.where(x != 0.0, 1.0, 0.0)),
     "second_moment": lambda *x: sum(v * v for v in x) / len(x),
     "gelu": lambda x: 0.5 * x * (1.0 + (0.8 * (x + 0.05 * x**3)).tanh()), "decide": bool,
 }  # fmt: skip

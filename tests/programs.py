@@ -66,8 +66,9 @@ class Program:
         return [self.nested(name, leaf, (*path, i)) for i in range(shape[len(path)])]
 
     def listing(self, number: Callable[[Leaf], float]) -> str:
-        """The program as a file that runs by itself."""
-        header = [f"{name} = {self.nested(name, lambda v: _Text(f'Value({number(v)!r})'))}" for name in self.shapes]
+        """The program as a file that runs in the folder of this module."""
+        header = ["from programs import VALUES, Value", "globals().update(VALUES)"]
+        header += [f"{name} = {self.nested(name, lambda v: _Text(f'Value({number(v)!r})'))}" for name in self.shapes]
         return "\n".join([*header, self.text])
 
 
@@ -96,15 +97,24 @@ second_moment = operation(
     lambda xp, *x: builtins.sum((v * v for v in x), 0.0) / len(x),
     lambda xp, y, *x: tuple(2.0 * v / len(x) for v in x),
 )
+inside = operation(
+    "inside",
+    lambda xp, x: xp.where((x >= -1.0) & (x < 0.5), x, 0.0),
+    lambda xp, y, x: xp.where((x >= -1.0) & (x < 0.5), 1.0, 0.0),
+)
+nonzero = operation("nonzero", lambda xp, x: xp.where(x, 1.0, 0.0), lambda xp, y, x: 0.0)
+
+
+def _bent(xp: Any, x: Any) -> Any:
+    return xp.tanh(0.8 * (x + 0.05 * x * x * x))
+
+
 gelu = operation(
     "gelu",
-    lambda xp, x: 0.5 * x * (1.0 + xp.tanh(0.8 * (x + 0.05 * x * x * x))),
-    lambda xp, y, x: (
-        0.5 * (1.0 + xp.tanh(0.8 * (x + 0.05 * x * x * x)))
-        + 0.5 * x * (1.0 - xp.power(xp.tanh(0.8 * (x + 0.05 * x * x * x)), 2.0)) * 0.8 * (1.0 + 0.15 * x * x)
-    ),
+    lambda xp, x: 0.5 * x * (1.0 + _bent(xp, x)),
+    lambda xp, y, x: 0.5 * (1.0 + _bent(xp, x)) + 0.4 * x * (1.0 - xp.power(_bent(xp, x), 2.0)) * (1.0 + 0.15 * x * x),
 )
-CUSTOM = {"cube": 1, "threshold": 1, "outside": 1, "gelu": 1, "hypot": 2}
+CUSTOM = ["cube", "threshold", "outside", "inside", "nonzero", "gelu"]
 
 
 def network(parameters: Iterable[Value], sizes: list[int], activation: str, output: str) -> nn.MLP:
@@ -125,7 +135,7 @@ VALUES: dict[str, Any] = {
     "minimum": minimum, "softmax": softmax, "log_softmax": log_softmax, "gradient": gradient, "network": network,
     "quadratic": nn.quadratic, "mean_squared_error": nn.mean_squared_error, "cross_entropy": nn.cross_entropy,
     "cube": cube, "threshold": threshold, "outside": outside, "hypot": hypot, "second_moment": second_moment,
-    "gelu": gelu, "decide": bool,
+    "inside": inside, "nonzero": nonzero, "gelu": gelu, "decide": bool,
 }  # fmt: skip
 
 
@@ -198,7 +208,7 @@ class Writer:
                 return self.rng.choice([f"(abs({a}) + 0.5).log()", f"(abs({a}) + 0.5).sqrt()", f"({a}*{a} + 0.5)**-0.5",
                                         f"(abs({a}) + 0.5)**{self.number()}", f"1 / ({a}**2 + 1)"])  # fmt: skip
             case "custom":
-                return f"{self.rng.choice([name for name, n in CUSTOM.items() if n == 1])}({a})"
+                return f"{self.rng.choice(CUSTOM)}({a})"
             case "leaky_relu":
                 return f"{a}.leaky_relu({self.rng.choice(['', '0.25', '0.5'])})"
             case name:
@@ -289,17 +299,14 @@ def formulas(w: Writer) -> None:
             w.pool.append(w.let(w.several(w.some(w.pool, 1, 5))))
         elif w.branches:
             a, b = w.pick(), w.pick()
-            w.pool.append(
-                w.let(
-                    w.rng.choice([f"{a} if decide({a} > {b}) else {b} * 2", f"{a} * {b} if decide({a} != 1) else {b}"])
-                )
-            )
+            choice = w.rng.choice(["{a} if decide({a} > {b}) else {b} * 2", "{a} * {b} if decide({a} != 1) else {b}"])
+            w.pool.append(w.let(choice.format(a=a, b=b)))
 
 
 CELLS = [
     "({a} * {b}).tanh()", "{a} * {b}", "{a} - {b}", "{a} / {b}", "{b} / {a}", "{a}.tanh()", "{a}.tanh() - {b}.tanh()",
     "{a} * {b} + {c}", "({a} * {b} + {c}).relu()", "({a} - {b})**2", "-{a}", "{a}.exp()", "maximum({a}, {b})",
-    "{a} * {b} - {c} * {d}", "({a} + {b}) * ({c} - {d})", "threshold({a})", "outside({a} - {b})", "hypot({a}, {b})",
+    "{a} * {b} - {c} * {d}", "({a} + {b}) * ({c} - {d})", "threshold({a})", "outside({a} - {b})", "inside({a} + {b})", "nonzero({a}) * {b}", "hypot({a}, {b})",
     "{a} * {a}", "{a}**2 * {b}", "abs({a} - {b})", "2 * {a} - {b}", "{a} * 0.5", "{a} * {b} * {c}", "{a} + 1",
     "logsumexp([{a}, {b}])", "maxout([{a}, {b}, {c}])", "dot([{a}, {b}], [{c}, {d}])", "({a} / {b} - {b} / {a}).sin()",
     "maxout([{a}, 0.5])", "logsumexp([{a}, 1.0, {b}])", "sum_([{a}, {b}, {a}])", "sum_([0.5, {a}])", "gelu({a})",
@@ -479,7 +486,7 @@ def networks(w: Writer) -> None:
     x, n = vectors[-1]
     y = w.leaf("y", n)
     w.pool.append(
-        w.let(r.choice([f"quadratic({x}, {y})", f"mean_squared_error({x}, {y})", f"cross_entropy([v * 2 for v in {x}], {r.randrange(n)})" if n > 1 else f"{x}[0]",
+        w.let(r.choice([f"quadratic({x}, {y})", f"mean_squared_error({x}, {y})", f"cross_entropy([v * 2 - 7 for v in {x}], {r.randrange(n)})" if n > 1 else f"{x}[0]",
                         f"-dot({y}, log_softmax({x}))", f"sum(v * v for v in {x})", f"sum_({x}) / {n}", f"quadratic({x}, {[0.5] * n})"]))
     )  # fmt: skip
     if r.random() < 0.3:
