@@ -4,7 +4,7 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-oldest test-python mutants docs lint notebooks check-notebooks benchmarks clean
+.PHONY: demo test test-oldest test-python mutants fuzz docs lint notebooks check-notebooks benchmarks clean
 
 demo: $(VENV)/installed          ## the main job, on handwritten digits
 	$(VENV)/bin/microgradlike demo
@@ -14,6 +14,9 @@ test: $(VENV)/installed-dev      ## all tests
 
 test-oldest:                     ## with the oldest dependencies that we allow, on Python 3.11 or 3.12; all but the browser's
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt TESTS='-m "not browser"'
+
+fuzz: $(VENV)/installed-dev      ## random programs against the scalar engine, and JAX where it is installed: MINUTES=10
+	$(VENV)/bin/python tests/fuzz.py --minutes $(or $(MINUTES),10)
 
 test-python:                     ## on another Python, as in `make test-python PYTHON=python3.13`; all but the browser's
 	$(MAKE) test VENV=.venv-$(notdir $(PYTHON)) TESTS='-m "not browser"'
