@@ -175,7 +175,7 @@ class Builder:
     def _send_back_group(self, array: Array, group: Group, upstream: Symbol, taken: Symbol | None) -> None:
         """To the a and b of Σₖ aₖ bₖ: upstream · bₖ and upstream · aₖ."""
         shape, left, *right = self.saved[group]
-        if _worth_blas(group):
+        if _worth_blas(group) and not group.is_square:
             self._send_back_product(array, group, upstream)
             return
         share = self.code.repeat(upstream, group.starts, group.left.index.size)
