@@ -20,6 +20,7 @@ from microgradlike.graph import gradient, jvp
 from microgradlike.value import Value, constant, topological_order
 
 if TYPE_CHECKING:
+    from microgradlike.anomaly import detect_anomaly
     from microgradlike.check import check_gradients, finite_differences
     from microgradlike.crosscheck import agreement
     from microgradlike.matrix import vectorize
@@ -33,6 +34,7 @@ __all__ = [
     "agreement",
     "check_gradients",
     "constant",
+    "detect_anomaly",
     "dot",
     "draw",
     "explain",
@@ -54,6 +56,7 @@ __all__ = [
 _loaded_when_used = {
     "agreement": "microgradlike.crosscheck",
     "check_gradients": "microgradlike.check",
+    "detect_anomaly": "microgradlike.anomaly",
     "draw": "microgradlike.view.dot",
     "finite_differences": "microgradlike.check",
     "nn": "microgradlike.nn",

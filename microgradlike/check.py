@@ -7,18 +7,13 @@ operation's value rule is named, with the line of your program that recorded it.
 
 from __future__ import annotations
 
-import linecache
-import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite
-from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
-from microgradlike import formula
+from microgradlike import formula, interop, ops
 from microgradlike.differences import (
     UNDEFINED,
     FiniteDifferences,
@@ -31,13 +26,22 @@ from microgradlike.differences import (
     rounding_error,
     value_slope,
 )
-from microgradlike.graph import listed, names
+from microgradlike.exchange import with_undo
+from microgradlike.graph import jvp, listed, names
+from microgradlike.places import Place, place_outside, place_text
+from microgradlike.table import Row, Table
 from microgradlike.value import NOT_COMPUTED, Value, topological_order
+from microgradlike.watch import Watcher, watched
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
-Places = dict[Value, tuple[str, int]]  # the file and the line that recorded a node
 SHOWN = 5  # wrong entries in a report
+Cause = Literal["", "outside", "before", "backward"]
+CAUSES = {
+    "outside": "f() also depends on {} outside the graph, for example through .data.",
+    "before": "some of what is computed from {} was recorded before f() was called: record all of it inside f.",
+    "backward": "backward() does not add up those of {} as forward mode does.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class GradientEntry:
     difference: float
     error: float
     status: Status
+    cause: Cause = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +76,9 @@ class LocalEntry:
         return formula.derivative(self.node, self.position, self.names)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GradientReport:
-    """What `check_gradients` found. `str()` says it in words, `ok` in one."""
+    """What `check_gradients` found. `ok` says it in a word, `print` in all; in a notebook it is a table."""
 
     loss: float
     gradients: list[GradientEntry]
@@ -87,12 +92,30 @@ class GradientReport:
         return [entry for entry in entries if entry.status == "wrong"]
 
     @property
+    def undefined(self) -> list[GradientEntry | LocalEntry]:
+        """The local derivatives and gradients that could not be compared, as the function is not defined around them."""
+        entries: list[GradientEntry | LocalEntry] = [*self.local_grads, *self.gradients]
+        return [entry for entry in entries if entry.status == "undefined"]
+
+    @property
     def ok(self) -> bool:
         """True if nothing is wrong, and the loss is a finite number."""
         return not self.wrong and isfinite(self.loss)
 
     def __str__(self) -> str:
         return _report(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"<GradientReport: {_tally('gradients', self.gradients)}; {_tally('local derivatives', self.local_grads)}>"
+        )
+
+    def table(self) -> Table:
+        """The table that notebooks show."""
+        return Table(_table(self))
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float = 1e-5) -> GradientReport:
@@ -107,22 +130,32 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
        value rule at the same point, to `rtol`.
 
     At a kink (ReLU at 0) there is no derivative to compare with, nor where the function is not
-    defined on both sides (√ at 0) or not finite; such entries are counted in the report, not failed,
-    if what the slopes on the two sides of each kink can add up to explains the difference.
-    Raises TypeError if f does not return a Value, ValueError if it returns another number each time.
+    defined on both sides (√ at 0) or not finite; such entries are counted and listed in the report, not
+    failed, if what the slopes on the two sides of each kink can add up to explains the difference.
+    Derivatives by a constant, as the 2 in x**2, are left out where they are not defined.
+
+    Where all local derivatives are right and a gradient is wrong, forward mode tells the cause: `backward()`
+    does not add them up, or f depends on the value in a way that the graph does not show, as through `.data`.
+
+    Raises TypeError for an f that is no function without arguments or does not return a Value, ValueError
+    if it returns another number each time, and for a constant among the values, which has no gradient.
     """
+    forward_pass = ForwardPass(f)
     values = listed(values)
-    with _recording_places() as places:
-        loss = f()
+    for v in values:
+        if v.op is ops.CONSTANT:
+            raise ValueError(f"{v!r} is a constant, which has no gradient: make it a leaf, Value({v.data:g})")
+    places, first = _Places(), Value(0.0)  # what f records is numbered from here on
+    loss = watched(f, places)
     if not isinstance(loss, Value):
+        interop.check_class(loss)
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
     name = names(order)
-    local_grads = list(_local_entries(order, name, places, rtol))
+    local_grads = list(_local_entries(order, name, places.of, rtol))
     backward = backward_gradients(loss)
     noise = rounding_error(backward)
     possible = _possible_gradients(loss, order, local_grads)
-    forward_pass = ForwardPass(f)
     gradients = []
     for i, v in enumerate(values, 1):
         found = value_slope(forward_pass, v, noise, loss.data)
@@ -133,6 +166,12 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
         gradients.append(
             GradientEntry(v, name.get(v) or v.label or f"value {i}", grad, found.estimate, found.error, status)
         )
+    if all(entry.status in ("agrees", "kink") for entry in local_grads):
+        reused: set[Value] = set()  # what goes into nodes that were recorded before
+        for node in reversed(order):
+            if node in reused or node._number < first._number:
+                reused.update(node.inputs)
+        gradients = [replace(e, cause=_cause(e, loss, reused)) if e.status == "wrong" else e for e in gradients]
     return GradientReport(loss.data, gradients, local_grads, forward_pass.count + 1)
 
 
@@ -140,26 +179,34 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
     """∂loss/∂v as `loss.backward()` computes it, for all nodes v, whose `grad` is then again what it was."""
     order = topological_order(loss)
     before = [v.grad for v in order]
-    try:
+
+    def body() -> dict[Value, float]:
         for v in order:
             v.grad = NOT_COMPUTED
         loss.backward()
         return {v: v.grad for v in order}
-    finally:
+
+    def undo() -> None:
         for v, grad in zip(order, before, strict=True):
             v.grad = grad
 
+    return with_undo(body, undo)
 
-def _local_entries(order: list[Value], name: dict[Value, str], places: Places, rtol: float) -> Iterator[LocalEntry]:
+
+def _local_entries(
+    order: list[Value], name: dict[Value, str], places: dict[Value, Place], rtol: float
+) -> Iterator[LocalEntry]:
     for node in order:
         if not node.inputs:
             continue
         assert node.op is not None
         data = [v.data for v in node.inputs]
-        where = _where(*places[node]) if node in places else ""
+        where = place_text(places[node]) if node in places else ""
         for i, recorded in enumerate(node.local_grads):
             found = local_slope(node.op, data, i, recorded, rtol) if all(map(isfinite, data)) else UNDEFINED
             status = judge(recorded, found, rtol)
+            if status == "undefined" and node.inputs[i].op is ops.CONSTANT:
+                continue  # nobody asks for it
             sides = (found.left, found.right) if status == "kink" else (recorded, recorded)
             yield LocalEntry(node, i, name, recorded, found.estimate, status, where, sides)
 
@@ -193,67 +240,63 @@ def _explains(possible: tuple[float, float], found: Slope, rtol: float) -> bool:
     return bool(possible[0] - margin <= min(slopes) and max(slopes) <= possible[1] + margin)
 
 
-@contextmanager
-def _recording_places() -> Iterator[Places]:
-    """Note for each Value recorded meanwhile the line outside this package that asked for it.
-
-    Python's profiling hook is told of every return; the engine knows nothing of it and pays nothing.
-    """
-    places: Places = {}
-
-    def on_event(frame: FrameType, event: str, result: object) -> None:
-        if event == "return" and type(result) is Value and result.inputs and result not in places:
-            caller: FrameType | None = frame
-            while caller and caller.f_globals.get("__name__", "").partition(".")[0] == __package__:
-                caller = caller.f_back
-            if caller and caller is not frame:
-                places[result] = caller.f_code.co_filename, caller.f_lineno
-
-    profiler = sys.getprofile()
-    sys.setprofile(on_event)
-    try:
-        yield places
-    finally:
-        sys.setprofile(profiler)
+def _cause(entry: GradientEntry, loss: Value, reused: set[Value]) -> Cause:
+    """Why a gradient is wrong although all local derivatives are right."""
+    forward = jvp(loss, {entry.value: 1.0})
+    if not isfinite(forward):
+        return ""
+    if abs(forward - entry.backward) > 1e-9 * abs(forward):
+        return "backward"
+    return "before" if entry.value in reused else "outside"
 
 
-def _where(path: str, line: int) -> str:
-    code = linecache.getline(path, line).strip()
-    if re.search(r"[/\\]ipykernel_\d+[/\\]", path):
-        path = "notebook cell"  # the kernel's temporary file says nothing to anybody
-    return f"{path.removeprefix(os.path.join(os.getcwd(), ''))}:{line}" + (code and f"  {code}")
+class _Places(Watcher):
+    """Notes for each node that is recorded the line outside this package that asked for it."""
+
+    def __init__(self) -> None:
+        self.of: dict[Value, Place] = {}
+
+    def recorded(self, node: Value) -> None:
+        if place := place_outside(sys._getframe()):
+            self.of[node] = place
 
 
-# ── The report in words ────────────────────────────────────────────────────────────────────────
+# ── The report in words, and as a table ────────────────────────────────────────────────────────
+
+Block = tuple[str, list[tuple[str, str]]]  # a title, and lines of two columns
 
 
 def _report(report: GradientReport) -> str:
-    wrong_local = [e for e in report.local_grads if e.status == "wrong"]
-    wrong = [e for e in report.gradients if e.status == "wrong"]
-    lines = [
-        _tally("backward() and finite differences", report.gradients, f"{report.forward_passes} forward passes"),
-        _tally("local derivatives and value rules", report.local_grads),
-    ]
-    if not isfinite(report.loss):
-        lines.append(f"The loss is {report.loss}: there is nothing to compare.")
-    for entry in wrong_local[:SHOWN]:
-        lines += ["", *_describe(entry)]
-    if len(wrong_local) > SHOWN:
-        lines += ["", f"… and {len(wrong_local) - SHOWN} more wrong local derivatives: see .wrong"]
-    if wrong:
-        width = max(len(formula.partial("C", e.name)) for e in wrong[:SHOWN])
-        lines += ["", "wrong gradients"]
-        lines += [
-            f"  {formula.partial('C', e.name):<{width}}   backward() {e.backward:<13.6g} differences {e.difference:<13.6g}"
-            f" {by_how_much(e.backward, e.difference)}"
-            for e in wrong[:SHOWN]
-        ]
-    if len(wrong) > SHOWN:
-        lines.append(f"  … and {len(wrong) - SHOWN} more: see .wrong")
+    lines = _summary(report)
+    for title, rows in _blocks(report, [e for e in _by_status(report) if e.status in ("wrong", "undefined")], SHOWN):
+        gap = (
+            12 if "local derivative" in title else 3 + max([len(first) for first, second in rows if second], default=0)
+        )
+        lines += ["", title, *(f"  {first:<{gap}}{second}".rstrip() for first, second in rows)]
     return "\n".join(lines)
 
 
-def _tally(what: str, entries: list[Any], cost: str = "") -> str:
+def _table(report: GradientReport) -> Iterator[Row]:
+    yield from ([[(line, "strong")]] for line in _summary(report))
+    for title, rows in _blocks(report, _by_status(report), most=16):
+        yield []
+        yield [[(title, "strong")]]
+        yield from ([[(f"  {first}", "local")], *([[(second, "")]] if second else [])] for first, second in rows)
+
+
+def _by_status(report: GradientReport) -> list[GradientEntry]:
+    return sorted(report.gradients, key=lambda entry: ("wrong", "undefined", "kink", "agrees").index(entry.status))
+
+
+def _summary(report: GradientReport) -> list[str]:
+    lines = [
+        f"{_tally('backward() and finite differences', report.gradients)} ({report.forward_passes} forward passes)",
+        _tally("local derivatives and value rules", report.local_grads),
+    ]
+    return lines if isfinite(report.loss) else [*lines, f"The loss is {report.loss}: there is nothing to compare."]
+
+
+def _tally(what: str, entries: list[Any]) -> str:
     count = {status: sum(e.status == status for e in entries) for status in ("agrees", "wrong", "kink", "undefined")}
     parts = [f"{count['agrees']} of {len(entries)} agree"]
     if count["wrong"]:
@@ -262,21 +305,61 @@ def _tally(what: str, entries: list[Any], cost: str = "") -> str:
         parts.append(f"{count['kink']} at a kink")
     if count["undefined"]:
         parts.append(f"{count['undefined']} where it is not defined")
-    return f"{what}: " + ", ".join(parts) + (f" ({cost})" if cost else "")
+    return f"{what}: " + ", ".join(parts)
 
 
-def _describe(entry: LocalEntry) -> list[str]:
+def _blocks(report: GradientReport, gradients: list[GradientEntry], most: int) -> Iterator[Block]:
+    """The local derivatives that are wrong or not defined, these gradients, and what the wrong ones come from.
+
+    What is computed from a nan or an infinity is counted, and not listed: the operation that made it is.
+    """
+    for status in ("wrong", "undefined"):
+        entries = [e for e in report.local_grads if e.status == status and all(isfinite(v.data) for v in e.node.inputs)]
+        yield from map(_describe, entries[:SHOWN])
+        if len(entries) > SHOWN:
+            yield f"… and {len(entries) - SHOWN} more {status} local derivatives: see .{status}", []
+    if gradients:
+        rows = [
+            (
+                formula.partial("C", e.name),
+                f"backward() {e.backward:<13.6g} differences {e.difference:<13.6g} {_verdict(e)}".rstrip(),
+            )
+            for e in gradients[:most]
+        ]
+        if len(gradients) > most:
+            rows.append((f"… and {len(gradients) - most} more: see .gradients", ""))
+        yield "wrong gradients" if gradients[0].status == "wrong" else "gradients", rows
+    yield from ((line, []) for line in _causes(report))
+
+
+def _verdict(entry: GradientEntry) -> str:
+    if entry.status == "wrong":
+        return by_how_much(entry.backward, entry.difference)
+    return {"agrees": "", "kink": "at a kink"}.get(entry.status, "not defined")
+
+
+def _describe(entry: LocalEntry) -> Block:
     node, name = entry.node, entry.names
     assert node.op is not None
     input = node.inputs[entry.position]
     y, x = name[node], name[input]
+    wrong = entry.status == "wrong"
+    return f"{node.op.name}: the local derivative {formula.partial(y, x)} is {'wrong' if wrong else 'not defined'}", [
+        ("input", f"{entry.position + 1} of {len(node.inputs)}: {x} = {input.data:.6g}"),
+        *([("recorded in", entry.where)] if entry.where else []),
+        ("its rule", f"{entry.formula and entry.formula + ' = '}{entry.recorded:.10g}"),
+        *([
+            ("should be", f"{entry.expected:.10g}, as {y} = {formula.expression(node, name, depth=1)} changes there"),
+            ("off by", by_how_much(entry.recorded, entry.expected)),
+        ] if wrong else []),
+    ]  # fmt: skip
+
+
+def _causes(report: GradientReport) -> list[str]:
     return [
-        f"{node.op.name}: the local derivative {formula.partial(y, x)} is wrong",
-        f"  input       {entry.position + 1} of {len(node.inputs)}: {x} = {input.data:.6g}",
-        *([f"  recorded in {entry.where}"] if entry.where else []),
-        f"  its rule    {entry.formula and entry.formula + ' = '}{entry.recorded:.10g}",
-        f"  should be   {entry.expected:.10g}, as {y} = {formula.expression(node, name, depth=1)} changes there",
-        f"  off by      {by_how_much(entry.recorded, entry.expected)}",
+        "All local derivatives are right. But " + why.format(", ".join(found[:SHOWN]) + ", …" * (len(found) > SHOWN))
+        for cause, why in CAUSES.items()
+        if (found := [e.name for e in report.gradients if e.cause == cause])
     ]
 
 

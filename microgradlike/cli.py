@@ -220,14 +220,14 @@ def equations(loss: str, **options: Any) -> None:
       microgradlike equations --sizes 4,3,2 --activation tanh
       microgradlike equations --sizes 4,8,3 --activation relu --loss cross_entropy
     """
-    from microgradlike import Value
-    from microgradlike.crosscheck import random_network, record_loss
+    from microgradlike import Value, nn
+    from microgradlike.crosscheck import random_network
     from microgradlike.matrix import vectorize
 
     with bad_input():
         model, *numbers = random_network(loss=loss, **options)
         x, y = ([Value(number) for number in row] for row in numbers)
-        program = vectorize(record_loss(loss, model, x, y), batch=[x, y])
+        program = vectorize(nn.LOSSES[loss](model(x), y), batch=[x, y])
     _print(program)
 
 

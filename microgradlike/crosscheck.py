@@ -2,9 +2,13 @@
 
     scalar graph    `backward()`, one product for each edge; δ is z.grad of a weighted input z
     δ equations     the textbook's BP1–BP4 in matrix form (`nn.deltas`)
-    forward mode    the same local derivatives pushed the other way, one pass for each entry
     array form      the matrix products that `matrix` finds in the scalar graph, run by NumPy
+    forward mode    the same local derivatives pushed the other way, one pass for each entry
     differences     calculus by brute force, two passes or more for each entry
+
+What two ways share, their agreement does not prove. The δ equations share nothing with the others: their
+σ, σ′ and ∇C are their own. The array form runs the rules of `ops` on the recorded graph; forward mode
+takes the local derivatives that were recorded; differences use the value rules only.
 
 `print(agreement("quadratic", model, x, y))` shows, layer by layer as the backward pass visits them,
 the largest entry of each gradient (or one that is wrong), and under it the largest difference of
@@ -25,8 +29,9 @@ from microgradlike.check import backward_gradients
 from microgradlike.differences import UNIT, ForwardPass, judge, rounding_error, value_slope
 from microgradlike.graph import jvps
 from microgradlike.ieee import ieee
-from microgradlike.nn import LOSSES, MLP
-from microgradlike.nn.deltas import arrays, backpropagate
+from microgradlike.nn import LOSSES, MLP, Layer
+from microgradlike.nn.deltas import SIGMA, arrays, backpropagate, unknown
+from microgradlike.nn.modules import as_values
 from microgradlike.notation import superscript
 from microgradlike.recording import recorded_local_grads
 from microgradlike.table import WIDTH, Piece, Table
@@ -121,11 +126,13 @@ class Agreement:
     loss: float
     rows: list[Row]
     forward_passes: int
+    loss_off: float = 0.0  # how far C by the δ equations is from C, relative to it, if rounding does not explain it
+    left_out: str = ""  # the reason why the δ equations are
 
     @property
     def ok(self) -> bool:
-        """True if all ways agree in every entry they took, and rounding is small enough to tell."""
-        return isfinite(self.loss) and not self.wrong and not self.undecided
+        """True if all ways agree in C and in every entry they took, and rounding is small enough to tell."""
+        return isfinite(self.loss) and not self.loss_off and not self.wrong and not self.undecided
 
     @property
     def wrong(self) -> list[Row]:
@@ -163,8 +170,9 @@ def agreement(
 ) -> Agreement:
     """Compute the gradient of C = loss(model(x), y) in all the ways there are, and compare.
 
-    `loss` is one of `nn.LOSSES` or its name; x is one sample, y its target. Cross-entropy takes the
-    logits: after a softmax layer, that layer's z. The `grad` of no parameter is touched.
+    `loss` is one of `nn.LOSSES` or its name; x is one sample, y its target. The `grad` of no parameter
+    is touched. Where an activation is a function of your own, the δ equations do not know it, and their
+    column is left out.
 
     The δ equations, the array form and forward mode differ from the scalar graph in nothing but the
     order of their roundings: they must agree to 256 eps of the gradient's largest entry, or a multiple of it that the
@@ -181,25 +189,35 @@ def agreement(
     if not isinstance(model, MLP):
         raise TypeError(f"agreement takes a whole network, such as nn.MLP(2, [3, 1]): got {model!r:.60}")
     name = _loss_name(loss)
-    C = record_loss(name, model, x, y)
+    layers = model.feedforward(x := as_values(x, "x"))
+    C = LOSSES[name](layers[-1][1], y)
     gradients = backward_gradients(C)
-    rounding = _rounding(C, gradients)
-    equations = backpropagate(*arrays(model), _numbers(x), _numbers(y), name)
+    rounding, C_rounding = _rounding(C, gradients)
+    weights, biases, activations = arrays(model)
+    left_out = next((unknown(activation) for activation in activations if activation not in SIGMA), "")
+    loss_off, equations = 0.0, None
+    if not left_out:
+        equations = backpropagate(weights, biases, activations, _numbers(x), _numbers(y), name)
+        off = _difference(equations.loss, C.data)
+        loss_off = 0.0 if off <= max(256 * EPS * abs(C.data), C_rounding) else off / abs(C.data or 1.0)
     found = matrix.gradients(C)
     noise = rounding_error(gradients)
     passes = 0
     rows = []
     for i in reversed(range(len(model.layers))):
-        for letter, array in (("z", equations.delta[i]), ("b", equations.grad_b[i]), ("w", equations.grad_w[i])):
-            nodes = _pieces(model.layers[i], letter)
+        for letter, shape in (("z", biases[i].shape), ("b", biases[i].shape), ("w", weights[i].shape)):
+            nodes = _pieces(model.layers[i], layers[i][0], letter)
             gradient, moved = ([each.get(v, 0.0) for v in nodes] for each in (gradients, rounding))
-            row = Row(letter, i + 1, array.shape, nodes, gradient, max(moved), {})
+            row = Row(letter, i + 1, shape, nodes, gradient, max(moved), {})
             rows.append(row)
             some = _evenly(len(nodes), max_entries, row.largest)
             taken = [nodes[i] for i in some]
             forward_pass = ForwardPass(_recompute(C, nodes))
-            ways = {
-                "δ equations": dict(zip(nodes, array.ravel().tolist(), strict=True)),
+            ways = {}
+            if equations:
+                array = {"z": equations.delta, "b": equations.grad_b, "w": equations.grad_w}[letter][i]
+                ways["δ equations"] = dict(zip(nodes, array.ravel().tolist(), strict=True))
+            ways |= {
                 "array form": {v: found[v] for v in nodes if v in found},
                 "forward mode": dict(zip(taken, jvps(C, [{v: 1.0} for v in taken]), strict=True)),
             }
@@ -208,15 +226,9 @@ def agreement(
             row.columns["differences"] = _by_differences(row, some, forward_pass, noise, C.data)
             passes += forward_pass.count
     sizes = "-".join(map(str, [model.layers[0].nin, *(len(layer.neurons) for layer in model.layers)]))
-    activations = ", ".join(layer.activation for layer in model.layers)
-    title = f"The {name.replace('_', ' ')} loss of a {sizes} network ({activations}): C = {C.data:.9g}"
-    return Agreement(title, C.data, rows, passes)
-
-
-def record_loss(loss: str, model: MLP, x: Iterable[Any], y: Any) -> Value:
-    """C = loss(model(x), y), where cross-entropy takes the logits: after a softmax layer, that layer's z."""
-    output, last = model(x), model.layers[-1]
-    return LOSSES[loss](last.z if loss == "cross_entropy" and last.activation == "softmax" else output, y)
+    sigmas = ", ".join(getattr(activation, "__name__", activation) for activation in activations)
+    title = f"The {name.replace('_', ' ')} loss of a {sizes} network ({sigmas}): C = {C.data:.9g}"
+    return Agreement(title, C.data, rows, passes, loss_off, left_out)
 
 
 def random_network(
@@ -297,8 +309,8 @@ def _difference(a: float, b: float) -> float:
     return 0.0 if a == b else abs(a - b)
 
 
-def _rounding(C: Value, gradients: dict[Value, float]) -> dict[Value, float]:
-    """How far rounding can have moved each ∂C/∂v, at most, to first order.
+def _rounding(C: Value, gradients: dict[Value, float]) -> tuple[dict[Value, float], float]:
+    """How far rounding can have moved each ∂C/∂v, and C, at most, to first order.
 
     Forwards: a node is off by its own rounding, and by ∂node/∂input times what each input is off by.
     Backwards: a product upstream · local is off by what either factor is off by, times the other; and
@@ -316,7 +328,7 @@ def _rounding(C: Value, gradients: dict[Value, float]) -> dict[Value, float]:
             local_off = _local_grads_off(node, data_off)
             for v, d, d_off in zip(node.inputs, node.local_grads, local_off, strict=True):
                 off[v] += off[node] * abs(d) + abs(gradients[node]) * (d_off + 2 * UNIT * abs(d))
-    return off
+    return off, data_off[C]
 
 
 def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
@@ -340,11 +352,11 @@ def _evenly(n: int, most: int, and_this: int) -> list[int]:
     return list(range(n)) if n <= most else sorted({*(i * n // most for i in range(most)), and_this})
 
 
-def _pieces(layer: Any, letter: str) -> list[Value]:
+def _pieces(layer: Layer, z: list[Any], letter: str) -> list[Value]:
     """All z, b or w of a layer in the order of the arrays in `nn.deltas`: maxout's two sets one after the other."""
     neurons = [
-        [{"z": [z], "b": [b], "w": w}[letter] for (w, b), z in zip(neuron.pieces(), _as_tuple(neuron.z), strict=True)]
-        for neuron in layer.neurons
+        [{"z": [z_j], "b": [b], "w": w}[letter] for (w, b), z_j in zip(neuron.pieces(), _as_tuple(zs), strict=True)]
+        for neuron, zs in zip(layer.neurons, z, strict=True)
     ]
     return [v for piece in zip(*neurons, strict=True) for vs in piece for v in vs]
 
@@ -422,8 +434,9 @@ def _verdict(a: Agreement) -> Iterator[Piece]:
     """What the numbers say, in words: agreement or not, kinks, and which entries were left out."""
     if not isfinite(a.loss):
         yield f"C is {a.loss}: there is nothing to compare.", "upstream"
-    elif a.wrong:
-        wrong = [
+    elif a.wrong or a.loss_off:
+        wrong = [f"δ equations in C (off by {_off(a.loss_off)})"] if a.loss_off else []
+        wrong += [
             f"{way} in {row.name} ({len(column.wrong)} of {len(column.entries)} entries, off by {_off(row.relative(way))})"
             for row in a.wrong
             for way, column in row.columns.items()
@@ -437,6 +450,8 @@ def _verdict(a: Agreement) -> Iterator[Piece]:
             f"differences within 1e-06 and their own error, with {a.forward_passes} forward passes.",
             "strong",
         )
+    if a.left_out:
+        yield f"The δ equations are left out: {a.left_out}.", ""
     if a.undecided and isfinite(a.loss):
         yield (
             f"Undecided: {', '.join(row.name for row in a.undecided)}. Rounding may hide more than "

@@ -6,11 +6,11 @@ import ast
 import inspect
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
-from microgradlike.ieee import ieee
+from microgradlike.ieee import Namespace, ieee
 from microgradlike.ops import Operation, flat
+from microgradlike.recording import values
 from microgradlike.value import Value, apply
 
 
@@ -31,9 +31,24 @@ def operation(
         cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
         y = cube(Value(2.0))
 
-    Raises TypeError for rules whose parameters are not these. A call raises TypeError for a wrong
-    number of inputs, and ValueError where a rule fails or does not return one real number for each
-    derivative. `check_gradients` finds a wrong rule.
+    GELU by tanh is ½x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³), or, as ½(1 + tanh u) = σ(2u), x σ(v)
+    with v = 2u. This keeps all digits where 1 + tanh u cancels. Its derivative is σ(v) + x σ(v) σ(−v) v′:
+
+        def v(x):
+            return 1.5957691216057308 * (x + 0.044715 * x * x * x)
+
+        gelu = operation(
+            "gelu",
+            lambda xp, x: x * xp.sigmoid(v(x)),
+            lambda xp, y, x: xp.sigmoid(v(x)) + y * xp.sigmoid(-v(x)) * 1.5957691216057308 * (1.0 + 0.134145 * x * x),
+        )
+
+    `nn.MLP(2, [8, 1], activation=gelu)` takes it as its activation, and `vectorize` runs it on batches.
+
+    `dir(xp)` lists these functions. Raises TypeError for rules whose parameters are not these. A call raises
+    TypeError for a wrong number of inputs, and ValueError where a rule fails or does not return one real
+    number for each derivative; `vectorize` and `gradient` raise TypeError for a rule that runs on floats
+    only. `check_gradients` finds a wrong rule.
     """
     operands = list(inspect.signature(value).parameters.values())[1:]
     n_ary = any(p.kind is p.VAR_POSITIONAL for p in operands)
@@ -51,20 +66,12 @@ def operation(
 
     def checked_value(xp: Any, *operands: Any) -> Any:
         inputs = flat(operands) if n_ary else operands
-        if xp is not ieee:
-            return value(xp, *inputs)
-        try:
-            y = value(xp, *inputs)
-        except (ArithmeticError, ValueError) as error:
-            raise ValueError(_failed(name, "value rule", inputs, error)) from error
-        return _real(y, name, "value rule", inputs)
+        y = _run(value, name, "value rule", inputs, xp, *inputs)
+        return _real(y, name, "value rule", inputs) if xp is ieee else y
 
     def checked_local_grads(xp: Any, y: Any, *operands: Any) -> tuple[Any, ...]:
         inputs = flat(operands) if n_ary else operands
-        try:
-            grads = local_grads(xp, y, *inputs)
-        except (ArithmeticError, ValueError) as error:
-            raise ValueError(_failed(name, "local_grads rule", inputs, error)) from error
+        grads = _run(local_grads, name, "local_grads rule", inputs, xp, y, *inputs)
         grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
         if len(grads) != len(inputs):
             raise ValueError(
@@ -91,21 +98,36 @@ def operation(
         return apply(op, *inputs)
 
     record.__name__ = record.__qualname__ = name
+    record.__module__ = value.__module__  # where pickle looks for it, in a network whose activation it is
     record.__doc__ = f"The operation {name}({', '.join(operand_names)}) on Values."
     return record
 
 
 def _real(y: Any, name: str, rule: str, inputs: tuple[Any, ...]) -> float:
+    if hasattr(y, "dtype") and y.ndim == 0:
+        y = y.item()  # a complex64 as a complex number
     if isinstance(y, complex) or not hasattr(y, "__float__"):
         raise ValueError(f"operation {name!r}: its {rule} returned {y!r:.60} for {inputs}, expected a real number")
     return float(y)
 
 
-def _failed(name: str, rule: str, inputs: tuple[Any, ...], error: Exception) -> str:
-    return (
-        f"operation {name!r}: its {rule} raised {type(error).__name__} ({error}) for inputs {inputs}; "
-        "xp.divide, xp.power, xp.exp and xp.log follow IEEE arithmetic and give inf or nan instead"
-    )
+def _run(function: Callable[..., Any], name: str, rule: str, inputs: tuple[Any, ...], xp: Any, *args: Any) -> Any:
+    """function(xp, *args), whose errors name the operation and say what to write."""
+    try:
+        return function(xp, *args)
+    except (ArithmeticError, ValueError) as error:
+        raise ValueError(
+            f"operation {name!r}: its {rule} raised {type(error).__name__} ({error}) for inputs {inputs!r:.200}; "
+            "xp.divide, xp.power, xp.exp and xp.log follow IEEE arithmetic and give inf or nan instead"
+        ) from error
+    except (TypeError, AttributeError) as error:
+        if xp is ieee:
+            raise
+        kind = "Values" if xp is values else "arrays"
+        raise TypeError(
+            f"operation {name!r}: its {rule} does not run on {kind} ({error}); "
+            f"write it with operators and with what xp has: {', '.join(dir(ieee))}"
+        ) from error
 
 
 # ── The text of a rule, read off by running it on symbols ──────────────────────────────────────
@@ -134,7 +156,7 @@ for _name, _template in {
     if _name in ("add", "sub", "mul", "truediv", "pow"):
         setattr(_Symbol, f"__r{_name}__", _write(_template.format("{1}", "{0}")))
 
-_symbols = SimpleNamespace(**{name: _write(f"{name}({{}})") for name in vars(ieee)})
+_symbols = Namespace(**{name: _write(f"{name}({{}})") for name in vars(ieee)})
 _symbols.divide, _symbols.power = _write("({} / {})"), _write("({} ** {})")
 _symbols.maximum, _symbols.minimum = _write("max({}, {})"), _write("min({}, {})")
 _symbols.where = _write("({1} if {0} else {2})")

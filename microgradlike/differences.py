@@ -7,12 +7,14 @@ that the checks use: it knows its own error, and a kink when it stands on one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
+from inspect import signature
 from math import hypot, inf, isfinite, nan
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from microgradlike.exchange import with_undo
 from microgradlike.graph import listed
 from microgradlike.ieee import ieee
 from microgradlike.ops import Operation
@@ -22,6 +24,7 @@ from microgradlike.value import Value
 UNIT = 2.0**-53  # the relative error of one rounding
 _TINY = 2.0**-1022  # below it floats lose their digits one by one
 
+T = TypeVar("T")
 Status = Literal["agrees", "wrong", "kink", "undefined"]
 
 
@@ -52,15 +55,16 @@ def finite_differences(
     Rounding adds an error of about 10⁻¹⁶·C/ε, so there is a best ε: by default max(|v|, 1) times
     1.5·10⁻⁸ (forward) or 7·10⁻⁶ (central). An ε of your own is used as it is.
 
-    Each value is set to v ± ε and back, also where f raises. Raises ValueError where f returns
-    a Value that it had recorded earlier, for that cannot depend on ε, or for an ε that vanishes in v.
+    Each value is set to v ± ε and back, also where f raises or Ctrl-C stops it. Raises TypeError where
+    f is no function without arguments, and ValueError where it returns a Value that it had recorded
+    earlier, for that cannot depend on ε, or for an ε that vanishes in v.
     """
     if method not in ("central", "forward"):
         raise ValueError(f"method is 'central' or 'forward', got {method!r}")
     if eps is not None and not (isfinite(eps) and eps > 0):
         raise ValueError(f"eps is the step ε, a positive number: got {eps!r}")
+    forward_pass = ForwardPass(f, "finite_differences")
     values = listed(values)
-    forward_pass = ForwardPass(f)
     relative = UNIT ** (1 / 2 if method == "forward" else 1 / 3) * 2**0.5
     here = forward_pass() if method == "forward" else nan
     gradients, steps = [], []
@@ -70,18 +74,35 @@ def finite_differences(
         right, left = x + h, x - h if method == "central" else x
         if right == left:
             raise ValueError(f"the step ε = {h:g} vanishes beside the value {x:g}: choose a larger eps")
-        with moved(v):
-            upper = forward_pass(v, right)
-            lower = forward_pass(v, left) if method == "central" else here
+        data = [right, left] if method == "central" else [right]
+        found: list[float] = keep_data(v, partial(list, map(partial(forward_pass, v), data)))
+        upper, lower = (*found, here)[:2]
         gradients.append((upper - lower) / (right - left))  # the step as floats have it, not as it was meant
         steps.append(h)
     return FiniteDifferences(gradients, forward_pass.count, steps, method)
 
 
 class ForwardPass:
-    """f as a function of one value's data, which counts its calls."""
+    """f as a function of one value's data, which counts its calls.
 
-    def __init__(self, f: Callable[[], Any]) -> None:
+    Raises TypeError for an f that cannot be called without arguments, and says how to write the `call`.
+    """
+
+    def __init__(self, f: Callable[[], Any], call: str = "check_gradients") -> None:
+        if not callable(f):
+            raise TypeError(
+                f"the loss is recorded anew for every step, by a function: "
+                f"write {call}(lambda: loss(model(x), y), values), got {type(f).__name__}: {f!r:.60}"
+            )
+        try:
+            signature(f).bind()
+        except TypeError as error:
+            raise TypeError(
+                f"f is called without arguments, and this one cannot be ({error}): "
+                f"write {call}(lambda: f(x), values) for an f of x"
+            ) from None
+        except ValueError:  # some functions written in C have no signature
+            pass
         self.f = f
         self.count = 0
         self.last: Value | None = None
@@ -93,7 +114,7 @@ class ForwardPass:
         self.count += 1
         result = self.f()
         if not isinstance(result, Value):
-            return float(result)
+            return float(result.data if hasattr(result, "backward") else result)  # of another class: testing.py
         if result is self.last and result.inputs:
             raise ValueError(
                 "f returned a Value that it had recorded before, which no change of the values can reach: "
@@ -103,14 +124,9 @@ class ForwardPass:
         return result.data
 
 
-@contextmanager
-def moved(v: Value) -> Iterator[None]:
-    """While inside, v.data may be set to anything; afterwards it is what it was."""
-    before = v.data
-    try:
-        yield
-    finally:
-        v.data = before
+def keep_data(v: Value, body: Callable[[], T]) -> T:
+    """Return body(), which may set v.data to anything; afterwards it is what it was, also after an interrupt."""
+    return with_undo(body, partial(setattr, v, "data", v.data))
 
 
 # ── A slope that knows how far to trust itself ─────────────────────────────────────────────────
@@ -174,19 +190,18 @@ def value_slope(forward_pass: ForwardPass, v: Value, noise: float, recorded: flo
 
     Raises ValueError where C at v itself is not what was `recorded` there.
     """
-    with moved(v):
-        x = v.data
+    x = v.data
 
-        def C(data: float) -> float:
-            result = forward_pass(v, data)
-            if data == x and result != recorded and (result == result or recorded == recorded):
-                raise ValueError(
-                    f"f gives a different result each time, {recorded!r} and then {result!r} from the same values: "
-                    "what is random in it must begin with the same seed in each call, so set the seed inside f"
-                )
-            return result
+    def C(data: float) -> float:
+        result = forward_pass(v, data)
+        if data == x and result != recorded and (result == result or recorded == recorded):
+            raise ValueError(
+                f"f gives a different result each time, {recorded!r} and then {result!r} from the same values: "
+                "what is random in it must begin with the same seed in each call, so set the seed inside f"
+            )
+        return result
 
-        return slope(C, x, 2.0**-10 * max(abs(x), 1.0), noise, tries=6)
+    return keep_data(v, lambda: slope(C, x, 2.0**-10 * max(abs(x), 1.0), noise, tries=6))
 
 
 def rounding_error(gradients: dict[Value, float]) -> float:
@@ -236,9 +251,9 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     in_floats = slope(y, x, 2.0**-13 * (abs(x) or 1.0), UNIT * abs(y(x)), tries=2)
     if not in_floats.kink and abs(in_floats.estimate - recorded) + in_floats.error <= rtol * abs(recorded):
         return in_floats
-    xp = thousand_digits()
-    exact_data = [xp.number(x) for x in data]
-    exact_rule = xp.real(lambda *inputs: op.value(xp, *op.grouped(inputs)))
+    digits = thousand_digits()
+    exact_data = [digits.number(x) for x in data]
+    exact_rule = digits.real(lambda *inputs: op.value(digits.xp, *op.grouped(inputs)))
 
     def exact_y(x: Any) -> Any:
         return exact_rule(*exact_data[:position], x, *exact_data[position + 1 :])
@@ -246,13 +261,13 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     x = exact_data[position]
     try:
         exact = slope(
-            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / xp.number(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
+            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / digits.number(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
         )
     except TypeError:  # a rule for floats only
         return in_floats
     error = exact.error if exact.error == inf else min(exact.error, 2.0**1023)  # as large as floats can say
     return replace(
         exact,
-        **{name: xp.to_float(getattr(exact, name)) for name in ("estimate", "left", "right")},
-        error=xp.to_float(error),
+        **{name: digits.to_float(getattr(exact, name)) for name in ("estimate", "left", "right")},
+        error=digits.to_float(error),
     )

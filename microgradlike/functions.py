@@ -66,7 +66,15 @@ def softmax(values: Iterable[Any]) -> list[Value]:
 
 
 def log_softmax(values: Iterable[Any]) -> list[Value]:
-    """[xᵢ − log Σⱼ exp(xⱼ)]."""
+    """[xᵢ − log Σⱼ exp(xⱼ)].
+
+    It is subtracted twice. For large xᵢ the first difference is rounded, but the same for all, and the
+    second one removes that, as subtracting max x would first; but where two xᵢ tie, max has a kink.
+    """
+    return _less_logsumexp(_less_logsumexp(values))
+
+
+def _less_logsumexp(values: Iterable[Any]) -> list[Value]:
     values = tuple(values)
     total = logsumexp(values)
     return [x - total for x in values]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from microgradlike import notation, ops
+from microgradlike import interop, notation, ops
 from microgradlike.ieee import ieee, to_float
 from microgradlike.notation import number, subscript, superscript
 from microgradlike.recording import Choice, all_inputs, choose, full_order, recorded_local_grads
@@ -96,13 +96,21 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
 
 def listed(values: Iterable[Value]) -> list[Value]:
     """The list of these Values. Raises TypeError for a single one, and for anything else among them."""
-    if isinstance(values, Value):
-        raise TypeError("a list of Values is expected: write [v] for a single one")
-    values = list(values)
+    values = as_list(values)
     for v in values:
         if not isinstance(v, Value):
+            interop.check_class(v)
             raise TypeError(f"Values are expected, and one of these is a {type(v).__name__}: {v!r:.60}")
     return values
+
+
+def as_list(values: Iterable[Any]) -> list[Any]:
+    """The list of these. Raises TypeError for a single Value, of whatever class, and for a network."""
+    if hasattr(values, "backward"):
+        raise TypeError("a list of Values is expected: write [v] for a single one")
+    if callable(getattr(values, "parameters", None)):
+        raise TypeError(f"a list of Values is expected: write .parameters() behind the {type(values).__name__}")
+    return list(values)
 
 
 def names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]:

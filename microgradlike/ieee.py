@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import inf, nan
 from numbers import Complex, Real
 from types import SimpleNamespace
+from typing import Any
 
 
 def to_float(x: object) -> float:
@@ -47,6 +48,22 @@ _ADVICE = {
 }
 
 
+class Namespace(SimpleNamespace):
+    """The functions that a rule may take from `xp`: `dir(xp)` lists them, an unknown name says which are near."""
+
+    def __getattr__(self, name: str) -> Any:
+        from difflib import get_close_matches
+
+        near = " or ".join(get_close_matches(name, vars(self)))
+        raise AttributeError(f"xp has no {name}{near and f' (did you mean {near}?)'}; it has {', '.join(dir(self))}")
+
+    def __dir__(self) -> list[str]:
+        return sorted(vars(self))
+
+    def __repr__(self) -> str:
+        return f"<xp: {', '.join(dir(self))}>"
+
+
 def _divide(a: float, b: float) -> float:
     try:
         return a / b
@@ -73,7 +90,7 @@ def _or_inf(function: Callable[[float], float]) -> Callable[[float], float]:
     return exponential
 
 
-ieee = SimpleNamespace(
+ieee = Namespace(
     divide=_divide,
     power=_power,
     exp=_or_inf(math.exp),

@@ -20,10 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from types import SimpleNamespace
 from typing import Any
 
-from microgradlike.ieee import ieee
+from microgradlike.ieee import Namespace, ieee
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -95,12 +94,12 @@ def flat(operands: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(inputs)
 
 
-def namespace(library: Any) -> SimpleNamespace:
+def namespace(library: Any) -> Namespace:
     """The names of `ieee`, from an array library: `namespace(numpy)`, `namespace(jax.numpy)`."""
-    return with_reductions(SimpleNamespace(**{name: getattr(library, name) for name in FUNCTIONS}))
+    return with_reductions(Namespace(**{name: getattr(library, name) for name in FUNCTIONS}))
 
 
-def with_reductions(xp: SimpleNamespace) -> SimpleNamespace:
+def with_reductions(xp: Namespace) -> Namespace:
     """xp with what is made of its other functions: the sigmoid, and sum and max of a sequence.
 
     The rules of vectors take these two from `xp`, and otherwise treat one element after another. An
@@ -312,9 +311,13 @@ def _logsumexp(xp: Any, x: tuple[Any, ...]) -> Any:
 
 
 def _softmax(xp: Any, y: Any, x: tuple[Any, ...]) -> tuple[Any, ...]:
-    """∂logsumexp/∂xᵢ = exp(xᵢ − y), normalised: dividing by the sum removes the rounding of y."""
+    """∂logsumexp/∂xᵢ = exp(xᵢ − y), normalised: dividing by the sum removes the rounding of y.
+
+    An infinite xᵢ gives nan for itself, and 0 for what is finite, as in PyTorch.
+    """
     e = [xp.exp(each - y) for each in x]
     total = xp.sum(e)
+    total = xp.where(total > 0, total, 1.0)  # nan is not: it stays with its xᵢ
     return tuple(xp.divide(each, total) for each in e)
 
 

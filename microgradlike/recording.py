@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from microgradlike import interop, ops
-from microgradlike.ieee import ieee
+from microgradlike.ieee import Namespace, ieee
 from microgradlike.ops import Operation
 from microgradlike.value import Value, apply, constant, topological_order
 
@@ -156,7 +155,7 @@ for _name, _method in {
 }.items():  # fmt: skip
     setattr(_Number, f"__{_name}__", _method)
 
-values = SimpleNamespace(
+values = Namespace(
     divide=_recorded(ops.DIV),
     power=_recorded(ops.POW),
     exp=_recorded(ops.EXP),

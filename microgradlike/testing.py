@@ -7,17 +7,24 @@ def test_product_rule():
     y.backward()
     assert_grads({a: 3.0, b: 2.0})
     assert_gradients(lambda: a * b, [a, b])
+
+All but `assert_local_grads` also accept the Values of another class, such as one of your own, that have `data`,
+`grad` and `backward()`; of such a class the local derivatives are not known, and not checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isclose
+from typing import Any
 
 from microgradlike import formula
 from microgradlike.check import backward_gradients, by_how_much, check_gradients
-from microgradlike.graph import listed, names
+from microgradlike.differences import UNIT, ForwardPass, judge, value_slope
+from microgradlike.exchange import with_undo
+from microgradlike.graph import as_list, listed, names
 from microgradlike.ieee import to_float
+from microgradlike.notation import subscript
 from microgradlike.value import Value
 
 Row = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
@@ -29,9 +36,27 @@ def assert_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: floa
     The report of `check_gradients(f, values, rtol)` is the message of the AssertionError.
     """
     __tracebackhide__ = True
+    values = _as_values(values)
+    if any(not isinstance(v, Value) for v in values):
+        return _assert_like_differences(f, values, rtol)
     report = check_gradients(f, values, rtol)
     if not report.ok:
         raise AssertionError(f"the gradients are wrong\n{report}")
+    return None
+
+
+def _assert_like_differences(f: Callable[[], Any], values: list[Any], rtol: float) -> None:
+    __tracebackhide__ = True
+    forward_pass = ForwardPass(f, "assert_gradients")
+    C, gradients = _gradients(f, values)
+    noise = 64 * UNIT * max(abs(C), 1.0)  # how far rounding has moved C: this class does not say
+    rows: list[Row] = []
+    right = []
+    for v, name, gradient in zip(values, _names(values), gradients, strict=True):
+        found = value_slope(forward_pass, v, noise, C)
+        rows.append((f"∂C/∂{name}", "", gradient, found.estimate))
+        right.append(judge(gradient, found, rtol) != "wrong")
+    _assert_close("the gradients are wrong", rows, right, "backward()", "differences")
 
 
 def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float = 0.0) -> None:
@@ -41,13 +66,12 @@ def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float
     a grad that no backward pass has computed.
     """
     __tracebackhide__ = True
-    name = names(listed(expected))
-    _assert_close(
-        "the gradients are not as expected",
-        [(f"{name[v]}.grad", "", v.grad if v.has_grad else None, to_float(n)) for v, n in expected.items()],
-        rel,
-        abs,
-    )
+    values = _as_values(expected)
+    rows: list[Row] = [
+        (f"{name}.grad", "", v.grad if _has_grad(v) else None, to_float(number))
+        for name, (v, number) in zip(_names(values), expected.items(), strict=True)
+    ]
+    _assert_close("the gradients are not as expected", rows, _close(rows, rel, abs))
 
 
 def assert_local_grads(node: Value, expected: Sequence[float], rel: float = 1e-12, abs: float = 0.0) -> None:
@@ -62,7 +86,7 @@ def assert_local_grads(node: Value, expected: Sequence[float], rel: float = 1e-1
         for i, (v, number) in enumerate(zip(inputs, expected, strict=True))
     ]
     y = f"{name[node]} = {formula.expression(node, name, depth=1)}" if inputs else name[node]
-    _assert_close(f"the local derivatives of {y} are not as expected", rows, rel, abs)
+    _assert_close(f"the local derivatives of {y} are not as expected", rows, _close(rows, rel, abs))
 
 
 def assert_same_gradients(
@@ -73,25 +97,64 @@ def assert_same_gradients(
     The gradients left in the values by earlier backward passes stay as they were.
     """
     __tracebackhide__ = True
-    values = list(values)
-    name = names(values)
-    y, other_y = f(), g()
-    grads, other_grads = backward_gradients(y), backward_gradients(other_y)
-    rows: list[Row] = [("value", "", y.data, other_y.data)]
-    rows += [(f"∂/∂{name[v]}", "", grads.get(v, 0.0), other_grads.get(v, 0.0)) for v in values]
-    _assert_close("f() and g() are not the same", rows, rel, abs, "f()", "g()")
+    values = _as_values(values)
+    (y, grads), (other_y, other_grads) = _gradients(f, values), _gradients(g, values)
+    rows: list[Row] = [("value", "", y, other_y)]
+    rows += [(f"∂/∂{name}", "", a, b) for name, a, b in zip(_names(values), grads, other_grads, strict=True)]
+    _assert_close("f() and g() are not the same", rows, _close(rows, rel, abs), "f()", "g()")
 
 
-def _assert_close(
-    what: str,
-    rows: list[Row],
-    rel: float,
-    abs: float,
-    got: str = "got",
-    expected: str = "expected",
-) -> None:
+def _as_values(values: Iterable[Any]) -> list[Any]:
+    """The list of these Values, of whatever class. Raises TypeError where one has no `data` or no `grad`."""
+    values = as_list(values)
+    listed(v for v in values if not (hasattr(v, "data") and hasattr(v, "grad")))
+    return values
+
+
+def _names(values: list[Any]) -> list[str]:
+    if all(isinstance(v, Value) for v in values):
+        name = names(values)
+        return [name[v] for v in values]
+    return [getattr(v, "label", "") or f"v{subscript(i)}" for i, v in enumerate(values, 1)]
+
+
+def _has_grad(v: Any) -> bool:
+    return bool(v.has_grad if isinstance(v, Value) else v.grad is not None)
+
+
+def _gradients(f: Callable[[], Any], values: list[Any]) -> tuple[float, list[float]]:
+    """f() and its gradient, whose `grad` is then again what it was."""
+    y = f()
+    if isinstance(y, Value):
+        grads = backward_gradients(y)
+        return y.data, [grads.get(v, 0.0) for v in values]
+    before = [v.grad for v in values]
+
+    def body() -> list[float]:
+        for v in values:
+            v.grad = 0.0
+        y.backward()
+        return [v.grad for v in values]
+
+    def undo() -> None:
+        for v, grad in zip(values, before, strict=True):
+            v.grad = grad
+
+    return y.data, with_undo(body, undo)
+
+
+def _close(rows: list[Row], rel: float, abs: float) -> list[bool]:
+    return [
+        got is not None
+        and (
+            got == expected or (got != got and expected != expected) or isclose(got, expected, rel_tol=rel, abs_tol=abs)
+        )
+        for _, _, got, expected in rows
+    ]
+
+
+def _assert_close(what: str, rows: list[Row], right: list[bool], got: str = "got", expected: str = "expected") -> None:
     __tracebackhide__ = True
-    right = [_close(a, b, rel, abs) for _, _, a, b in rows]
     if all(right):
         return
     cells = [("", "", got, expected, "")] + [
@@ -106,10 +169,6 @@ def _assert_close(
         for name, rule, a, b, remark in cells
     ]
     raise AssertionError("\n".join([what, *(line.rstrip() for line in lines)]))
-
-
-def _close(a: float | None, b: float, rel: float, abs: float) -> bool:
-    return a is not None and (a == b or (a != a and b != b) or isclose(a, b, rel_tol=rel, abs_tol=abs))
 
 
 def _remark(a: float | None, b: float) -> str:

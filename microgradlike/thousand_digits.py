@@ -1,26 +1,37 @@
 """Numbers with a thousand digits, for rules to run on: differences of such numbers lose none that matter.
 
-`thousand_digits()` is a namespace like `ieee`, and any rule of `ops` runs with it. A thousand digits hold the
-sum of the largest float and the smallest (630), with room for a difference between the two.
+Any rule of `ops` runs with the namespace `thousand_digits().xp`. A thousand digits hold the sum of the largest
+float and the smallest (630), with room for a difference between the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from microgradlike.ieee import ieee
+from microgradlike.ieee import Namespace, ieee
 from microgradlike.ops import with_reductions
 
 
-@cache
-def thousand_digits() -> SimpleNamespace:
-    """The names of `ieee`, and `number(x)`, `to_float(x)` and `real(rule)`.
+class ThousandDigits(NamedTuple):
+    """The namespace `xp` of such numbers, how one is made and unmade, and `real(rule)`.
 
-    `real(rule)` answers nan where the rule leaves the real numbers. Such numbers refuse to become floats
-    by themselves: a rule that calls `math.exp` raises TypeError, instead of losing 984 digits unnoticed.
+    `real(rule)` answers nan where the rule leaves the real numbers.
+    """
+
+    xp: Namespace
+    number: Callable[[Any], Any]
+    to_float: Callable[[Any], Any]
+    real: Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@cache
+def thousand_digits() -> ThousandDigits:
+    """Return what computes with a thousand digits.
+
+    Its numbers refuse to become floats by themselves: a rule that calls `math.exp` raises TypeError, instead
+    of losing 984 digits unnoticed.
     """
     import mpmath  # type: ignore[import-untyped]
 
@@ -44,7 +55,7 @@ def thousand_digits() -> SimpleNamespace:
         return call
 
     functions = ["exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh"]
-    xp = SimpleNamespace(
+    xp = Namespace(
         **{name: real(getattr(context, name)) for name in functions},
         divide=real(lambda a, b: a / b),
         power=real(lambda a, b: a**b),
@@ -52,8 +63,5 @@ def thousand_digits() -> SimpleNamespace:
         where=ieee.where,
         maximum=ieee.maximum,
         minimum=ieee.minimum,
-        number=number,
-        real=real,
-        to_float=lambda x: mpmath.libmp.to_float(number(x)._mpf_),
     )
-    return with_reductions(xp)
+    return ThousandDigits(with_reductions(xp), number, lambda x: mpmath.libmp.to_float(number(x)._mpf_), real)

@@ -2,14 +2,16 @@
 
 import math
 import random
+import re
 import sys
 from dataclasses import replace
 
 import pytest
 
-from microgradlike import Value, affine, dot, logsumexp, maxout, operation, ops
+from microgradlike import Value, affine, constant, dot, logsumexp, maxout, nn, operation, ops, topological_order
 from microgradlike.check import by_how_much, check_gradients, finite_differences
 from microgradlike.differences import judge, local_slope, slope
+from microgradlike.testing import assert_gradients
 from microgradlike.thousand_digits import thousand_digits
 from microgradlike.value import apply
 
@@ -171,6 +173,13 @@ def test_bad_arguments_say_what_to_do(values):
             check(lambda: loss_of(values), values[0])
         with pytest.raises(TypeError, match="one of these is a float"):
             check(lambda: loss_of(values), [1.0])
+    for check in (finite_differences, check_gradients, assert_gradients):
+        for f, kind in [(loss, "Value"), (2.0, "float"), (None, "NoneType"), ([loss], "list")]:
+            with pytest.raises(TypeError, match=rf"write \w+\(lambda: loss\(model\(x\), y\), values\), got {kind}"):
+                check(f, values)
+        with pytest.raises(TypeError, match=r"without arguments.*'x'\): write \w+\(lambda: f\(x\), values\)"):
+            check(lambda x: x * x, values)
+    assert finite_differences(iter([1.0] * 6).__next__, values).gradients == [0.0] * 3  # written in C
     with pytest.raises(ValueError, match="'central' or 'forward'"):
         finite_differences(lambda: loss, values, method="backward")
     with pytest.raises(ValueError, match="a positive number"):
@@ -357,3 +366,235 @@ def test_a_line_in_a_notebook_is_named_without_the_kernels_temporary_file():
 
     report = check_gradients(loss, [])
     assert report.local_grads[0].where == "notebook cell:1"
+
+
+# ── What the report says ───────────────────────────────────────────────────────────────────────
+
+
+def line_of(mark):
+    with open(__file__, encoding="utf-8") as file:
+        (line,) = (i for i, code in enumerate(file, 1) if code.rstrip().endswith(f"# {mark}"))
+    return f"test_check.py:{line}  "
+
+
+def test_a_report_of_what_is_right_lists_nothing_wrong(values):
+    report = check_gradients(lambda: loss_of(values), values)
+    assert (report.ok, report.wrong, report.undefined) == (True, [], [])
+    assert [e.cause for e in report.gradients] == ["", "", ""]
+    assert str(report).count("\n") == 1
+
+
+def test_derivatives_that_are_not_defined_are_listed_with_their_line():
+    x, y = Value(0.0, "x"), Value(2.0, "y")
+
+    def f():
+        root = x.sqrt()  # SQRT
+        return root * y + y
+
+    report = check_gradients(f, [x, y])
+    assert [type(e).__name__ for e in report.undefined] == ["LocalEntry", "GradientEntry"]
+    text = str(report)
+    for part in (
+        "1 where it is not defined",
+        "sqrt: the local derivative ∂v₁/∂x is not defined",
+        "1 of 1: x = 0",
+        f"{line_of('SQRT')}root = x.sqrt()  # SQRT",
+        "1/(2·√x) = inf",
+        "gradients\n  ∂C/∂x   backward() inf",
+        "not defined",
+    ):
+        assert part in text
+    assert report.ok and "should be" not in text and "WRONG" not in text
+    x.data = -1.0  # then neither is the loss
+    many = check_gradients(lambda: sum((x.sqrt() for _ in range(8)), y), [x])
+    assert "… and 3 more undefined local derivatives: see .undefined" in str(many)
+    assert str(many).count("sqrt: the local derivative") == 5  # and none of the sums that hand the nan on
+
+
+def test_nobody_asks_for_the_derivative_by_a_constant_exponent():
+    x, n = Value(-1.5, "x"), Value(2.0, "n")
+    report = check_gradients(lambda: x**2 + 1.0 / x**-3, [x])
+    assert report.ok and report.undefined == [] and "not defined" not in str(report)
+    assert [e.status for e in check_gradients(lambda: x**n, [x, n]).local_grads] == ["agrees", "undefined"]
+    wrong = wrong_by(ops.MUL, 1)  # but a wrong rule is found, also where only constants would see it
+    assert not check_gradients(lambda: apply(wrong, x, 3.0), [x]).ok
+
+
+def unsummed_backward(self, seed=1.0):
+    """The commonest fault in an engine of one's own: = for +=."""
+    for node in topological_order(self):
+        node.grad = 0.0
+    self.grad = seed
+    for node in reversed(topological_order(self)):
+        for input, local_grad in zip(node.inputs, node.local_grads, strict=True):
+            input.grad = node.grad * local_grad
+
+
+CAUSES = {
+    "outside": "All local derivatives are right. But f() also depends on w outside the graph, for example through .data.",
+    "before": "But some of what is computed from w was recorded before f() was called: record all of it inside f.",
+    "backward": "But backward() does not add up those of w as forward mode does.",
+}
+
+
+@pytest.mark.parametrize(
+    ("f", "cause"),
+    [
+        (lambda w, b, old: w * w.data + b, "outside"),
+        (lambda w, b, old: w * b + math.sin(w.data), "outside"),
+        (lambda w, b, old: Value(w.data) * 2.0 + b, "outside"),  # not in the graph at all
+        (lambda w, b, old: (w - 3.0).relu() + Value(w.data) * 2.0 + b, "outside"),  # and a kink
+        (lambda w, b, old: old * w + b, "before"),
+        (lambda w, b, old: (old + b).tanh(), "before"),
+        (lambda w, b, old: w * w + b, "backward"),
+        (lambda w, b, old: w * 2.0 + b * 2.0, ""),
+    ],
+)
+def test_a_wrong_sum_of_right_rules_says_where_the_rest_is(f, cause, monkeypatch):
+    w, b = Value(3.0, "w"), Value(0.5, "b")
+    old = w * 1.5
+    if cause == "backward":
+        monkeypatch.setattr(Value, "backward", unsummed_backward)
+    report = check_gradients(lambda: f(w, b, old), [w, b])
+    assert {e.name: e.cause for e in report.gradients} == {"w": cause, "b": ""}
+    assert report.ok is (cause == "")
+    for each, text in CAUSES.items():
+        assert (text in str(report)) is (text in report.table()._repr_html_()) is (each == cause)
+
+
+def test_a_wrong_rule_is_cause_enough():
+    w = Value(3.0, "w")
+    report = check_gradients(lambda: apply(wrong_by(ops.TANH, 0), w) + math.sin(w.data), [w])
+    assert [e.cause for e in report.gradients] == [""] and "But f()" not in str(report)
+    x = Value(0.0, "x")
+    report = check_gradients(lambda: (x * w).sqrt() + w, [w])  # nan, where √ at 0 is not defined
+    assert [e.cause for e in report.gradients] == [""] and not report.ok
+
+
+def test_the_last_line_of_a_notebook_cell_shows_a_table_and_the_repr_is_a_line():
+    model = nn.MLP(3, [4, 2], activation="tanh", seed=0)
+    report = check_gradients(lambda: nn.quadratic(model([0.1, -0.3, 0.2]), [0.0, 1.0]), model.parameters())
+    assert repr(report) == "<GradientReport: gradients: 26 of 26 agree; local derivatives: 60 of 60 agree>"
+    html = report._repr_html_()
+    assert html.count("<table") == 1 and len(re.sub("<.*?>", "", html)) < 1500
+    rows = re.findall(r"<tr.*?</tr>", html)
+    assert len([row for row in rows if "∂C/∂" in row]) == 16 and "and 10 more: see .gradients" in html
+    bad = operation("b<d", lambda xp, x: x, lambda xp, y, x: 2.0)
+    x, y = Value(1.0, "<x>"), Value(2.0, "y")
+    report = check_gradients(lambda: bad(x) + y, [y, x])
+    assert repr(report) == (
+        "<GradientReport: gradients: 1 of 2 agree, 1 WRONG; local derivatives: 2 of 3 agree, 1 WRONG>"
+    )
+    html = report._repr_html_()
+    assert "<x>" not in html and "b&lt;d: the local derivative ∂v₁/∂(&lt;x&gt;) is wrong" in html
+    assert html.index("∂C/∂(&lt;x&gt;)") < html.index("∂C/∂y")  # what is wrong comes first
+
+
+def test_a_constant_among_the_values_is_refused():
+    with pytest.raises(ValueError, match=r"is a constant, which has no gradient: make it a leaf, Value\(2\)"):
+        check_gradients(lambda: Value(1.0) * 2.0, [constant(2.0)])
+
+
+def test_many_wrong_gradients_are_abbreviated_and_stand_before_those_that_are_not_defined():
+    w = [Value(0.0, "x"), *(Value(1.0, f"w{i}") for i in range(7))]
+    lines = str(check_gradients(lambda: w[0].sqrt() + math.fsum(v.data for v in w), w)).splitlines()
+    start = lines.index("wrong gradients")
+    assert [line.split()[0] for line in lines[start + 1 : start + 7]] == [*(f"∂C/∂w{i}" for i in range(5)), "…"]
+    assert lines[start + 6] == "  … and 3 more: see .gradients"
+
+
+# ── Holes that a mutation run found ────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("method", "relative"), [("forward", 2.0**-26), ("central", 2 ** (0.5 - 53 / 3))])
+@pytest.mark.parametrize("number", [0.0, 0.25, -1.0, 100.0, -100.0, 1e6, 3e6])
+def test_the_default_step_is_relative_to_values_above_one(method, relative, number):
+    """√(2·2⁻⁵³) and the cube root of 2⁻⁵³ times √2, times max(|v|, 1)."""
+    v, calls = Value(number), []
+
+    def f():
+        calls.append(v.data)
+        return v * 3.0
+
+    found = finite_differences(f, [v], method=method)
+    step = relative * max(abs(number), 1.0)
+    assert found.steps == [pytest.approx(step, rel=1e-12)]
+    here = [number] if method == "forward" else []
+    assert calls == [*here, number + found.steps[0], *([number - found.steps[0]] if method == "central" else [])]
+    assert found.gradients == [pytest.approx(3.0, rel=1e-6)]
+    assert v.data == number
+
+
+@pytest.mark.parametrize("x", [0.0, 1.0])
+@pytest.mark.parametrize("wrong", [1.0 + 1e-3, 1.0 - 1e-3, -1.0, 0.0])
+def test_a_wrong_rule_that_only_floats_can_follow_is_found_at_0_and_1(x, wrong):
+    right = operation("grow", lambda xp, x: math.exp(x), lambda xp, y, x: y)
+    rule = operation("grow", lambda xp, x: math.exp(x), lambda xp, y, x: wrong * y)
+    v = Value(x)
+    assert check_gradients(lambda: right(v), [v]).ok
+    report = check_gradients(lambda: rule(v), [v])
+    assert [type(e).__name__ for e in report.wrong] == ["LocalEntry", "GradientEntry"]
+    assert report.wrong[0].expected == pytest.approx(math.exp(x), rel=1e-8)
+
+
+def test_an_f_that_returns_nan_the_second_time_is_refused():
+    w, calls = Value(3.0), []
+
+    def f():
+        calls.append(w.data)
+        return w * (1.0 if len(calls) == 1 else math.nan)
+
+    with pytest.raises(ValueError, match=r"f gives a different result each time, 3\.0 and then nan"):
+        check_gradients(f, [w])
+    with pytest.raises(ValueError, match=r"nan and then 3\.0"):
+        calls.clear()
+        check_gradients(lambda: w * (1.0 if f().data != 3.0 else math.nan), [w])
+    x = Value(-1.0)
+    assert not check_gradients(lambda: x.log(), [x]).ok  # nan each time is the same result
+
+
+@pytest.mark.parametrize(
+    ("slope", "verdict"),
+    [
+        (0.0, "kink"),
+        (1.0, "kink"),
+        (-0.9e-5, "kink"),
+        (1.0 + 0.9e-5, "kink"),
+        (-1.1e-5, "wrong"),
+        (1.0 + 1.1e-5, "wrong"),
+    ],
+)
+def test_at_a_kink_a_gradient_may_lie_just_beyond_the_interval_and_no_further(slope, verdict):
+    """By the tolerance, whether it is a local derivative or a gradient."""
+    assert judge(slope, local_slope(ops.RELU, [0.0], 0, slope, 1e-5), 1e-5) == verdict
+    x = Value(0.0, "x")
+    ramp = operation("ramp", lambda xp, x: xp.maximum(x, 0.0), lambda xp, y, x: slope)
+    report = check_gradients(lambda: ramp(x), [x])
+    assert [e.status for e in (*report.local_grads, *report.gradients)] == [verdict, verdict]
+
+
+@pytest.mark.parametrize(
+    ("rest", "verdict"),
+    [(0.0, "agrees"), (2.000018, "kink"), (-2.000018, "kink"), (2.000022, "wrong"), (-2.000022, "wrong")],
+)
+def test_what_kinks_explain_ends_where_their_slopes_add_up_to(rest, verdict):
+    """The gradient through |w| − |w| may be anything from −2 to 2; beside it stands a part that is not in the graph, with this slope."""
+    w = Value(0.0, "w")
+    report = check_gradients(lambda: abs(w) - abs(w) + Value(rest * w.data), [w])  # smooth, and so no kink itself
+    assert [e.status for e in report.gradients] == [verdict]
+
+
+def test_the_calls_of_f_are_counted():
+    a, b = Value(1.5), Value(0.7)
+    calls = 0
+
+    def f():
+        nonlocal calls
+        calls += 1
+        return a * b
+
+    report = check_gradients(f, [a, b])
+    assert report.forward_passes == calls == 1 + 2 * 5
+    assert f"({calls} forward passes)" in str(report)
+    calls = 0
+    assert check_gradients(f, []).forward_passes == calls == 1

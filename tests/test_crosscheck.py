@@ -1,6 +1,9 @@
 """The table of agreement: exact where arithmetic is exact, within rounding where it is smooth, and able to fail."""
 
+import ast
+import inspect
 import io
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -11,9 +14,9 @@ import pytest
 from rich.console import Console
 
 import microgradlike.crosscheck as module
-from microgradlike import Value
+from microgradlike import Value, operation, topological_order
 from microgradlike.crosscheck import agreement, random_network
-from microgradlike.nn import LOSSES, MLP, Layer, cross_entropy, modules, quadratic
+from microgradlike.nn import LOSSES, MLP, Layer, cross_entropy, deltas, modules, quadratic
 from microgradlike.ops import flat
 
 EPS = 2.0**-52
@@ -182,7 +185,7 @@ def test_one_entry_of_the_equations_wrong_by_a_thousandth_is_found(monkeypatch, 
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout"])
-def test_a_wrong_rule_misleads_three_ways_and_is_found_by_differences(monkeypatch, activation):
+def test_a_wrong_rule_is_found_by_the_delta_equations_and_by_differences(monkeypatch, activation):
     row = modules.ACTIVATIONS[activation]
     right = row.op.local_grads
     wrong = replace(row.op, local_grads=lambda xp, y, *z: row.op.grouped([1.001 * g for g in flat(right(xp, y, *z))]))
@@ -190,7 +193,209 @@ def test_a_wrong_rule_misleads_three_ways_and_is_found_by_differences(monkeypatc
     table = agreement_of_random_network([3, 4, 2], activation, seed=1)
     assert not table.ok
     ways = {way for row in table.rows for way, column in row.columns.items() if column.wrong}
-    assert ways == {"differences"}
+    assert ways == {"δ equations", "differences"}
+
+
+def mixed_network(layer, activation):
+    """3-4-3-2 with tanh (or sigmoid), but for one layer."""
+    model, x, y = random_network([3, 4, 3, 2], "sigmoid" if activation == "tanh" else "tanh", seed=3)
+    model.layers[layer - 1] = Layer([3, 4, 3][layer - 1], [4, 3, 2][layer - 1], activation, seed=1)
+    model.layers[layer - 1]._name(layer)
+    return model, x, y
+
+
+@contextmanager
+def rule(op, name, wrong):
+    """A rule of the table changed, for all who use it. A row is frozen, so that nobody does so by mistake."""
+    right = getattr(op, name)
+    object.__setattr__(op, name, lambda *args: wrong(right(*args)))
+    try:
+        yield
+    finally:
+        object.__setattr__(op, name, right)
+
+
+def larger(x):
+    """By a thousandth."""
+    return tuple(map(larger, x)) if isinstance(x, tuple | list) else 1.001 * x
+
+
+def wrong_by_the_equations(table):
+    return [row for row in table.rows if row.columns["δ equations"].wrong]
+
+
+NETWORKS = [
+    *[(3, sigma, sigma, loss) for sigma in ALL for loss in ("quadratic", "mean_squared_error")],
+    *[(n, "tanh", "linear", "cross_entropy") for n in (1, 3)],
+    (3, "tanh", "softmax", "cross_entropy"),
+    (1, "tanh", "sigmoid", "cross_entropy"),
+    (1, "tanh", "linear", "hinge"),
+]
+
+
+def rules_in_use(C, parameters):
+    """(operation, number of an operand) for each local derivative through which a gradient flows."""
+    depends, rules = set(parameters), set()
+    for node in topological_order(C):
+        for k, operand in enumerate(node.op.grouped(node.inputs) if node.inputs else ()):
+            if not depends.isdisjoint(operand if isinstance(operand, tuple) else [operand]):
+                rules.add((node.op, k))
+                depends.add(node)
+    return sorted(rules, key=lambda each: (each[0].name, each[1]))
+
+
+@pytest.mark.parametrize(("n", "activation", "output", "loss"), NETWORKS)
+def test_every_rule_that_nn_uses_is_checked_by_the_delta_equations(n, activation, output, loss):
+    """Each local derivative and each value rule, wrong by a thousandth, one after the other."""
+    model, x, y = random_network([3, 4, 3, n], activation, loss, 6, output)
+    rules = rules_in_use(LOSSES[loss](model(x), y), model.parameters())
+    assert len(rules) >= 5
+    for op, k in rules:
+        with rule(op, "local_grads", lambda grads, k=k: (*grads[:k], larger(grads[k]), *grads[k + 1 :])):
+            table = agreement(loss, model, x, y)
+        assert wrong_by_the_equations(table), (op, op.operands[k])
+        assert not table.ok
+    for op in {op for op, _ in rules}:
+        with rule(op, "value", larger):
+            table = agreement(loss, model, x, y)
+        assert table.loss_off or wrong_by_the_equations(table), op
+        assert not table.ok
+        assert "They disagree: δ equations in" in str(table)
+    assert agreement(loss, model, x, y).ok
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout"])
+def test_the_layer_with_a_wrong_derivative_is_named(activation, layer):
+    model, x, y = mixed_network(layer, activation)
+    assert agreement("quadratic", model, x, y).ok
+    with rule(modules.ACTIVATIONS[activation].op, "local_grads", larger):
+        table = agreement("quadratic", model, x, y)
+    assert max(row.layer for row in wrong_by_the_equations(table)) == layer
+    assert f"They disagree: δ equations in δ{'¹²³'[layer - 1]} (" in str(table)
+
+
+# Every line of the steps 2 to 5 of `backpropagate`, and another in its place.
+BP = {
+    "for wl, bl, activation in zip(w, b, activations": "for bl, wl, activation in zip(b, [1.001 * v for v in w], activations",
+    "_matrix(wl).T + bl.ravel()": "_matrix(wl).T - bl.ravel()",
+    "a.append(SIGMA[activation](z[-1]))": "a.append(z[-1])",
+    "C, gradient = LOSSES[loss](a[-1], y)": "C, gradient = LOSSES[loss](z[-1], y)",
+    "delta_L = _transposed_jacobian(activations[-1], z[-1], a[-1], gradient)": "delta_L = gradient",
+    "delta = [delta_L]": "delta = [1.001 * delta_L]",
+    "for i in reversed(range(len(w) - 1)):": "for i in range(len(w) - 1):",
+    "@ _matrix(w[i + 1])": "@ _matrix(w[i + 1]).T",
+    "delta.insert(0, _transposed_jacobian(activations[i], z[i], a[i + 1], upstream))": "delta.insert(0, upstream)",
+    "grad_b = [d.mean(axis=0) for d in delta]": "grad_b = [d.mean(axis=0) for d in delta[::-1]]",
+    "a_in / m": "a_in * 1.001",
+    "zip(delta, a[:-1], w": "zip(delta, a[1:], w",
+}
+OF_CROSS_ENTROPY = {
+    'if loss == "cross_entropy" and': 'if loss == "cross_entropy" and not',
+    "C, delta_L = LOSSES[loss](z[-1], y)": "C, delta_L = LOSSES[loss](a[-1], y)",
+}
+
+
+@pytest.mark.parametrize("line", [*BP, *OF_CROSS_ENTROPY])
+def test_every_line_of_the_delta_equations_is_checked_by_the_scalar_graph(monkeypatch, line):
+    source, namespace = inspect.getsource(deltas.backpropagate), dict(vars(deltas))
+    assert source.count(line) == 1
+    exec("from __future__ import annotations\n" + source.replace(line, (BP | OF_CROSS_ENTROPY)[line]), namespace)
+    loss = "quadratic" if line in BP else "cross_entropy"
+    network = random_network([3, 3, 3, 3], "tanh", loss, 1, "softmax" if line in OF_CROSS_ENTROPY else "tanh")
+    assert agreement(loss, *network).ok
+    monkeypatch.setattr(module, "backpropagate", namespace["backpropagate"])
+    table = agreement(loss, *network)
+    assert wrong_by_the_equations(table) and not table.ok
+    assert "They disagree: δ equations in" in str(table)
+
+
+def test_no_line_of_the_delta_equations_is_left_out_of_that():
+    source = inspect.getsource(deltas.backpropagate)
+    steps = source[source.index("# 2.") : source.index("if one_sample:\n        z, a")].splitlines()
+    code = [line.strip() for line in steps if line.strip() and not line.strip().startswith("#")]
+    unchanged = [line for line in code if not any(old in line for old in BP | OF_CROSS_ENTROPY)]
+    assert unchanged == ["z = []", "else:", "grad_w = [", "]"]
+
+
+@pytest.mark.parametrize("sigma", deltas.SIGMA)
+@pytest.mark.parametrize("table", ["SIGMA", "SIGMA_PRIME"])
+def test_every_activation_of_the_delta_equations_is_checked_by_the_scalar_graph(monkeypatch, table, sigma):
+    if sigma == "softmax" and table == "SIGMA_PRIME":
+        sigma = "linear"  # softmax has no σ′, but a Jacobian: below
+    right = getattr(deltas, table)[sigma]
+    monkeypatch.setitem(getattr(deltas, table), sigma, lambda z: 1.001 * right(z))
+    for layer in (1, 2, 3):
+        found = agreement("quadratic", *mixed_network(layer, sigma))
+        assert not found.ok
+        if table == "SIGMA_PRIME":
+            assert max(row.layer for row in wrong_by_the_equations(found)) == layer
+
+
+def test_the_jacobian_of_the_delta_equations_is_checked_by_the_scalar_graph(monkeypatch):
+    monkeypatch.setattr(
+        deltas.np, "einsum", lambda _, jacobian, upstream: jacobian.diagonal(axis1=1, axis2=2) * upstream
+    )
+    for layer in (1, 2, 3):
+        found = agreement("quadratic", *mixed_network(layer, "softmax"))
+        assert max(row.layer for row in wrong_by_the_equations(found)) == layer
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize(("n", "loss"), [(2, "quadratic"), (2, "mean_squared_error"), (1, "cross_entropy"), (3, "cross_entropy"), (1, "hinge")])  # fmt: skip
+def test_every_loss_of_the_delta_equations_is_checked_by_the_scalar_graph(monkeypatch, loss, n, part):
+    right = deltas.LOSSES[loss]
+
+    def wrong(a, y):
+        both = list(right(a, y))
+        both[part] = 1.001 * both[part]
+        return both
+
+    network = random_network([3, 4, n], "tanh", loss, 6)
+    monkeypatch.setitem(deltas.LOSSES, loss, wrong)
+    table = agreement(loss, *network)
+    assert not table.ok
+    assert [row.name for row in wrong_by_the_equations(table)][:1] == ["δ²"] * part
+    assert ("They disagree: δ equations in C (off by 1.0e-03)." in str(table)) == (part == 0)
+
+
+def test_the_delta_equations_import_nothing_of_the_scalar_graph():
+    source = ast.parse(inspect.getsource(deltas))
+    imported = {node.module or "" for node in source.body if isinstance(node, ast.ImportFrom)}
+    imported |= {each.name for node in source.body if isinstance(node, ast.Import) for each in node.names}
+    assert not [name for name in imported if name.startswith("microgradlike")]
+    assert not [
+        name for name, each in vars(deltas).items() if getattr(each, "__module__", "").startswith("microgradlike.ops")
+    ]
+
+
+swish = operation(
+    "swish", lambda xp, x: x * xp.sigmoid(x), lambda xp, y, x: xp.sigmoid(x) + y * xp.sigmoid(-x), symbol="swish₁"
+)
+
+
+def test_an_activation_of_your_own_leaves_the_delta_equations_out_and_says_why():
+    model = MLP(3, [4, 2], swish, "tanh", seed=1)
+    table = agreement("quadratic", model, [0.5, -1.0, 2.0], [0.1, -0.3])
+    assert table.ok, str(table)
+    assert all(set(row.columns) == {"array form", "forward mode", "differences"} for row in table.rows)
+    text = " ".join(str(table).split())
+    assert "loss of a 3-4-2 network (swish, tanh)" in text
+    assert "The δ equations are left out: unknown activation of your own, swish; known are linear, sigmoid" in text
+    assert "All agree" in text
+
+
+def test_agreement_looks_at_its_own_call_of_the_network():
+    class Watched(MLP):
+        def feedforward(self, x):
+            result = super().feedforward(x)
+            super().feedforward([1.0, 2.0, 3.0])  # as another thread may, meanwhile
+            return result
+
+    model, x, y = random_network([3, 4, 2], seed=1)
+    expected = str(agreement("quadratic", model, x, y))
+    model.__class__ = Watched
+    assert str(agreement("quadratic", model, x, y)) == expected
 
 
 def test_a_wrong_forward_mode_is_found(monkeypatch):

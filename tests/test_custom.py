@@ -6,7 +6,9 @@ from math import inf, nan
 import numpy as np
 import pytest
 
-from microgradlike import Value, check_gradients, gradient, jvp, operation, ops
+from microgradlike import Value, check_gradients, custom, gradient, jvp, operation, ops, recording, vectorize
+from microgradlike.matrix.code import Code
+from microgradlike.thousand_digits import thousand_digits
 from microgradlike.value import apply
 
 cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
@@ -156,6 +158,9 @@ def test_whole_numbers_and_numpy_scalars_become_floats():
         (lambda xp, x: math.log(x), lambda xp, y, x: 1.0, "'bad': its value rule raised ValueError"),
         (lambda xp, x: math.exp(1000 + x), lambda xp, y, x: 1.0, "OverflowError"),
         (lambda xp, x: (x - 1) ** 0.5, lambda xp, y, x: 1.0, "value rule returned .*expected a real number"),
+        (lambda xp, x: np.complex128(x), lambda xp, y, x: 1.0, "value rule returned .*expected a real number"),
+        (lambda xp, x: np.complex64(1j), lambda xp, y, x: 1.0, "value rule returned .*expected a real number"),
+        (lambda xp, x: x, lambda xp, y, x: np.complex128(1.0), "local_grads rule returned .*expected a real number"),
         (lambda xp, x: None, lambda xp, y, x: 1.0, "value rule returned None"),
         (lambda xp, x: "1", lambda xp, y, x: 1.0, "value rule returned '1'"),
         (lambda xp, x: x, lambda xp, y, x: None, "local_grads rule returned None"),
@@ -193,6 +198,57 @@ def test_a_rule_that_leaves_the_namespace_still_works_once():
     assert x.grad == -math.sin(1.0)
     with pytest.raises(TypeError, match="lose the graph"):
         gradient(y, [x])
+
+
+FLOATS_ONLY = [
+    (lambda x: math.erf(x), "math.exp"),
+    (lambda x: float(x), "math.exp"),
+    (np.frompyfunc(math.erf, 1, 1), "erf"),  # as SciPy's functions are
+    (lambda x: np.add.reduce(x), "add"),
+    (lambda x: np.exp(x, dtype=float), "exp"),
+    (lambda x: x.hex(), "hex"),
+]
+
+
+@pytest.mark.parametrize(("f", "why"), FLOATS_ONLY)
+@pytest.mark.parametrize("rule", ["value", "local_grads"])
+def test_a_rule_for_floats_only_is_named_when_it_meets_arrays_and_values(f, why, rule):
+    """Whether the value rule or the derivatives, and whether in a program or in a derivative of a derivative."""
+
+    def only(result):
+        return lambda xp, *x: result if xp is ops.ieee else f(x[-1])
+
+    def everywhere(result):
+        return lambda xp, *x: result
+
+    x = Value(0.5, "x")
+    y = operation("mine", *[(only if rule == each else everywhere)(2.0) for each in ("value", "local_grads")])(x)
+    with pytest.raises(
+        TypeError, match=rf"'mine': its {rule}.* does not run on arrays \(.*{why}.*what xp has: abs, cos"
+    ):
+        vectorize(y * y)
+    if rule == "local_grads" and why != "add":  # the sum of one number is that number
+        with pytest.raises(
+            TypeError, match=r"'mine': its local_grads rule does not run on Values \(.*xp has: abs, cos"
+        ):
+            gradient(y, [x])
+
+
+@pytest.mark.parametrize(
+    "xp",
+    [ops.ieee, ops.namespace(np), thousand_digits().xp, recording.values, Code(float).namespace(), custom._symbols],
+    ids=["floats", "arrays", "digits", "Values", "programs", "symbols"],
+)
+def test_every_namespace_lists_the_same_names_and_knows_what_an_unknown_one_may_mean(xp):
+    assert dir(xp) == dir(ops.ieee) == sorted({*ops.FUNCTIONS, "sigmoid", "sum", "max"})
+    assert repr(xp) == f"<xp: {', '.join(dir(xp))}>"
+    for name, near in [("pow", "power"), ("log2", "log"), ("sinus", "sin"), ("minimun", "minimum")]:
+        with pytest.raises(
+            AttributeError, match=rf"xp has no {name} \(did you mean {near}.*\?\); it has abs, cos, divide"
+        ):
+            getattr(xp, name)
+    with pytest.raises(AttributeError, match=r"xp has no erf; it has abs, cos, divide"):
+        getattr(xp, "erf")  # noqa: B009
 
 
 def test_a_custom_row_is_a_row_like_the_others():

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_published import FUNCTIONS, evaluate
 
-from microgradlike import Value, constant, logsumexp, maxout, minimum, softmax
+from microgradlike import Value, constant, log_softmax, logsumexp, maxout, minimum, softmax
 
 CASES = json.loads((Path(__file__).parent / "data" / "edge_cases.json").read_text(encoding="utf-8"))["cases"]
 
@@ -40,6 +40,7 @@ FUNCTIONS = FUNCTIONS | {
     "minimum": minimum,
     "norm": lambda x, y: (x * x + y * y).sqrt(),
     "pow": lambda x, y: x**y,
+    "logsoftmax0": lambda *x: log_softmax(x)[0],
     "softmax0": lambda *x: softmax(x)[0],
     "softplus": Value.softplus,
     "sqrt": Value.sqrt,
@@ -120,7 +121,29 @@ def test_all_sixty_are_here():
         ("log(x)", [-1.0], [nan, -1.0]),
         ("exp(x)", [inf], [inf, inf]),
         ("logsumexp(x, y)", [0.0, -inf], [0.0, 1.0, 0.0]),
-        ("logsumexp(x, y)", [inf, 0.0], [inf, nan, nan]),
+        ("logsumexp(x, y)", [inf, 0.0], [inf, nan, 0.0]),
+        ("logsumexp(x, y)", [0.0, inf], [inf, 0.0, nan]),
+        ("logsumexp(x, y)", [inf, inf], [inf, nan, nan]),
+        ("logsumexp(x, y)", [inf, -inf], [inf, nan, 0.0]),
+        ("logsumexp(x, y)", [-inf, -inf], [-inf, nan, nan]),
+        ("logsumexp(x, y)", [nan, 0.0], [nan, nan, nan]),
+        ("logsumexp(x, y, z)", [-inf, 1.0, -inf], [1.0, 0.0, 1.0, 0.0]),
+        ("logsumexp(x)", [inf], [inf, nan]),
+        ("logsumexp(x)", [-inf], [-inf, nan]),
+        ("logsumexp(x)", [3.0], [3.0, 1.0]),
+        ("softmax0(x)", [3.0], [1.0, 0.0]),
+        ("softmax0(x)", [inf], [nan, nan]),
+        ("softmax0(x)", [-inf], [nan, nan]),
+        ("softmax0(x, y)", [inf, 0.0], [nan, nan, nan]),
+        ("softmax0(x, y)", [0.0, inf], [nan, nan, nan]),
+        ("softmax0(x, y)", [inf, inf], [nan, nan, nan]),
+        ("softmax0(x, y)", [-inf, -inf], [nan, nan, nan]),
+        ("softmax0(x, y)", [0.0, -inf], [1.0, 0.0, 0.0]),
+        ("softmax0(x, y)", [-inf, 0.0], [0.0, 0.0, 0.0]),
+        ("logsoftmax0(x)", [3.0], [0.0, 0.0]),
+        ("logsoftmax0(x, y)", [inf, 0.0], [nan, nan, nan]),
+        ("logsoftmax0(x, y)", [0.0, -inf], [0.0, 0.0, 0.0]),
+        ("logsoftmax0(x, y)", [-inf, 0.0], [-inf, 1.0, -1.0]),
     ],
 )
 def test_more_edges(expression, inputs, expected):

@@ -1,14 +1,19 @@
+import builtins
+import math
 import re
+import warnings
 from fractions import Fraction
 from math import exp, log
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microgradlike import Value, ops, topological_order
-from microgradlike.nn import LOSSES, MLP, cross_entropy, hinge, mean_squared_error, quadratic
+from microgradlike import Value, dot, log_softmax, logsumexp, maxout, ops, softmax, topological_order, vectorize
+from microgradlike import sum as sum_node
+from microgradlike.nn import LOSSES, MLP, SGD, cross_entropy, hinge, mean_squared_error, quadratic
 
 quarters = st.integers(-64, 64).map(lambda n: n / 4)
 vectors = st.integers(1, 5).flatmap(lambda n: st.tuples(*[st.lists(quarters, min_size=n, max_size=n)] * 2))
@@ -95,9 +100,12 @@ def test_losses_are_few_nodes():
     one_hot = [1.0] + [0.0] * 9
     assert nodes(quadratic(a, one_hot)) == 12  # 10 differences, dot, half
     assert nodes(mean_squared_error(a, one_hot)) == 12
-    assert nodes(cross_entropy(a, 3)) == 2
-    assert nodes(cross_entropy(a, one_hot)) == 3
-    assert nodes(cross_entropy(a[:1], 1)) == 3
+    assert nodes(cross_entropy(a, 3)) == nodes(cross_entropy(a, one_hot)) == 10  # 9 differences, logsumexp
+    assert nodes(cross_entropy(a, [0.1] * 10)) == 12  # the mean, 10 differences, logsumexp
+    assert nodes(cross_entropy(a, [Value(p) for p in one_hot])) == 3
+    assert nodes(cross_entropy(a[:1], 1)) == 2
+    assert nodes(cross_entropy(a[:1], 0)) == 1
+    assert nodes(cross_entropy(a[:1], Value(1.0))) == 3
     assert nodes(hinge(a[0], 1)) == 3
 
 
@@ -141,10 +149,176 @@ def test_mistakes_are_explained(loss, a, y, error, message):
         loss([Value(number) for number in a], y)
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_cross_entropy_refuses_what_softmax_puts_out(outputs):
-    model = MLP(2, [3, outputs], "tanh", "softmax", seed=0)
-    a = model([0.5, -1.0])
-    with pytest.raises(ValueError, match="these are the outputs of softmax"):
-        cross_entropy(a, 0)
-    cross_entropy(model.layers[-1].z, 0)
+# ── No digits are lost, at an offset of 10¹⁵ as at a probability of 1 − 10⁻¹⁸ ─────────────────────
+
+
+def exact_cross_entropy(z, y):
+    """C and ∂C/∂z with 60 digits, from the definitions."""
+    with mpmath.workdps(60):
+        e = [mpmath.exp(mpmath.mpf(each) - max(z)) for each in z]
+        p = [each / mpmath.fsum(e) for each in e]
+        C = -mpmath.fsum(yj * mpmath.log(pj) for pj, yj in zip(p, y, strict=True))
+        return float(C), [float(pj - yj) for pj, yj in zip(p, y, strict=True)]
+
+
+@given(st.sampled_from([0.0, 1e6, -1e15]), st.lists(st.integers(-300, 300), min_size=2, max_size=5), st.data())
+def test_cross_entropy_keeps_its_digits(offset, eighths, draw):
+    z = [offset + each / 8 for each in eighths]
+    k = draw.draw(st.integers(0, len(z) - 1))
+    one_hot = [float(j == k) for j in range(len(z))]
+    C, grads = exact_cross_entropy(z, one_hot)
+    for y in (k, one_hot):
+        assert record(cross_entropy, z, y) == (pytest.approx(C, rel=1e-13), pytest.approx(grads, rel=1e-13))
+    soft = [1 / len(z)] * len(z)
+    C, grads = exact_cross_entropy(z, soft)
+    small = 1e-14 * max(map(abs, [offset, *z]))  # the mean of the logits is rounded
+    assert record(cross_entropy, z, soft) == (pytest.approx(C, rel=1e-13, abs=small), pytest.approx(grads, abs=1e-13))
+
+
+@given(st.integers(-300, 300).map(lambda n: n / 8), st.sampled_from([0.0, 1.0, 0.25]))
+def test_the_cross_entropy_of_a_single_logit_keeps_its_digits(z, y):
+    C, (_, grad) = exact_cross_entropy([0.0, z], [1 - y, y])
+    assert record(cross_entropy, [z], y) == (
+        pytest.approx(C, rel=1e-14),
+        [pytest.approx(grad, rel=1e-14, abs=1e-17 * (0 < y < 1))],
+    )
+
+
+def test_published_numbers_of_cross_entropy():
+    assert record(cross_entropy, [1e15, 1e15 - 1], 0)[0] == pytest.approx(0.3132616875182228, rel=1e-15)
+    assert record(cross_entropy, [40.0], 1) == (4.248354255291589e-18, [-4.248354255291589e-18])
+    assert record(cross_entropy, [40.0, 0.0], 0) == (
+        4.248354255291589e-18,
+        [-4.248354255291589e-18, 4.248354255291589e-18],
+    )
+    assert record(cross_entropy, [0.0, -math.inf], 0) == (0.0, [0.0, 0.0])
+    assert record(cross_entropy, [0.0, -math.inf], [1.0, 0.0]) == (0.0, [0.0, 0.0])
+
+
+# ── Probabilities: their logits stand in the graph ─────────────────────────────────────────────
+
+
+def shares(e):
+    total = builtins.sum(e)
+    return [each / total for each in e]
+
+
+SOFTMAX = {
+    "softmax": softmax,
+    "exp of log_softmax": lambda z: [v.exp() for v in log_softmax(z)],
+    "e / sum": lambda z: shares([v.exp() for v in z]),
+    "e / sum, each written anew": lambda z: [v.exp() / builtins.sum(u.exp() for u in z) for v in z],
+    "e / Σ": lambda z: [v.exp() / sum_node([u.exp() for u in z]) for v in z],
+    "e · (1 / sum)": lambda z: [v.exp() * (1 / builtins.sum(u.exp() for u in z)) for v in z],
+    "sum⁻¹ · e": lambda z: [builtins.sum(u.exp() for u in z) ** -1 * v.exp() for v in z],
+    "exp(z − logsumexp)": lambda z: [(v - logsumexp(z)).exp() for v in z],
+    "exp(z − log sum)": lambda z: [(v - builtins.sum(u.exp() for u in z).log()).exp() for v in z],
+    "math.e ** z": lambda z: shares([math.e**v for v in z]),
+    "less max(data)": lambda z: shares([(v - max(u.data for u in z)).exp() for v in z]),
+    "less maxout": lambda z: shares([(v - t).exp() for t in [maxout(z)] for v in z]),
+    "less another Value": lambda z: shares([(v - t).exp() for t in [Value(1e3)] for v in z]),
+}
+SIGMA = {
+    "sigmoid": lambda z: z.sigmoid(),
+    "1 / (1 + exp(−z))": lambda z: 1 / (1 + (-z).exp()),
+    "(1 + exp(−z))⁻¹": lambda z: (1 + (-z).exp()) ** -1,
+    "exp(z) / (1 + exp(z))": lambda z: z.exp() / (1 + z.exp()),
+    "1 / (1 + e ** −z)": lambda z: 1 / (1 + math.e**-z),
+    "1 − σ(−z)": lambda z: 1 - (-z).sigmoid(),
+    "softmax of 0 and z": lambda z: softmax([0.0, z])[1],
+    "softmax of z and 2, a shifted": lambda z: softmax([z + 2, 2.0])[0],
+}
+
+
+@pytest.mark.parametrize("written", SOFTMAX)
+@pytest.mark.parametrize("z", [[0.5, -1.0], [0.5, -1.0, 2.0], [0.25, 0.25, 0.25, 0.25], [700.0, -700.0]])
+def test_the_cross_entropy_of_a_softmax_is_that_of_its_logits(written, z):
+    for y in (1, [1.0 / len(z)] * len(z)):
+        C, grads = record(lambda z, y: cross_entropy(SOFTMAX[written](z), y), z, y)
+        assert (C, grads) == (
+            pytest.approx(record(cross_entropy, z, y)[0], rel=1e-14),
+            pytest.approx(record(cross_entropy, z, y)[1], rel=1e-14, abs=1e-16),
+        )
+
+
+@pytest.mark.parametrize("order", [(1, 0), (2, 0, 1)])
+def test_the_outputs_of_a_softmax_may_come_in_any_order(order):
+    z = [Value(each) for each in (0.5, -1.0, 2.0)[: len(order)]]
+    p = softmax(z)
+    assert cross_entropy([p[i] for i in order], 0).data == cross_entropy(z, order[0]).data
+
+
+@pytest.mark.parametrize("written", SIGMA)
+@pytest.mark.parametrize("y", [0.0, 1.0, 0.25])
+def test_the_cross_entropy_of_a_sigmoid_is_that_of_its_logit(written, y):
+    C, grads = record(lambda z, y: cross_entropy(SIGMA[written](z[0]), y), [0.75], y)
+    assert pytest.approx(record(cross_entropy, [0.75], y)[0], rel=1e-14) == C
+    assert grads == pytest.approx(record(cross_entropy, [0.75], y)[1], rel=1e-14)
+
+
+def test_sigma_and_its_complement_are_two_probabilities():
+    z = Value(0.75)
+    assert cross_entropy([1 - z.sigmoid(), z.sigmoid()], 1).data == pytest.approx(cross_entropy(z, 1).data, rel=1e-15)
+    assert cross_entropy([z.sigmoid(), 1 - z.sigmoid()], 1).data == pytest.approx(cross_entropy(z, 0).data, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        lambda a, b: [a.exp(), b.exp()],  # two exponentials that are no softmax
+        lambda a, b: [a.exp() / b.exp(), b.exp() / a.exp()],
+        lambda a, b: [a.exp() / (a.exp() + b), b.exp() / (a.exp() + b)],
+        lambda a, b: [(a - b.exp()).exp(), (b - b.exp()).exp()],
+        lambda a, b: [softmax([a, b])[0], b],
+        lambda a, b: [a / (a + b) * 2, b / (a + b) * 2],
+        lambda a, b: [dot([a], [b]), a * b],
+        lambda a, b: [Value(0.25), Value(0.75)],
+        lambda a, b: [0.25, 0.75],
+    ],
+)
+def test_other_outputs_are_logits(logits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        z = [v if isinstance(v, Value) else Value(v) for v in logits(Value(0.5), Value(1.5))]
+        assert cross_entropy(z, 0).data == pytest.approx(log(sum(exp(v.data) for v in z)) - z[0].data, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "some",
+    [
+        lambda z: softmax(z)[:2],
+        lambda z: softmax(z)[:1],
+        lambda z: [softmax(z)[0]] * 3,
+        lambda z: [*softmax(z[:2]), softmax(z)[2]],
+        lambda z: softmax(z[:1]),
+        lambda z: [v.exp() / (v.exp() + 1) for v in z],
+    ],
+)
+def test_probabilities_without_logits_of_their_own_are_refused(some):
+    with pytest.raises(ValueError, match="give it all outputs of one softmax"):
+        cross_entropy(some([Value(0.5), Value(1.0), Value(1.5)]), 0)
+
+
+def test_what_seems_to_be_probabilities_is_warned_of_where_it_is_written():
+    z, w = Value(0.5), Value(0.25)
+    for outputs in ([z.sigmoid(), w.sigmoid()], [z * w, 1 - z * w], [z.relu() / (z + w), w.relu() / (z + w)]):
+        with pytest.warns(UserWarning, match=r"takes logits and applies softmax .* take -p\[y\]\.log\(\)") as seen:
+            cross_entropy(outputs, 0)
+        assert seen[0].filename == __file__
+
+
+def test_a_network_with_a_softmax_output_trains_as_one_would_write_it():
+    model = MLP(2, [4, 2], "tanh", "softmax", seed=1)
+    optimizer = SGD(model.parameters(), lr=0.5)
+    for _ in range(150):
+        C = builtins.sum(cross_entropy(model([a, b]), int(a != b)) for a in (0, 1) for b in (0, 1))
+        optimizer.zero_grad()
+        C.backward()
+        optimizer.step()
+    assert C.data < 0.1
+    x, y = [Value(0.0), Value(1.0)], [Value(0.0), Value(1.0)]
+    program = vectorize(cross_entropy(model(x), y), batch=[x, y])
+    expected = [cross_entropy(model([a, b]), int(a != b)).data for a in (0, 1) for b in (0, 1)]
+    assert program([[0, 0], [0, 1], [1, 0], [1, 1]], [[1, 0], [0, 1], [0, 1], [1, 0]]) == pytest.approx(
+        expected, rel=1e-12
+    )

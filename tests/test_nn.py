@@ -3,15 +3,20 @@ import gc
 import pickle
 import random
 import re
+import sys
+import textwrap
+import threading
 from math import sqrt
 
 import micrograd.nn
+import mpmath
 import numpy as np
 import pytest
 
-from microgradlike import Value, nn, ops, topological_order
+from microgradlike import Value, affine, check_gradients, nn, operation, ops, topological_order, vectorize
 from microgradlike.datasets import moons
-from microgradlike.nn import MLP, Layer, Module, Neuron
+from microgradlike.nn import MLP, Layer, Module, Neuron, modules
+from microgradlike.nn.deltas import arrays, backpropagate
 
 
 def data(parameters):
@@ -210,6 +215,103 @@ def test_delta_is_z_grad():
         assert layer.neurons[0].b.grad == layer.z[0].grad
 
 
+def numbers_of_a_call(model, x):
+    return [node.data for node in topological_order(nn.cross_entropy(model(x), 1)) if node.inputs]
+
+
+@pytest.mark.parametrize("activation", [*nn.ACTIVATIONS, Value.softplus])
+def test_a_call_reads_nothing_that_another_call_has_left(monkeypatch, activation):
+    """As if another thread called the network whenever this one has recorded a weighted input."""
+    model = MLP(3, [4, 4, 3], activation, "softmax", seed=2)
+    alone = numbers_of_a_call(model, [0.1, -0.2, 0.3])
+    record, calls = modules._weighted_input, []
+
+    def interrupted(*args):
+        z = record(*args)
+        if not calls:
+            calls.append(model)
+            model([3.0, 2.0, 1.0])
+            calls.clear()
+        return z
+
+    monkeypatch.setattr(modules, "_weighted_input", interrupted)
+    assert numbers_of_a_call(model, [0.1, -0.2, 0.3]) == alone
+
+
+def test_one_network_serves_several_threads():
+    model = MLP(3, [8, 8, 4], "maxout", "softmax", seed=2)
+    samples = [[0.1 * t, -0.2 * t, 0.3] for t in range(4)]
+    alone, wrong = [numbers_of_a_call(model, x) for x in samples], []
+
+    def work(i):
+        for _ in range(40):
+            if numbers_of_a_call(model, samples[i]) != alone[i]:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(samples))]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
+
+
+# ── An activation of your own ──────────────────────────────────────────────────────────────────
+
+# The worked example of the documentation, as it stands there.
+documented = {"operation": operation, "__name__": __name__}
+exec(textwrap.dedent(re.search(r"        def v\(x\):.*?\n        \)\n", operation.__doc__, re.DOTALL)[0]), documented)
+gelu = documented["gelu"]
+
+
+@pytest.mark.parametrize("x", [-30.0, -8.0, -3.0, -0.5, -1e-8, 0.0, 0.3, 2.0, 5.0, 12.0, 100.0])
+def test_the_gelu_of_the_documentation_is_the_published_one(x):
+    with mpmath.workdps(60):
+
+        def exact(x):
+            return x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)))
+
+        y, slope = float(exact(mpmath.mpf(x))), float(mpmath.diff(exact, x))
+    a = Value(x)
+    b = gelu(a)
+    b.backward()
+    assert (b.data, a.grad) == (pytest.approx(y, rel=1e-12, abs=1e-300), pytest.approx(slope, rel=1e-12, abs=1e-300))
+    X = Value(0.7)
+    program = vectorize(gelu(X), batch=[X])
+    assert program([[x]]) == pytest.approx([y], rel=1e-12, abs=1e-300)
+
+
+@pytest.mark.parametrize("activation", [gelu, Value.softplus, lambda z: z * z.sigmoid(), lambda z: z])
+def test_an_activation_may_be_a_function_of_z(activation):
+    model = MLP(2, [3, 1], activation, activation, seed=0)
+    by_hand = [activation(z) for z in MLP(2, [3], "linear", seed=0)([0.5, -1.0])]
+    assert model([0.5, -1.0]).data == pytest.approx(
+        activation(affine(model.layers[1].neurons[0].w, by_hand, 0.0)).data, rel=1e-15
+    )
+    layer = model.layers[0]
+    assert data(layer.a) == data(by_hand)
+    x = [Value(0.5, "x1"), Value(-1.0, "x2")]
+    assert check_gradients(lambda: model(x), [*model.parameters(), *x]).ok
+    program = vectorize(model(x), batch=[x])
+    X = [[0.1, 0.2], [-3.0, 2.0]]
+    assert program(X) == pytest.approx([model(row).data for row in X], rel=1e-13)
+
+
+def test_a_network_with_an_operation_as_its_activation_is_copied_printed_and_checked():
+    model = MLP(2, [3, 1], gelu, seed=0)
+    assert repr(model) == "MLP of [Layer(2, 3, gelu), Layer(3, 1, 'linear')]"
+    twin = pickle.loads(pickle.dumps(model))
+    assert twin([0.5, 1.0]).data == copy.deepcopy(model)([0.5, 1.0]).data == model([0.5, 1.0]).data
+    assert labels(model.layers[0].a) == ["a¹₁", "a¹₂", "a¹₃"]
+    with pytest.raises(ValueError, match="layer 1: unknown activation of your own, gelu; known are linear, sigmoid"):
+        backpropagate(*arrays(model), [0.5, 1.0], 1.0)
+
+
 # ── Names, copies, errors ──────────────────────────────────────────────────────────────────────
 
 
@@ -308,6 +410,8 @@ def test_a_model_leaves_nothing_to_the_garbage_collector():
         (lambda: MLP(0, [1]), ValueError, "nin must be at least 1, got 0"),
         (lambda: Layer(2, -1), ValueError, "nout must be at least 1, got -1"),
         (lambda: Layer(2, 2.5), TypeError, "nout must be a whole number, got 2.5"),
+        (lambda: MLP(2, [1], output=lambda z: 1.0)([1, 2]), TypeError, "<lambda> returned 1.0"),
+        (lambda: MLP(2, [1], activation=None), ValueError, "unknown activation None; known are linear"),
         (lambda: MLP(2, [1], seed="a"), TypeError, "'str' object cannot be interpreted as an integer"),
     ],
 )

@@ -4,8 +4,9 @@ import re
 import numpy as np
 import pytest
 
-from microgradlike import Value
-from microgradlike.nn import SGD, Adam
+from microgradlike import Value, vectorize
+from microgradlike.nn import MLP, SGD, Adam
+from microgradlike.nn.optim import Optimizer
 
 
 def test_sgd_takes_a_step_against_the_gradient():
@@ -93,9 +94,93 @@ def test_gradients_beyond_every_bound_raise_no_python_error():
     assert math.isnan(w.data)  # 0/0, as in PyTorch
 
 
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_each_parameter_takes_one_step_however_often_it_is_listed(optimizer):
+    w, once, other = Value(2.0), Value(2.0), Value(2.0)  # equal numbers, but not the same parameter
+    for p in (w, once, other):
+        p.grad = 3.0
+    step = optimizer(iter([w, other, w, w]), lr=0.25)
+    step.step()
+    optimizer([once], lr=0.25).step()
+    assert w.data == other.data == once.data < 2.0
+    assert step.parameters == [w, other]
+
+
+def test_a_shared_layer_takes_one_step():
+    model = MLP(2, [2, 2, 1], "tanh", seed=0)
+    model.layers[1] = model.layers[0]
+    before = [p.data for p in model.layers[0].parameters()]
+    loss = model([1.0, 2.0])
+    model.zero_grad()
+    loss.backward()
+    SGD(model.parameters(), lr=0.5).step()
+    assert [p.data for p in model.layers[0].parameters()] == [
+        x - 0.5 * p.grad for x, p in zip(before, model.layers[0].parameters(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_a_step_before_any_backward_says_what_to_call(optimizer):
+    w, b = Value(1.0), Value(2.0)
+    step = optimizer([w, b], lr=0.1)
+    with pytest.warns(UserWarning, match=r"no parameter has a gradient, .*: call loss\.backward\(\) first") as seen:
+        step.step()
+    assert seen[0].filename == __file__
+    assert (w.data, b.data) == (1.0, 2.0)
+    (2.0 * w).backward()
+    step.step()  # b has none: that is silent
+    assert w.data < 1.0 and b.data == 2.0
+    step.zero_grad()
+    step.step()  # gradients of 0 are gradients
+    x = Value(3.0)
+    program = vectorize(w * x, batch=[x])
+    with pytest.warns(UserWarning, match=r"call program\.backward\(…\) first"):
+        optimizer(program.parameters, lr=0.1).step()
+
+
+def test_the_parameters_of_a_program_are_a_list_that_may_be_called():
+    w, x = Value(1.0), Value(3.0)
+    program = vectorize(w * x, batch=[x])
+    optimizer = SGD(program.parameters(), lr=0.5)
+    assert optimizer.parameters == program.parameters == program.parameters()
+    program.backward([[3.0]])
+    optimizer.step()
+    assert program.parameters[0].data == -0.5
+
+
+def test_an_optimizer_of_your_own_states_its_step():
+    class Signs(Optimizer):
+        def step(self):
+            for _, p in self.reached():
+                p.data -= self.lr * math.copysign(1.0, p.grad)
+
+    w = Value(1.0)
+    w.grad = -7.0
+    Signs([w], lr=0.5).step()
+    assert w.data == 1.5
+    with pytest.raises(NotImplementedError, match=r"Optimizer\.step: change p\.data for every p"):
+        Optimizer([w], lr=0.5).step()
+
+
+def test_the_default_learning_rate_is_that_of_pytorch():
+    w = Value(1.0)
+    assert SGD([w]).lr == Adam([w]).lr == 0.001
+
+
 @pytest.mark.parametrize(
     ("mistake", "error", "message"),
     [
+        (lambda: SGD(MLP(2, [1])), TypeError, "the parameters of the MLP: write x.parameters() for x"),
+        (lambda: Adam(MLP(2, [1])), TypeError, "write x.parameters() for x"),
+        (lambda: SGD(MLP(2, [1]).parameters), TypeError, "got a function: call it, model.parameters()"),
+        (
+            lambda: SGD(vectorize(Value(1.0) * 2.0)),
+            TypeError,
+            "the parameters of the Program: write x.parameters() for x",
+        ),
+        (lambda: SGD(Value(1.0)), TypeError, "or [w, b]: got Value(data=1.0"),
+        (lambda: SGD(None), TypeError, "or [w, b]: got None"),
+        (lambda: SGD([[Value(1.0)]]), TypeError, "as model.parameters() gives it"),
         (lambda: SGD([], lr=0.1), TypeError, "as model.parameters() gives it"),
         (lambda: SGD([1.0], lr=0.1), TypeError, "as model.parameters() gives it"),
         (

@@ -1,12 +1,14 @@
 """The assertions pass where they should, and where they fail they say what was expected, got, and of which edge."""
 
+import importlib
+import importlib.util
 import os
 import subprocess
 import sys
 
 import pytest
 
-from microgradlike import Value, affine, operation
+from microgradlike import Value, affine, check_gradients, finite_differences, nn, operation
 from microgradlike.testing import assert_gradients, assert_grads, assert_local_grads, assert_same_gradients
 
 
@@ -107,3 +109,74 @@ def test_under_pytest_the_failure_shows_the_users_line_and_not_ours(tmp_path):
 def test_the_keys_are_values():
     with pytest.raises(TypeError, match=r"one of these is a float: 3\.0"):
         assert_grads({3.0: 1})
+
+
+# ── Values of another class ────────────────────────────────────────────────────────────────────
+
+
+class Mine:
+    """An engine of one's own: products and sums, and a fault that can be switched on."""
+
+    factor = 1.0
+
+    def __init__(self, data, edges=()):
+        self.data, self.grad, self.edges = data, 0.0, edges
+
+    def __add__(self, other):
+        return Mine(self.data + other.data, [(self, 1.0), (other, 1.0)])
+
+    def __mul__(self, other):
+        return Mine(self.data * other.data, [(self, other.data * self.factor), (other, self.data)])
+
+    def backward(self, upstream=1.0):
+        self.grad += upstream
+        for input, local_grad in self.edges:
+            input.backward(upstream * local_grad)
+
+
+def reloaded():
+    """microgradlike.value as a second run of its file makes it, as after a reload in a notebook."""
+    spec = importlib.util.find_spec("microgradlike.value")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Value
+
+
+@pytest.mark.parametrize("make", [Mine, importlib.import_module("micrograd.engine").Value, reloaded()])
+def test_the_assertions_accept_any_class_with_data_grad_and_backward(make, monkeypatch):
+    a, b = make(2.0), make(-3.0)
+    a.grad = 7.0
+    assert_gradients(lambda: a * b + a * a, [a, b])
+    assert_same_gradients(lambda: (a + b) * (a + b), lambda: a * a + a * b + a * b + b * b, [a, b])
+    assert (a.data, b.data, a.grad, float(b.grad)) == (2.0, -3.0, 7.0, 0.0)
+    a.grad = 0.0
+    (a * b).backward()
+    assert_grads({a: -3.0, b: 2.0})
+    text = message(assert_grads, {a: -3.0, b: 2.5})
+    assert "v₁.grad   -3        -3\n" in text and "v₂.grad    2       2.5  ← off by -0.5 (-20 %)" in text
+    a.label = "a"
+    assert "∂/∂a" in message(assert_same_gradients, lambda: a * b, lambda: a + b, [a, b])
+    c, old = make(a.data), a * b
+    text = message(assert_gradients, lambda: a * b + old, [a, b])  # only a part of it is recorded anew
+    assert "the gradients are wrong\n" in text and "backward()  differences" in text and "∂C/∂a" in text
+    assert_gradients(lambda: c * c, [c])
+    if make is Mine:
+        monkeypatch.setattr(Mine, "factor", 1.001)
+        assert message(assert_gradients, lambda: a * b, [a, b]).count("← off by") == 1
+    with pytest.raises(TypeError, match="one of these is a float"):
+        assert_gradients(lambda: a * b, [a, 1.0])
+
+
+def test_two_classes_in_one_check_are_told_apart(a):
+    other = Mine(2.0)
+    for check in (check_gradients, finite_differences):
+        with pytest.raises(TypeError, match=r"Mine of the module .* is another class than microgradlike's Value"):
+            check(lambda: other * other, [other])
+    with pytest.raises(TypeError, match=r"Mine of the module .* is another class"):
+        check_gradients(lambda: other * other, [a])
+
+
+def test_a_network_in_place_of_its_parameters():
+    model = nn.MLP(1, [1], seed=0)
+    with pytest.raises(TypeError, match=r"write \.parameters\(\) behind the MLP"):
+        assert_gradients(lambda: model([1.0]), model)

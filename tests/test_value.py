@@ -6,7 +6,9 @@ import gc
 import json
 import math
 import operator
+import os
 import pickle
+import signal
 import statistics
 import subprocess
 import sys
@@ -564,6 +566,130 @@ def test_numpy_scalars_and_object_arrays_keep_the_graph():
     product = np.array([x, y]) @ np.array([y, y])
     product.backward()
     assert (x.grad, y.grad) == (3.0, 8.0)
+
+
+# ── From where else it is called: signal handlers, finalisers, forks ───────────────────────────
+
+
+def interrupted(work, action, at):
+    """Run work(), and action() before the line number `at` of the engine is run, as a signal handler would."""
+    lines = 0
+
+    def trace(frame, event, _):
+        nonlocal lines
+        if frame.f_code.co_filename != microgradlike.value.__file__:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == at:
+                sys.settrace(None)
+                action()
+                sys.settrace(trace)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return lines >= at
+
+
+@pytest.mark.parametrize("action", ["walk", "same graph", "shared leaf", "node within"])
+def test_a_pass_within_a_pass_changes_neither(action):
+    x = Value(1.25, "x")
+    inner = x * x + x
+    y = (inner * x + inner) * inner
+    y.backward()
+    expected, at_inner = x.grad, inner.grad
+    other = x * 4.0
+    within = {"same graph": expected, "shared leaf": 4.0, "node within": 3.5}.get(action, 0.0)
+    root = {"same graph": y, "shared leaf": other, "node within": inner}.get(action)
+
+    def act():
+        if root:
+            root.backward()
+        else:
+            assert len(topological_order(y)) == 6
+
+    for at in range(1, 200):
+        x.grad = 0.0
+        if not interrupted(y.backward, act, at):
+            break
+        assert (x.grad, y.grad) == (expected + within, 1.0), f"interrupted at line {at}"
+        assert inner.grad in (at_inner, 1.0 if action == "node within" else at_inner)  # 1 after the pass
+        assert not microgradlike.value._passes
+    assert at > 60
+
+
+def test_a_finaliser_that_walks_the_graph_is_harmless():
+    x = Value(2.0)
+    y = (x * x).exp()
+    y.backward()
+    expected = x.grad
+
+    class Finalised:
+        def __del__(self):
+            y.backward()
+
+    class Trap(float):
+        """A gradient that drops an object while it is added to, in the middle of a pass."""
+
+        def __add__(self, other):
+            Finalised()
+            return float(self) + other
+
+    x.grad = Trap(0.0)
+    y.backward()
+    assert x.grad == expected and y.grad == 1.0  # x.grad was read before: what the finaliser added is overwritten
+
+
+def test_a_handler_that_raises_leaves_nothing_behind():
+    x = Value(2.0)
+    y = (x * x).exp()
+    y.backward()
+    expected = x.grad
+
+    class Trap(float):
+        def __add__(self, other):
+            raise KeyboardInterrupt
+
+    x.grad = Trap(0.0)
+    with pytest.raises(KeyboardInterrupt):
+        y.backward()
+    x.grad = 0.0
+    in_two_threads([y], times=1)  # another thread gets its turn
+    assert x.grad == expected and not microgradlike.value._passes
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_child_forked_during_a_pass_of_another_thread_is_not_stuck():
+    going = True
+
+    def work():
+        while going:
+            chain(1000)[1].backward()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                x, y = chain(10)
+                y.backward()
+                os._exit(0 if x.has_grad else 1)
+            deadline = time.monotonic() + 20
+            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            if ended == (0, 0):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            assert ended == (child, 0), "the child is stuck, or failed"
+    finally:
+        going = False
+        thread.join()
 
 
 # ── Comparisons, hashing, copies, printing ─────────────────────────────────────────────────────

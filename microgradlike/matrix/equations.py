@@ -7,8 +7,15 @@ and the gradient of an array is the sum of the shares that it received: its equa
 δ = … for the weighted input z of a layer. An array without a name that is used once is written
 where it is used, unless it is long.
 
-Whoever computes the lines one after the other gets the program's numbers. So each is found entry by
-entry (`entries`), and in matrix notation only where that says the same (`writing`).
+Whoever computes the lines one after the other gets the numbers of the program. For that, each is found
+entry by entry (`reading`, `entries`), and written in matrix notation only where that says the same
+(`writing`). Elsewhere it has indices:
+
+    v[i, j] = …       for all i and j                Σᵢⱼ, maxⱼ(…)     over all that the indexed arrays have
+    x[2:4], x[1, 4]   these entries, from 1          Σᵢ₌₁³            from 1 to 3
+    y[→ 2:4]          y at these entries, else 0;    p₁ = [[1, 2], [4]]   positions; a sum leaves out those
+                      added up where they repeat                      that are missing, here p₁[2, 2]
+    [a = b]           1 if a = b, else 0             c₁ = [0.5, 2]    constants (`constants` has all)
 """
 
 from __future__ import annotations

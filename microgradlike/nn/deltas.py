@@ -5,26 +5,26 @@
     BP3   ∂C/∂bˡⱼ = δˡⱼ
     BP4   ∂C/∂wˡⱼₖ = aˡ⁻¹ₖ δˡⱼ
 
-It shares with the scalar graph the rules of `ops`, and nothing else: the chain rule is here in the
-equations. A minibatch stands row below row, so wa is written a wᵀ, and wᵀδ is written δ w.
+Nothing here is shared with the scalar graph: σ, σ' and ∇ₐC are written out below in NumPy, and the
+chain rule is in the equations. Where the two agree, both are right, or wrong independently in the same way.
+
+A minibatch stands row below row, so wa is written a wᵀ, and wᵀδ is written δ w.
 A maxout layer of n neurons has two weight sets, (2, n, n_in), and weighted inputs (2, n).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from microgradlike import ops
-from microgradlike.nn.modules import ACTIVATIONS, MLP
-from microgradlike.ops import Operation
+if TYPE_CHECKING:
+    from microgradlike.nn.modules import MLP
 
 Array = NDArray[np.float64]
-xp = ops.namespace(np)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +58,11 @@ def backpropagate(
     `weights[i]` (n_l, n_{l−1}), `biases[i]` (n_l,) and `activations[i]` are those of layer l = i + 1;
     `arrays(model)` gives them. `x` is one sample, (n_0,), or a minibatch, (m, n_0); `y` is its
     target, (n_L,) or (m, n_L), or for cross-entropy the class, () or (m,).
-    `loss` is "quadratic", "mean_squared_error", "cross_entropy" (of the outputs as logits; after
-    a softmax layer, of its z) or "hinge".
+    `loss` is "quadratic", "mean_squared_error", "cross_entropy" (of the outputs as logits; after a
+    softmax layer, or a single sigmoid neuron, of its z) or "hinge".
 
-    Raises ValueError where shapes or names do not fit.
+    Raises ValueError where shapes or names do not fit, for an activation that is none of `SIGMA`, and
+    for the cross-entropy of a softmax of one.
     """
     w, b = _checked(weights, biases, activations, loss)
     one_sample = np.ndim(x) == 1
@@ -75,11 +76,11 @@ def backpropagate(
         z = []
         for wl, bl, activation in zip(w, b, activations, strict=True):
             z.append((a[-1] @ _matrix(wl).T + bl.ravel()).reshape(m, *bl.shape))
-            a.append(_sigma(activation, z[-1]))
+            a.append(SIGMA[activation](z[-1]))
 
-        # 3. Output error (BP1): δᴸ = Jᵀ ∇ₐC. After softmax, ∇ₐ of the cross-entropy is −y/a, and all
-        #    of Jᵀ∇ₐC collapses to a − y, the gradient with respect to the logits z.
-        if loss == "cross_entropy" and activations[-1] == "softmax":
+        # 3. Output error (BP1): δᴸ = Jᵀ ∇ₐC. After softmax, ∇ₐ of the cross-entropy is −y/a, and all of
+        #    Jᵀ∇ₐC collapses to a − y, the gradient with respect to the logits z; likewise after a single σ.
+        if loss == "cross_entropy" and activations[-1] == ("softmax" if w[-1].shape[-2] > 1 else "sigmoid"):
             C, delta_L = LOSSES[loss](z[-1], y)
         else:
             C, gradient = LOSSES[loss](a[-1], y)
@@ -101,7 +102,7 @@ def backpropagate(
     return Backpropagation(z, a[1:], delta, grad_w, grad_b, float(C.mean()))
 
 
-def arrays(model: MLP) -> tuple[list[Array], list[Array], list[str]]:
+def arrays(model: MLP) -> tuple[list[Array], list[Array], list[Any]]:
     """The (weights, biases, activations) of a network, as `backpropagate` takes them."""
     weights, biases = [], []
     for layer in model.layers:
@@ -113,46 +114,61 @@ def arrays(model: MLP) -> tuple[list[Array], list[Array], list[str]]:
     return weights, biases, [layer.activation for layer in model.layers]
 
 
-# ── σ and its Jacobian, from the rows of `ops`; arrays hold one sample in each row ──────────────
+# ── σ and σ', as the textbook has them; arrays hold one sample in each row ───────────────────────
 
 
-def _sigma(activation: str, z: Array) -> Array:
-    """a = σ(z)."""
-    op, pieces, whole_layer = ACTIVATIONS[activation]
-    a: Array = z
-    if whole_layer:
-        a = _softmax(z)
-    elif op is not None:
-        a = op.value(xp, *_operands(op, z, pieces))
+def _sigmoid(z: Array) -> Array:
+    """1 / (1 + e⁻ᶻ) = eᶻ / (1 + eᶻ): whichever does not overflow."""
+    return np.where(z > 0, 1 / (1 + np.exp(-z)), np.exp(z) / (1 + np.exp(z)))
+
+
+def _softmax(z: Array) -> Array:
+    """eᶻⱼ / Σₖ eᶻₖ, the same for z less its maximum."""
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    a: Array = e / e.sum(axis=1, keepdims=True)
     return a
+
+
+def _maxout_shares(z: Array) -> Array:
+    """1 for the larger of z′ and z″, 0 for the other; ½ each where they tie."""
+    at_top = z == z.max(axis=1, keepdims=True)
+    shares: Array = at_top / at_top.sum(axis=1, keepdims=True)
+    return shares
+
+
+SIGMA: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda z: z,
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(0.0, z),
+    "leaky_relu": lambda z: np.maximum(0.1 * z, z),
+    "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
+    "maxout": lambda z: z.max(axis=1),
+    "softmax": _softmax,
+}
+
+# σ'(z) of each weighted input; softmax has none, but a Jacobian. σ(−z) is 1 − σ(z) with all its digits, and
+# 1/cosh² z is 1 − tanh² z.
+SIGMA_PRIME: dict[str, Callable[[Array], Array]] = {
+    "linear": np.ones_like,
+    "sigmoid": lambda z: _sigmoid(z) * _sigmoid(-z),
+    "tanh": lambda z: (1 / np.cosh(z)) ** 2,
+    "relu": lambda z: np.where(z > 0, 1.0, 0.0),
+    "leaky_relu": lambda z: np.where(z > 0, 1.0, 0.1),
+    "elu": lambda z: np.where(z > 0, 1.0, np.exp(z)),
+    "maxout": _maxout_shares,
+}
 
 
 def _transposed_jacobian(activation: str, z: Array, a: Array, upstream: Array) -> Array:
     """Jᵀ·upstream, J = ∂a/∂z. Where σ acts on each neuron by itself, that is upstream ⊙ σ'(z)."""
-    op, pieces, whole_layer = ACTIVATIONS[activation]
-    delta: Array = upstream
-    if whole_layer:  # softmax: ∂aᵢ/∂zⱼ = aᵢ (1 − aⱼ) for i = j, else −aᵢ aⱼ
+    if activation == "softmax":  # ∂aᵢ/∂zⱼ = aᵢ (1 − aⱼ) for i = j, else −aᵢ aⱼ
         jacobian = a[:, :, None] * (np.eye(a.shape[1]) - a[:, None, :])
-        delta = np.einsum("sij,si->sj", jacobian, upstream)
-    elif op is not None:  # one derivative for each weighted input of a neuron
-        derivatives = ops.flat(op.local_grads(xp, a, *_operands(op, z, pieces)))
-        delta = np.stack([upstream * derivative for derivative in derivatives], axis=1).reshape(z.shape)
-    return delta
-
-
-def _operands(op: Operation, z: Array, pieces: int) -> tuple[Any, ...]:
-    """z of each piece, of the shape (m, n), as op takes it."""
-    return op.grouped([*z.reshape(len(z), pieces, -1).swapaxes(0, 1)])
-
-
-def _softmax(z: Array) -> Array:
-    a: Array = xp.exp(z - _logsumexp(z))
-    return a
-
-
-def _logsumexp(z: Array) -> Array:
-    column: Array = ops.LOGSUMEXP.value(xp, z.T)[:, None]
-    return column
+        delta: Array = np.einsum("sij,si->sj", jacobian, upstream)
+        return delta
+    if activation == "maxout":  # each a comes from two z
+        upstream = upstream[:, None]
+    return upstream * SIGMA_PRIME[activation](z)
 
 
 # ── C and ∇ₐC, one row for each sample ─────────────────────────────────────────────────────────
@@ -167,16 +183,19 @@ def _mean_squared_error(a: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
-    if z.shape[1] == 1:  # the binary case
-        return (ops.SOFTPLUS.value(xp, z) - y * z)[:, 0], xp.sigmoid(z) - y
-    return _logsumexp(z)[:, 0] - (y * z).sum(axis=1), _softmax(z) - y
+    """C = −y·log a and ∇C = a − y, a = softmax(z) or, for a single z, σ(z); as differences that cancel no digits."""
+    if z.shape[1] == 1:  # −y log σ(z) − (1 − y) log σ(−z)
+        C = y * np.logaddexp(0, -z) + (1 - y) * np.logaddexp(0, z)
+        return C[:, 0], (1 - y) * _sigmoid(z) - y * _sigmoid(-z)
+    a = _softmax(z)
+    others = a @ (1 - np.eye(z.shape[1]))  # 1 − aⱼ
+    d = z - np.where(y == 0, 0.0, y * z).sum(axis=1, keepdims=True)
+    return np.logaddexp.reduce(d, axis=1), (1 - y) * a - y * others
 
 
 def _hinge(score: Array, y: Array) -> tuple[Array, Array]:
     margin = 1.0 - y * score
-    C = ops.RELU.value(xp, margin)
-    (within,) = ops.RELU.local_grads(xp, C, margin)
-    return C[:, 0], -y * within
+    return np.maximum(0.0, margin)[:, 0], np.where(margin > 0, -y, 0.0)
 
 
 LOSSES = {
@@ -209,20 +228,27 @@ def _checked(
     ws, bs = [np.asarray(w, float) for w in weights], [np.asarray(b, float) for b in biases]
     nin = 0
     for number, (w, b, activation) in enumerate(zip(ws, bs, activations, strict=True), start=1):
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"layer {number}: unknown activation {activation!r}; known are {', '.join(ACTIVATIONS)}")
-        pieces = ACTIVATIONS[activation].pieces
-        sets = (pieces,) if pieces > 1 else ()
+        if activation not in SIGMA:
+            raise ValueError(f"layer {number}: {unknown(activation)}")
+        sets = (2,) if activation == "maxout" else ()
         n, n_in = w.shape[-2:] if w.ndim > 1 else (0, 0)
         nin = nin or n_in
         if not n * nin or w.shape != (*sets, n, nin) or b.shape != (*sets, n):
-            of_w, of_b = (f"{pieces}, n, ", f"{pieces}, n") if pieces > 1 else ("n, ", "n,")
+            of_w, of_b = ("2, n, ", "2, n") if sets else ("n, ", "n,")
             raise ValueError(
                 f"layer {number} ({activation}): expected weights of the shape ({of_w}{nin or 'n_in'}) "
                 f"and biases of the shape ({of_b}), got {w.shape} and {b.shape}"
             )
         nin = n
+    if loss == "cross_entropy" and activations[-1] == "softmax" and nin == 1:
+        raise ValueError("softmax of a single output is always 1: use sigmoid")
     return ws, bs
+
+
+def unknown(activation: Any) -> str:
+    """What is to be said of an activation that is none of `SIGMA`."""
+    name = repr(activation) if isinstance(activation, str) else f"of your own, {getattr(activation, '__name__', '?')}"
+    return f"unknown activation {name}; known are {', '.join(SIGMA)}"
 
 
 def _rows(x: ArrayLike, n: int) -> Array:

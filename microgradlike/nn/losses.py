@@ -12,6 +12,7 @@ from typing import Any
 
 from microgradlike import ops
 from microgradlike.functions import dot, logsumexp
+from microgradlike.nn.logits import logits
 from microgradlike.nn.modules import as_values
 from microgradlike.value import Value
 
@@ -35,27 +36,46 @@ def cross_entropy(z: Any, y: Any) -> Value:
     list is such. A single logit is the binary case, with the probability σ(z) of class 1 and a
     y from 0 to 1: C = softplus(z) − y z; ∂C/∂z = σ(z) − y.
 
-    The logits are weighted inputs, hence the outputs of a "linear" last layer. A "softmax" layer
-    puts out probabilities already: give its `layer.z`. Raises ValueError for the outputs of softmax.
+    The logits are weighted inputs, hence the outputs of a "linear" last layer. Of the outputs of a "softmax"
+    layer, and of a single "sigmoid" neuron, the logits are found in the graph and taken; likewise where
+    softmax or σ is written by hand, as exp(z) / Σ exp(z) or 1 / (1 + exp(−z)).
+
+    A class, and plain numbers for y, are recorded as differences of logits, log Σⱼ exp(zⱼ − z_y): these keep all
+    digits, of 10¹⁵ as of e⁻⁴⁰. Targets that are Values, as batches need them, are recorded as the formulas above.
+
+    Raises ValueError where z and y do not fit together, and for probabilities whose logits cannot be
+    had: some outputs of a softmax, or several of σ. Warns where computed outputs sum to 1.
     """
-    z = as_values(z, "z")
-    if z and all(map(_is_probability, z)):
-        raise ValueError(
-            "cross_entropy takes the logits z, and these are the outputs of softmax, which it would apply once more: "
-            "give it the softmax layer's z, model.layers[-1].z, or let the network's output be \"linear\""
-        )
+    z = logits(as_values(z, "z"))
     if len(z) > 1 and isinstance(y, Integral) and not isinstance(y, bool):
         if not 0 <= int(y) < len(z):
             raise ValueError(f"the class index y must be from 0 to {len(z) - 1} for {len(z)} logits, got {y}")
-        return _labelled(logsumexp(z) - z[int(y)])
+        return _labelled(_of_class(z, int(y)))
     p = [yj for _, yj in _pairs(z, y, "; y is a class index (an int), or one probability for each logit")]
-    total = sum(pj.data for pj in p)
-    if not (all(0 <= pj <= 1 for pj in p) and (len(p) == 1 or abs(total - 1) < 1e-6)):
+    numbers = [pj._data for pj in p]
+    if not (all(0 <= pj <= 1 for pj in numbers) and (len(p) == 1 or abs(sum(numbers) - 1) < 1e-6)):
         expected = "a number from 0 to 1 for a single logit" if len(p) == 1 else "probabilities that sum to 1"
-        raise ValueError(f"y must be {expected}, got {[pj.data for pj in p]}")
+        raise ValueError(f"y must be {expected}, got {numbers}")
+    if not all(pj.op is ops.CONSTANT for pj in p):
+        return _labelled(logsumexp(z) - dot(p, z) if len(z) > 1 else z[0].softplus() - p[0] * z[0])
     if len(z) == 1:
-        return _labelled(z[0].softplus() - p[0] * z[0])
-    return _labelled(logsumexp(z) - dot(p, z))
+        return _labelled(_binary(z[0], numbers[0]))
+    if 1.0 in numbers:
+        return _labelled(_of_class(z, numbers.index(1.0)))
+    mean = dot(*zip(*[(pj, zj) for pj, zj in zip(p, z, strict=True) if pj._data], strict=True))
+    return _labelled(logsumexp([zj - mean for zj in z]))
+
+
+def _of_class(z: list[Value], k: int) -> Value:
+    """log Σⱼ exp(zⱼ − zₖ)."""
+    return logsumexp([zj - z[k] if j != k else 0.0 for j, zj in enumerate(z)])
+
+
+def _binary(z: Value, y: float) -> Value:
+    """−y log σ(z) − (1 − y) log σ(−z): no digits cancel."""
+    if y in (0.0, 1.0):
+        return (-z if y else z).softplus()
+    return dot([y, 1.0 - y], [(-z).softplus(), z.softplus()])
 
 
 def hinge(score: Any, y: Any) -> Value:
@@ -82,11 +102,6 @@ def _pairs(a: Any, y: Any, advice: str = "") -> list[tuple[Value, Value]]:
             f"the loss needs as many targets as outputs, got {len(a)} outputs and {len(y)} targets{advice}"
         )
     return list(zip(a, y, strict=True))
-
-
-def _is_probability(a: Value) -> bool:
-    """Whether softmax made it: exp(z − logsumexp(…))."""
-    return a.op is ops.EXP and a.inputs[0].op is ops.SUB and a.inputs[0].inputs[1].op is ops.LOGSUMEXP
 
 
 def _labelled(loss: Value) -> Value:

@@ -3,8 +3,9 @@
     zˡⱼ = Σₖ wˡⱼₖ aˡ⁻¹ₖ + bˡⱼ        the weighted input of neuron j of layer l: one `affine` node
     aˡⱼ = σ(zˡⱼ)                    its activation
 
-Layers are counted l = 1, …, L, and a⁰ = x. After a call each neuron keeps its z and a, so that
-after `loss.backward()` the neuron error δˡⱼ = ∂C/∂zˡⱼ is simply `z.grad`.
+Layers are counted l = 1, …, L, and a⁰ = x. After a call each neuron keeps its z and a to be looked at, so
+that after `loss.backward()` the neuron error δˡⱼ = ∂C/∂zˡⱼ is simply `z.grad`. Nothing computes from
+what is kept: several threads may call one network, and `z` and `a` are those of the last call.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from microgradlike.notation import subscript, superscript
 from microgradlike.ops import AFFINE, Operation
 from microgradlike.value import Value, apply, constant, record, unary
 
+Sigma = str | Callable[[Value], Value]  # a name in ACTIVATIONS, or a function of z
+
 
 class Activation(NamedTuple):
     """How a comes from z: by an operation (None: a is z), on one or several z, or on the whole layer."""
 
-    op: Operation | None
+    op: Operation | Callable[[Value], Value] | None
     pieces: int = 1
     whole_layer: bool = False
 
@@ -69,7 +72,8 @@ class Neuron(Module):
     `w` is the list of the nin weights and `b` the bias; maxout has two of each, and a = max(z₁, z₂).
     After a call, `z` is the weighted input (for maxout the pair of them) and `a` the activation.
 
-    `activation` is a name in ACTIVATIONS. `init` says how the weights are drawn; biases are 0:
+    `activation` is a name in ACTIVATIONS, or a function of z, such as an `operation` of your own or
+    `Value.softplus`. `init` says how the weights are drawn; biases are 0:
 
     - "uniform": from U(−1, 1), as in micrograd;
     - "xavier": from U(−r, r), r = √(6 / (nin + nout)) (Glorot and Bengio 2010, eq. 16);
@@ -84,17 +88,18 @@ class Neuron(Module):
     def __init__(
         self,
         nin: int,
-        activation: str = "relu",
+        activation: Sigma = "relu",
         seed: int | random.Random | None = None,
         init: str = "uniform",
         nout: int = 1,
     ) -> None:
-        if _known(activation, ACTIVATIONS, "activation").whole_layer:
+        sigma = _activation(activation)
+        if sigma.whole_layer:
             raise ValueError(f"{activation} acts on a whole layer: use Layer(nin, nout, {activation!r})")
         draw, rng = _known(init, INITS, "init"), _generator(seed) or random
         nin, nout = _size(nin, "nin"), _size(nout, "nout")
         self.activation = activation
-        w = [[Value(draw(rng, nin, nout)) for _ in range(nin)] for _ in range(ACTIVATIONS[activation].pieces)]
+        w = [[Value(draw(rng, nin, nout)) for _ in range(nin)] for _ in range(sigma.pieces)]
         b = [Value(0.0) for _ in w]
         self.w: Any = w if len(w) > 1 else w[0]
         self.b: Any = b if len(b) > 1 else b[0]
@@ -103,7 +108,8 @@ class Neuron(Module):
         self._name()
 
     def __call__(self, x: Iterable[Any]) -> Value:
-        return _feedforward([self], _inputs(x, self), ACTIVATIONS[self.activation])[0]
+        _, (a,) = _feedforward([self], _inputs(x, self), _activation(self.activation))
+        return a
 
     @property
     def nin(self) -> int:
@@ -135,7 +141,7 @@ class Neuron(Module):
         return {**self.__dict__, "z": None, "a": None}
 
     def __repr__(self) -> str:
-        return f"Neuron({self.nin}, {self.activation!r})"
+        return f"Neuron({self.nin}, {_called(self.activation)})"
 
 
 class Layer(Module):
@@ -149,22 +155,22 @@ class Layer(Module):
         self,
         nin: int,
         nout: int,
-        activation: str = "relu",
+        activation: Sigma = "relu",
         seed: int | random.Random | None = None,
         init: str = "uniform",
     ) -> None:
         self.activation = activation
-        own = "linear" if _known(activation, ACTIVATIONS, "activation").whole_layer else activation
+        own = "linear" if _activation(activation).whole_layer else activation
         rng = _generator(seed)
         self.neurons = [Neuron(nin, own, rng, init, nout) for _ in range(_size(nout, "nout"))]
         self._name()
 
     def __call__(self, x: Iterable[Any]) -> Any:
-        return _alone(self.feedforward(_inputs(x, self)))
+        return _alone(self.feedforward(_inputs(x, self))[1])
 
-    def feedforward(self, x: Sequence[Value]) -> list[Value]:
-        """The activations as a list, of inputs that are nin Values already."""
-        return _feedforward(self.neurons, x, ACTIVATIONS[self.activation])
+    def feedforward(self, x: Sequence[Value]) -> tuple[list[Any], list[Value]]:
+        """Return the lists (z, a) of the neurons, for inputs that are nin Values already."""
+        return _feedforward(self.neurons, x, _activation(self.activation))
 
     @property
     def nin(self) -> int:
@@ -190,7 +196,7 @@ class Layer(Module):
             neuron._name(number, j)
 
     def __repr__(self) -> str:
-        return f"Layer({self.nin}, {len(self.neurons)}, {self.activation!r})"
+        return f"Layer({self.nin}, {len(self.neurons)}, {_called(self.activation)})"
 
 
 class MLP(Module):
@@ -205,8 +211,8 @@ class MLP(Module):
         self,
         nin: int,
         nouts: Sequence[int],
-        activation: str = "relu",
-        output: str = "linear",
+        activation: Sigma = "relu",
+        output: Sigma = "linear",
         seed: int | random.Random | None = None,
         init: str = "uniform",
     ) -> None:
@@ -216,7 +222,7 @@ class MLP(Module):
             raise TypeError(f"nouts must be the list of layer sizes, as in MLP(2, [3, 1]), got {nouts!r}") from None
         if len(sizes) < 2:
             raise ValueError("a network needs at least one layer: nouts is empty")
-        _known(activation, ACTIVATIONS, "activation")  # also where there is no hidden layer to have it
+        _activation(activation)  # also where there is no hidden layer to have it
         rng = _generator(seed)
         activations = [activation] * (len(sizes) - 2) + [output]
         self.layers = [
@@ -226,10 +232,16 @@ class MLP(Module):
             layer._name(number)
 
     def __call__(self, x: Iterable[Any]) -> Any:
+        return _alone(self.feedforward(x)[-1][1])
+
+    def feedforward(self, x: Iterable[Any]) -> list[tuple[list[Any], list[Value]]]:
+        """Return the lists (z, a) of each layer."""
+        layers = []
         a: Sequence[Value] = _inputs(x, self.layers[0])
         for layer in self.layers:
-            a = layer.feedforward(a)
-        return _alone(a)
+            z, a = layer.feedforward(a)
+            layers.append((z, a))
+        return layers
 
     def parameters(self) -> list[Value]:
         """Those of each layer in turn."""
@@ -239,30 +251,30 @@ class MLP(Module):
         return f"MLP of [{', '.join(map(repr, self.layers))}]"
 
 
-def _feedforward(neurons: list[Neuron], x: Sequence[Value], activation: Activation) -> list[Value]:
+def _feedforward(neurons: list[Neuron], x: Sequence[Value], sigma: Activation) -> tuple[list[Any], list[Value]]:
     """Record z = w·x + b and a = σ(z) for each of the neurons, which all have the inputs x."""
-    op, pieces, whole_layer = activation
+    op, pieces, whole_layer = sigma
     x_data = [v._data for v in x]
-    for neuron in neurons:
-        labels = neuron._z_labels
-        if pieces == 1:
-            neuron.z = _weighted_input(neuron.w, x, x_data, neuron.b, labels[0])
-        else:
-            neuron.z = tuple(
-                [_weighted_input(w, x, x_data, b, label) for (w, b), label in zip(neuron.pieces(), labels, strict=True)]
-            )
-    z = [neuron.z for neuron in neurons]
+    if pieces == 1:
+        z: list[Any] = [_weighted_input(neuron.w, x, x_data, neuron.b, neuron._z_labels[0]) for neuron in neurons]
+    else:
+        z = [
+            tuple(_weighted_input(w, x, x_data, b, label) for (w, b), label in zip(neuron.pieces(), neuron._z_labels))
+            for neuron in neurons
+        ]
     if whole_layer:
         a = softmax(z)
     elif op is None:
         a = z
-    else:
+    elif isinstance(op, Operation):
         a = [unary(op, z_j) if pieces == 1 else apply(op, *z_j) for z_j in z]
-    for neuron, a_j in zip(neurons, a):
-        neuron.a = a_j
-        if a is not z:
-            a_j.label = neuron._a_label
-    return a
+    else:
+        a = [_checked(op(z_j), op) for z_j in z]
+    for neuron, z_j, a_j in zip(neurons, z, a):
+        neuron.z, neuron.a = z_j, a_j
+        if a_j is not z_j:
+            a_j._label = neuron._a_label
+    return z, a
 
 
 def _weighted_input(w: list[Value], x: Sequence[Value], x_data: list[float], b: Value, label: str) -> Value:
@@ -275,7 +287,7 @@ def _weighted_input(w: list[Value], x: Sequence[Value], x_data: list[float], b: 
         y = AFFINE.value(ieee, w_data, x_data, b_data)
         dw, dx, db = AFFINE.local_grads(ieee, y, w_data, x_data, b_data)
         z = record(AFFINE, y, (*w, *x, b), (*dw, *dx, db))
-    z.label = label
+    z._label = label
     return z
 
 
@@ -306,6 +318,20 @@ def _alone(a: Sequence[Value]) -> Any:
 def _generator(seed: int | random.Random | None) -> random.Random | None:
     """One generator for all that a constructor makes; None stands for the module `random` itself."""
     return seed if seed is None or isinstance(seed, random.Random) else random.Random(operator.index(seed))
+
+
+def _activation(activation: Sigma) -> Activation:
+    return Activation(activation) if callable(activation) else _known(activation, ACTIVATIONS, "activation")
+
+
+def _checked(a: Any, activation: Callable[[Value], Value]) -> Value:
+    if not isinstance(a, Value):
+        raise TypeError(f"an activation makes a Value of a Value, and {_called(activation)} returned {a!r:.60}")
+    return a
+
+
+def _called(activation: Sigma) -> str:
+    return repr(activation) if isinstance(activation, str) else getattr(activation, "__name__", repr(activation))
 
 
 def _known(name: str, table: dict[str, Any], kind: str) -> Any:

@@ -1,24 +1,28 @@
 """Optimisers: they change the parameters' data, against the gradients that `backward()` left in `grad`.
 
-A parameter that no gradient has reached yet stays as it is, as in PyTorch.
+A parameter that no gradient has reached yet stays as it is, as in PyTorch. A step in which that is so for
+all of them warns. A parameter that is listed more than once, as those of a shared layer are, takes one step.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from math import inf
+from typing import Any
 
 from microgradlike.ieee import ieee
 from microgradlike.value import Value
 
 
 class Optimizer:
-    """What the optimisers share: the `parameters`, and the learning rate `lr`, which may be reassigned."""
+    """What the optimisers share: the `parameters`, and the learning rate `lr`, which may be reassigned.
 
-    def __init__(self, parameters: Iterable[Value], lr: float) -> None:
-        self.parameters = list(parameters)
-        if not self.parameters or not all(hasattr(p, "data") and hasattr(p, "grad") for p in self.parameters):
-            raise TypeError("an optimiser needs the list of Values to change, as model.parameters() gives it")
+    Raises TypeError for anything else than a list of Values, and ValueError for a learning rate that is none.
+    """
+
+    def __init__(self, parameters: Iterable[Value], lr: float = 0.001) -> None:
+        self.parameters = _parameters(parameters)
         if not 0 <= lr < inf:
             raise ValueError(f"the learning rate must be a finite number, and not negative: got {lr}")
         self.lr = lr
@@ -30,7 +34,15 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter by one step."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__}.step: change p.data for every p of self.reached()")
+
+    def reached(self) -> list[tuple[int, Value]]:
+        """Return the parameters that have a gradient, with their numbers. Warns if none has."""
+        found = [(i, p) for i, p in enumerate(self.parameters) if p.has_grad]
+        if not found:
+            call = "program.backward(…)" if hasattr(self.parameters[0], "xp") else "loss.backward()"
+            warnings.warn(f"no parameter has a gradient, so this step changes nothing: call {call} first", stacklevel=3)
+        return found
 
 
 class SGD(Optimizer):
@@ -38,9 +50,8 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         """Change every parameter by one step."""
-        for p in self.parameters:
-            if p.has_grad:
-                p.data -= self.lr * p.grad
+        for _, p in self.reached():
+            p.data -= self.lr * p.grad
 
 
 class Adam(Optimizer):
@@ -72,12 +83,26 @@ class Adam(Optimizer):
     def step(self) -> None:
         """Change every parameter by one step."""
         beta1, beta2 = self.betas
-        for i, p in enumerate(self.parameters):
-            if p.has_grad:
-                t, m, v = self._state[i]
-                t += 1
-                m = beta1 * m + (1 - beta1) * p.grad
-                v = beta2 * v + (1 - beta2) * p.grad * p.grad
-                self._state[i] = t, m, v
-                xp = getattr(p, "xp", ieee)  # the parameters of an array program bring NumPy's functions
-                p.data -= self.lr * xp.divide(m / (1 - beta1**t), xp.sqrt(v / (1 - beta2**t)) + self.eps)
+        for i, p in self.reached():
+            t, m, v = self._state[i]
+            t += 1
+            m = beta1 * m + (1 - beta1) * p.grad
+            v = beta2 * v + (1 - beta2) * p.grad * p.grad
+            self._state[i] = t, m, v
+            xp = getattr(p, "xp", ieee)  # the parameters of an array program bring NumPy's functions
+            p.data -= self.lr * xp.divide(m / (1 - beta1**t), xp.sqrt(v / (1 - beta2**t)) + self.eps)
+
+
+def _parameters(given: Any) -> list[Value]:
+    """The list of these parameters, each of them once."""
+    if hasattr(given, "parameters"):
+        raise TypeError(f"an optimiser needs the parameters of the {type(given).__name__}: write x.parameters() for x")
+    if callable(given) and not isinstance(given, list):
+        raise TypeError("an optimiser needs the list of parameters, got a function: call it, model.parameters()")
+    listed: list[Any] = list(given) if isinstance(given, Iterable) else [None]
+    if not listed or not all(hasattr(p, "data") and hasattr(p, "has_grad") for p in listed):
+        raise TypeError(
+            "an optimiser needs the list of Values to change, as model.parameters() gives it, or [w, b]: "
+            f"got {given!r:.60}"
+        )
+    return list({id(p): p for p in listed}.values())
