@@ -51,6 +51,13 @@ FUNCTIONS = {
 }
 CUBE = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
 FUNCTIONS["cube"] = CUBE(Value(1.0)).op
+HYPERBOLA = operation(
+    "hyperbola",
+    lambda xp, a, b: xp.divide(a, 1.0 + b * b),
+    lambda xp, y, a, b: (xp.divide(1.0, 1.0 + b * b), -xp.divide(2.0 * a * b, (1.0 + b * b) * (1.0 + b * b))),
+)
+MIXED = operation("mixed", lambda xp, a, b: a - a * b * b, lambda xp, y, a, b: (1.0 - b * b, -2.0 * a * b))
+BINARY = {"hyperbola": HYPERBOLA(1.0, 1.0).op, "mixed": MIXED(1.0, 1.0).op}
 
 
 class LeftOut(Exception):
@@ -68,7 +75,7 @@ class Reader:
     def __init__(self, numbers, tables):
         self.numbers, self.tables = numbers, tables
         names = sorted((*numbers, *tables), key=len, reverse=True)
-        words = sorted((*FUNCTIONS, "max", "min", "logsumexp", "softmax"), key=len, reverse=True)
+        words = sorted((*FUNCTIONS, *BINARY, "max", "min", "logsumexp", "softmax"), key=len, reverse=True)
         alternatives = [rf"{re.escape(n)}(?![A-Za-z])" for n in names] + [
             rf"{re.escape(w)}(?=['(ᵢ-ₜₐ-ₜⱼ])" for w in words
         ]
@@ -223,7 +230,7 @@ class Reader:
         assert token, f"{self.text}: ends too early"
         if token in self.numbers:
             value = self.array(token)
-        elif token in FUNCTIONS or token in ("max", "min", "logsumexp", "softmax"):
+        elif token in FUNCTIONS or token in (*BINARY, "max", "min", "logsumexp", "softmax"):
             value = self.function(token)
         elif token == "(":
             value = self.cases()
@@ -475,6 +482,8 @@ class Reader:
 
             return applied
         assert not slope
+        if name in BINARY:
+            return lambda env: BINARY[name].value(xp, *fitting(*(argument(env) for argument in arguments)))
         if len(arguments) > 1:
             function = {"max": np.maximum, "min": np.minimum, "logsumexp": np.logaddexp}[name]
             value = arguments[0]
@@ -1040,6 +1049,12 @@ def all_functions_of_one(rng):
     return builtins.sum(
         v.exp() + v.log() + v.sqrt() + v.sin() + v.cos() + apply(ops.SOFTPLUS, v) + v.sigmoid() - v for v in x
     ), [x]
+
+
+@program
+def operations_of_ones_own(rng):
+    a, b = leaves(rng, 3), leaves(rng, 3)
+    return builtins.sum(3 * HYPERBOLA(p, q) - 2 * MIXED(q, p) for p, q in zip(a, b, strict=True)).tanh(), [a]
 
 
 @program

@@ -20,6 +20,7 @@ entry by entry (`reading`, `entries`), and written in matrix notation only where
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ from microgradlike.matrix.entries import (
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Sum, dependents
 from microgradlike.matrix.names import is_weighted_input, stem
 from microgradlike.matrix.reading import Reading, Side, Vars
-from microgradlike.matrix.text import ATOM, CASES, PRODUCT, SUM, Text, latex, power
+from microgradlike.matrix.text import ATOM, CASES, POWER, PRODUCT, SUM, Text, latex, power
 from microgradlike.matrix.writing import Writer
 from microgradlike.notation import constant
 from microgradlike.ops import Operation
@@ -88,7 +89,7 @@ class Equations:
         while before < len(self._lines):
             before = len(self._lines)
             self.forward, self.backward = self._values(), self._gradients(needed)
-        lines = " ".join(e.right for e in (*self.forward, *self.backward))
+        lines = " ".join(map(str, (*self.forward, *self.backward)))
         self.forward[:0] = [Equation(*definition) for definition in self._reading.definitions(lines)]
 
     @property
@@ -258,12 +259,16 @@ class Equations:
             return Each(_quotient, (greatest[i], add(greatest)))
         used = {name: operand for name, operand in zip(names, (*x, y), strict=True) if re.search(rf"\b{name}\b", rule)}
         settings = {name: constant(value) for name, value in op.parameters.items()}
-        binds = CASES if " if " in rule else PRODUCT if re.search("[*/]", rule) else ATOM
+        if rule == f"d{names[i]}":  # an operation of the user's own, with a rule that is no formula
+            return Each(lambda t: Text(f"∂{op.symbol}/∂{names[i]}({_arguments(op, t)})"), tuple(x))
+        binds = _binds(ast.parse(rule, mode="eval").body)
 
         def write(texts: Sequence[Text]) -> Text:
             # `plain` itself puts brackets around what looks like a formula
             words = [str(t) if re.search("[ ^·/−+-]", str(t)) else t.within(ATOM) for t in texts]
-            return Text(formula.plain(rule, {**settings, **dict(zip(used, words, strict=True))}), binds)
+            text = formula.plain(rule, {**settings, **dict(zip(used, words, strict=True))})
+            minus = text.startswith("−") and binds == PRODUCT
+            return Text(text.removeprefix("−"), binds, -1.0) if minus else Text(text, binds)
 
         return Each(write, tuple(used.values()), "scalar" if "*" in rule else "")
 
@@ -334,6 +339,20 @@ def _applied(op: Operation, x: list[Expr]) -> Expr:
         return Text(f"{op.symbol}({_arguments(op, t)})")
 
     return Each(write, tuple(x))
+
+
+def _binds(rule: ast.expr) -> int:
+    """How tightly the text of a rule binds."""
+    match rule:
+        case ast.IfExp():
+            return CASES
+        case ast.BinOp(_, ast.Add() | ast.Sub(), _):
+            return SUM
+        case ast.BinOp(_, ast.Pow(), _):
+            return POWER
+        case ast.BinOp() | ast.UnaryOp():
+            return PRODUCT
+    return ATOM
 
 
 def _arguments(op: Operation, t: Sequence[Text]) -> str:

@@ -110,11 +110,12 @@ def _braced(text: str) -> str:
     return done + text
 
 
-LETTERS = "ijklmnrstuvhpaeo"  # for indices
-BELOW = dict(zip(LETTERS, "ᵢⱼₖₗₘₙᵣₛₜᵤᵥₕₚₐₑₒ", strict=True))
+# Letters for indices, and how they stand below: ᵢ for i; when there are no more, i′
+_BELOW = dict(zip("ijklmnrstuvhpaeo", "ᵢⱼₖₗₘₙᵣₛₜᵤᵥₕₚₐₑₒ", strict=True))
+BELOW = _BELOW | {letter + "′": below + "′" for letter, below in _BELOW.items()}
 _PLAIN = str.maketrans(
     dict(zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉₌", "-01234567890123456789=", strict=True))
-    | {below: letter for letter, below in BELOW.items()}
+    | {below: letter for letter, below in _BELOW.items()}
     | {"′": r"\prime", "ᵀ": r"\top"}
 )
 
@@ -129,6 +130,6 @@ def latex(text: str) -> str:
     """The LaTeX of an equation's text."""
     text = _braced(re.sub(r"([&%#${}])", r"\\\1", text.replace("\n", " ")))
     text = re.sub("[⁻⁰¹²³⁴-⁹]+′*ᵀ?|′+ᵀ?|ᵀ", lambda m: f"^{{{m[0].translate(_PLAIN)}}}", text)  # LaTeX takes no two
-    text = re.sub(f"[₀-₉₌{''.join(BELOW.values())}]+", lambda m: f"_{{{m[0].translate(_PLAIN)}}}", text)
+    text = re.sub(f"[₀-₉₌{''.join(_BELOW.values())}]+", lambda m: f"_{{{m[0].translate(_PLAIN)}}}", text)
     text = re.sub(r"(?<![\\{A-Za-z])([A-Za-z]{2,}(?: [A-Z][A-Za-z]+)?)", lambda m: rf"\operatorname{{{m[1]}}}", text)
     return "".join(_LATEX.get(c, c) for c in text)

@@ -26,7 +26,7 @@ from microgradlike.matrix.entries import (
     product,
     total,
 )
-from microgradlike.matrix.text import ATOM, BELOW, LETTERS, MATRIX, T, Text, add, multiply, sigma
+from microgradlike.matrix.text import ATOM, BELOW, MATRIX, T, Text, add, multiply, sigma
 from microgradlike.notation import superscript
 
 LIST = 8  # so many positions that follow no rule stand in a list
@@ -37,11 +37,11 @@ class NoNotation(Exception):
 
 
 class Writer:
-    """Writes expressions. What is named like a letter for indices has that letter."""
+    """Writes expressions with letters for the indices that no array is named like."""
 
     def __init__(self, names: Iterable[str]) -> None:
         taken = set(names)
-        self.letters = [letter for letter in LETTERS if letter not in taken]
+        self.letters = [letter for letter in BELOW if letter not in taken]
 
     def line(self, name: str, vars: Sequence[Var], x: Expr) -> tuple[str, str]:
         """Both sides of the equation of the array with these variables."""
@@ -239,7 +239,7 @@ def _signs(kind: str, vars: Sequence[Var], inner: Expr, scope: dict[Var, str]) -
         letter = BELOW[scope[var]]
         if sizes[var] != {var.size}:
             signs.append(f"{kind}{letter}₌₁{superscript(var.size)}")
-        elif signs and signs[-1][-1] in BELOW.values():
+        elif signs and not signs[-1].endswith(tuple("⁰¹²³⁴⁵⁶⁷⁸⁹")):
             signs[-1] += letter
         else:
             signs.append(kind + letter)
@@ -266,6 +266,6 @@ def _indexed(name: str, positions: Sequence[str]) -> str:
     """xᵢ for mere letters, else x[i + 1]."""
     if not positions:
         return name
-    if set(positions) <= BELOW.keys() and name[-1] not in "₀₁₂₃₄₅₆₇₈₉":
+    if set(positions) <= BELOW.keys() and name[-1] not in "₀₁₂₃₄₅₆₇₈₉" and name[-1] not in BELOW.values():
         return name + "".join(BELOW[position] for position in positions)
     return f"{name}[{', '.join(positions)}]"
