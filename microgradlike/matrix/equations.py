@@ -55,6 +55,7 @@ from microgradlike.matrix.text import ATOM, CASES, POWER, PRODUCT, SUM, Text, la
 from microgradlike.matrix.writing import Writer
 from microgradlike.notation import constant
 from microgradlike.ops import Operation
+from microgradlike.table import clean
 
 LONG = 60  # what has more characters than this stands on a line of its own
 
@@ -66,6 +67,9 @@ class Equation:
     left: str
     right: str
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        self.left, self.right = clean(self.left), clean(self.right)  # names are a user's labels
 
     @property
     def dims(self) -> str:
