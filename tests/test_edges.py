@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_published import FUNCTIONS, evaluate
 
-from microgradlike import Value, constant, log_softmax, logsumexp, maxout, minimum, softmax
+from microgradlike import Value, constant, gradient, log_softmax, logsumexp, maxout, minimum, softmax, vectorize
 
 CASES = json.loads((Path(__file__).parent / "data" / "edge_cases.json").read_text(encoding="utf-8"))["cases"]
 
@@ -149,3 +149,18 @@ def test_all_sixty_are_here():
 def test_more_edges(expression, inputs, expected):
     got = answer({"expr": expression, "inputs": inputs})
     assert same(got, expected), f"got {got}"
+
+
+@pytest.mark.parametrize("function", ["logsumexp", "softmax0", "logsoftmax0"])
+@pytest.mark.parametrize(
+    "inputs",
+    [[inf, 0.0], [0.0, inf], [inf, inf], [inf, -inf], [-inf, -inf], [0.0, -inf], [-inf, 1.0, -inf], [nan, 0.0]],
+)
+def test_infinite_operands_mean_the_same_to_backward_gradient_and_the_array_program(function, inputs):
+    x = [Value(each) for each in inputs]
+    y = FUNCTIONS[function](*x) * 1.0
+    y.backward()
+    expected = [y.data, *(v.grad for v in x)]
+    assert same([y.data, *(g.data for g in gradient(y, x))], expected)
+    program = vectorize(y)
+    assert same([program().item(), *program.gradients()["w₁"]], expected)
