@@ -3,9 +3,14 @@
 import builtins
 import functools
 import operator
+import os
 import random
 import re
+import signal
 import threading
+import time
+import tracemalloc
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
@@ -31,8 +36,8 @@ from microgradlike import (
 )
 from microgradlike import sum as sum_
 from microgradlike.ieee import ieee
-from microgradlike.matrix import gradients, vectorize
-from microgradlike.matrix.code import COLUMNS
+from microgradlike.matrix import canonical, colours, gradients, vectorize
+from microgradlike.matrix.code import CHUNK, COLUMNS
 from microgradlike.value import apply
 
 
@@ -109,6 +114,15 @@ def shapes(program):
     return sorted(p.shape for p in program.parameters)
 
 
+def split(rng, columns):
+    """Leaves in 1 to 6 arguments at random, in any order, some of them nested."""
+    columns = rng.sample(columns, len(columns))
+    arguments = [[] for _ in range(rng.randint(1, 6))]
+    for v in columns:
+        rng.choice(arguments).append(v)
+    return [[a[:2], [a[2:]]] if rng.random() < 0.5 else a for a in arguments if a]
+
+
 # ── Random graphs ──────────────────────────────────────────────────────────────────────────────
 
 UNARY = [
@@ -177,7 +191,7 @@ def random_graph(rng):
 def test_random_graphs(seed, samples):
     rng = random.Random(seed)
     loss, batch = random_graph(rng)
-    check(loss, [batch] if batch else [], rng, samples)
+    check(loss, split(rng, batch), rng, samples)
 
 
 # ── Networks, however they are written ─────────────────────────────────────────────────────────
@@ -402,6 +416,143 @@ def test_gradients_that_are_finite_stay_so_beside_an_infinite_one():
     against_the_scalar_engine(program)
 
 
+# ── Structures that random graphs rarely have ──────────────────────────────────────────────────
+
+
+def several_reductions(rng, x, w):
+    """Logsumexps and maxouts of two kinds of operands, in different numbers of either."""
+    a, b = [v.tanh() for v in w], [(v * x[0]).exp() for v in w]
+    return [
+        f([*a[:i], *b[:j]]) for f in (logsumexp, maxout) for i, j in ((1, 2), (2, 1), (2, 2), (1, 3), (3, 0), (0, 2))
+    ]
+
+
+def signs_and_products(rng, x, w):
+    """tanh p₁ − tanh p₂ beside tanh p₃ + tanh p₄, and products."""
+    t = [v.tanh() for v in w]
+    return [t[0] - t[1], t[2] + t[3], t[1] - t[0], t[0] * t[1], t[0] * t[1] - t[2], t[1] * t[2] + t[3], -(t[0] + t[1])]
+
+
+def quotients(rng, x, w):
+    """p/q beside q/p, and powers alike."""
+    a, b = [v.tanh() + 2 for v in w], [v * x[0] + 3 for v in w]
+    return [a[0] / b[0], b[1] / a[1], a[0] / a[1], a[1] / a[0], a[2] ** b[2], b[2] ** a[2], a[0] - b[0], b[1] - a[1]]
+
+
+def ragged_sums(rng, x, w):
+    """Sums of different lengths that do not begin alike: no padded product."""
+    t = [(v * x[0]).tanh() for v in w]
+    return [dot(w[i : i + n], t[i : i + n]) for i, n in ((0, 3), (1, 2), (2, 2), (1, 3), (3, 1))]
+
+
+def product_beside_another(rng, x, w):
+    """W x, and a product whose left side differs from sample to sample."""
+    W, S = leaves(rng, 3, 3), [[v * w[i] for v in x] for i in range(3)]
+    return [dot(W[i], x) + dot(S[i], [v.tanh() for v in x]) for i in range(3)]
+
+
+def grid_with_hole_and_double(rng, x, w):
+    """Products of rows with columns, one of them missing and one there twice."""
+    A, B = leaves(rng, 3, 2), leaves(rng, 3, 2)
+    places = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)] + [(0, 2)]
+    return [dot(A[i], B[j]).tanh() * (k + 1) for k, (i, j) in enumerate(places)]
+
+
+def double_with_other_terms(rng, x, w):
+    """Two sums with the same matrix product, but other terms beside it."""
+    A = leaves(rng, 2, 3)
+    return [dot(A[i], x) + w[k] for k, i in enumerate((0, 1, 1, 0))]
+
+
+def short_reductions(rng, x, w):
+    """Sums and logsumexps of 1, 2, 3 and 4 operands, and of constants."""
+    c = [constant(v) for v in (0.5, 1.5, -1.0, 2.0)]
+    return [f(o[:n]) * w[0] for f in (sum_, logsumexp, maxout) for o in (w, x * 2, c) for n in (1, 2, 3, 4)]
+
+
+def periods(rng, x, w):
+    """Operands that repeat every 4 and every 6 of 12."""
+    p, q = leaves(rng, 4), leaves(rng, 6)
+    return [(p[i % 4] * q[i % 6] + p[i // 3]).tanh() for i in range(12)] + [
+        p[i % 4] / (q[i // 2] + 4) for i in range(12)
+    ]
+
+
+def one_gradient_for_two(rng, x, w):
+    """Two arrays of parameters whose gradients are equal."""
+    p, q = leaves(rng, 3), leaves(rng, 3)
+    return [(a + b + v).tanh() for a, b, v in zip(p, q, x, strict=True)] + [w[0] + 0.0, w[1] + 0.0]
+
+
+def two_products_on_one_grid(rng, x, w):
+    """W aₙ + U bₙ for several n, and once with another row of U in each."""
+    W, U, A, B = leaves(rng, 3, 2), leaves(rng, 3, 2), leaves(rng, 4, 2), leaves(rng, 4, 2)
+    A, B = [[v.tanh() for v in row] for row in A], [[v.exp() for v in row] for row in B]
+    both = [dot(W[i], A[n]) + dot(U[i], B[n]) for n in range(4) for i in range(3)]
+    return both + [(dot(W[i], A[n]) + dot(U[(i + n) % 3], B[n])).tanh() for n in range(4) for i in range(3)]
+
+
+def sum_beside_a_grid(rng, x, w):
+    """W x for all, and a plain sum of other leaves for each."""
+    W, extra = leaves(rng, 3, 3), leaves(rng, 3, 2)
+    return [dot(row, x) + sum_(more) - x[0] for row, more in zip(W, extra, strict=True)]
+
+
+STRUCTURES = [several_reductions, signs_and_products, quotients, ragged_sums, product_beside_another,
+              grid_with_hole_and_double, double_with_other_terms, short_reductions, periods, one_gradient_for_two,
+              sum_beside_a_grid, two_products_on_one_grid]  # fmt: skip
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("end", ["sum", "tanh", "dot"])
+def test_structures(structure, end):
+    for seed in range(3):
+        rng = random.Random(seed)
+        x, w = leaves(rng, 3), leaves(rng, 4)
+        parts = structure(rng, x, w)
+        rng.shuffle(parts)
+        weights = leaves(rng, len(parts))
+        loss = {
+            "sum": lambda p=parts: sum_(p),
+            "tanh": lambda p=parts: builtins.sum(v.tanh() for v in p),
+            "dot": lambda p=parts, q=weights: dot(q, p),
+        }[end]()
+        check(loss, [[x], split(rng, x)][seed % 2], rng, 1 + 2 * seed, 1e-13)
+        check(loss, [], rng, tolerance=1e-13)
+
+
+def test_the_loss_may_be_a_bare_sum_or_product_of_leaves():
+    rng = random.Random(0)
+    x, w = leaves(rng, 3), leaves(rng, 3)
+    for loss in (sum_(w), sum_([*w, *x]), w[0] + w[0], w[0] - x[0], dot(w, x), x[0] * x[0], -w[1], w[0] * 1.0):
+        for batch in ([], [x], [w, x], [[x[0], w[0]], x[1:]]):
+            check(loss, batch, rng)
+    assert gradients(sum_([w[0], w[0], w[1]])) == {w[0]: 2.0, w[1]: 1.0}
+
+
+def test_rows_with_one_hash_are_told_apart(monkeypatch):
+    """Whatever the hashes are, the arrays found are the same."""
+    rng = random.Random(0)
+    model = nn.MLP(3, [4, 2], "tanh", seed=1)
+    x, y = leaves(rng, 3), leaves(rng, 2)
+    loss = nn.losses.quadratic(model(x), y)
+    expected = str(vectorize(loss, [x, y]))
+    monkeypatch.setattr(canonical, "hashes", lambda rows: np.zeros(len(rows), np.int64))
+    assert str(check(loss, [x, y], rng)) == expected
+    rows = np.array([[3, 1], [1, 2], [3, 1], [0, 0], [1, 2]])
+    number, first = canonical.distinct_rows(rows)
+    assert (number.tolist(), first.tolist()) == ([0, 1, 0, 2, 1], [0, 1, 3])
+
+
+def test_sets_of_uses_with_one_number_only_join_colours(monkeypatch):
+    """Should two different sets of uses have the same hash, arrays are larger, and the numbers right."""
+    rng = random.Random(3)
+    monkeypatch.setattr(colours, "hashes", lambda rows: np.zeros(len(rows), np.int64))
+    for _ in range(20):
+        loss, batch = random_network(rng)
+        check(loss, batch, rng)
+
+
 # ── Random networks ────────────────────────────────────────────────────────────────────────────
 # A layer makes vectors from vectors, one for each step of a sequence, with weights of its own.
 
@@ -492,7 +643,318 @@ def random_network(rng):
 def test_random_networks(seed, samples):
     rng = random.Random(seed)
     loss, batch = random_network(rng)
-    check(loss, batch, rng, samples)
+    check(loss, batch if rng.random() < 0.5 else split(rng, flat(batch)), rng, samples)
+
+
+# ── Several batch arguments ────────────────────────────────────────────────────────────────────
+# Leaves that play one role may stand in several arguments: the towers of a siamese network, the rows of an image.
+
+
+def tower(rng, n_in, widths=(4, 3)):
+    layers = []
+    for n in widths:
+        layers.append((leaves(rng, n, n_in), leaves(rng, n)))
+        n_in = n
+
+    def run(x):
+        for W, b in layers:
+            x = [affine(w, x, c).tanh() for w, c in zip(W, b, strict=True)]
+        return x
+
+    return run
+
+
+def distance(a, b):
+    return builtins.sum((p - q) ** 2 for p, q in zip(a, b, strict=True))
+
+
+def siamese(rng):
+    f, x, u = tower(rng, 3), leaves(rng, 3), leaves(rng, 3)
+    return distance(f(x), f(u)), [x, u]
+
+
+def triplet(rng):
+    f, x = tower(rng, 3), leaves(rng, 3, 3)
+    a, p, n = map(f, x)
+    return (distance(a, p) - distance(a, n) + 0.5).softplus(), x
+
+
+def cosine(rng):
+    x, y = leaves(rng, 2, 4)
+    return dot(x, y) / (dot(x, x) * dot(y, y)).sqrt(), [x, y]
+
+
+def conditioned(rng):
+    x, c, y = leaves(rng, 3), leaves(rng, 2), leaves(rng, 4)
+    W, U = leaves(rng, 4, 3), leaves(rng, 4, 2)
+    z = [dot(w, x) + dot(u, c) for w, u in zip(W, U, strict=True)]
+    return distance([v.tanh() for v in z], y), [x, c, y]
+
+
+def cross_attention(rng):
+    X, C = leaves(rng, 3, 2), leaves(rng, 4, 3)
+    Wq, Wk, Wv = leaves(rng, 2, 2), leaves(rng, 2, 3), leaves(rng, 2, 3)
+    q, k, v = ([[dot(w, x) for w in W] for x in rows] for W, rows in ((Wq, X), (Wk, C), (Wv, C)))
+    rows = []
+    for one in q:
+        p = softmax([dot(one, other) for other in k])
+        rows += [dot(p, column).tanh() for column in zip(*v, strict=True)]
+    return sum_(rows), [X, C]
+
+
+def self_attention(rng):
+    X = leaves(rng, 4, 2)
+    return sum_([v.tanh() for row in attention(rng, X) for v in row]), X
+
+
+def image_rows(rng):
+    image, kernels = leaves(rng, 5, 5), leaves(rng, 2, 9)
+    maps = [
+        dot(k, [image[p + i][q + j] for i in range(3) for j in range(3)]).relu()
+        for k in kernels for p in range(3) for q in range(3)
+    ]  # fmt: skip
+    return builtins.sum(v * v for v in maps), image
+
+
+def steps_of_a_sequence(rng):
+    X, y = leaves(rng, 4, 2), leaves(rng, 3)
+    h = recurrent(rng, X)[-1]
+    return distance(h, y[: len(h)]), [*X, y]
+
+
+def pairwise(rng):
+    x, y = leaves(rng, 4), leaves(rng, 4)
+    return builtins.sum((a - b).tanh() for a in x for b in y) + sum_([abs(a - b) for a in x for b in x]), [x, y]
+
+
+def perceptron(rng):
+    x, y = leaves(rng, 3), leaves(rng, 3)
+    return distance(tower(rng, 3)(x), y), [x, y]
+
+
+MODELS = [
+    perceptron,
+    siamese,
+    triplet,
+    cosine,
+    conditioned,
+    cross_attention,
+    self_attention,
+    image_rows,
+    steps_of_a_sequence,
+    pairwise,
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_batch_leaves_may_stand_in_any_arguments(model):
+    for seed in range(6):
+        rng = random.Random(seed)
+        loss, batch = model(rng)
+        check(loss, batch, rng, rng.choice([1, 3, COLUMNS]), 1e-13)
+        check(loss, split(rng, flat(batch)), rng, rng.choice([1, 3, COLUMNS]), 1e-13)
+        some = [v for v in flat(batch) if rng.random() < 0.7]
+        check(loss, split(rng, some), rng, 2, 1e-13)  # the others are parameters
+
+
+def test_each_argument_is_an_array_of_its_own():
+    """What plays one role in several arguments is told apart in the equations."""
+    x, y, w, u = (Value(0.5 + i, label) for i, label in enumerate("xywu"))
+    program = vectorize(x * x + y * y, [[x], [y]])
+    assert str(program).split("\n")[0].split("  ")[0] == "C = x² + y²"
+    np.testing.assert_array_equal(program(np.array([[3.0]]), np.array([[4.0]])), [25.0])
+    program = vectorize(w * x + u * y, [[x], [y]])
+    assert [e.right for e in program.equations.backward] == ["y", "x"]
+    rng = random.Random(0)
+    program = vectorize(*siamese(rng))
+    assert products(program) == 4
+    assert [str(e) for e in program.equations.forward][:2] == ["z¹ = W¹ x + b¹", "z² = W¹ y + b¹"]
+    program = vectorize(*conditioned(rng))
+    assert str(program.equations.forward[0]) == "z¹ = W¹ x₁ + W¹′ x₂"
+
+
+def many_of_one_colour(rng):
+    """Nodes that play the same part, combined with random signs, orders and multiplicities: (loss, batch leaves)."""
+    x, p = leaves(rng, rng.randint(1, 4)), leaves(rng, rng.randint(2, 6))
+    kinds = [[v.tanh() for v in p], [(v * rng.choice(x)).exp() for v in p], p, x, [constant(0.5), constant(2.0)]]
+
+    def pick(n):
+        return [rng.choice(rng.choice(chosen)) for _ in range(n)]
+
+    def signed(terms):
+        return functools.reduce(lambda s, t: rng.choice([operator.add, operator.sub])(s, t), terms)
+
+    forms = [
+        lambda n: signed(pick(n)),
+        lambda n: sum_([rng.choice([1, -1]) * v for v in pick(n)]),
+        lambda n: signed([a * b for a, b in zip(pick(n), pick(n), strict=True)]),
+        lambda n: dot(pick(n), pick(n)),
+        lambda n: logsumexp(pick(n)),
+        lambda n: maxout(pick(n)),
+        lambda n: operator.truediv(*pick(2)),
+        lambda n: operator.sub(*pick(2)),
+        lambda n: softmax(pick(n))[0],
+    ]
+    outputs = []
+    for _ in range(rng.randint(1, 3)):
+        form, chosen = rng.choice(forms), rng.sample(kinds, rng.randint(1, 2))
+        outputs += [form(rng.randint(1, 4)).tanh() for _ in range(rng.randint(1, 6))]
+    return sum_([rng.choice(outputs) * rng.choice([1.0, -0.5]) for _ in range(rng.randint(1, 2 * len(outputs)))]), x
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**9), st.sampled_from([1, 3, COLUMNS]))
+def test_many_nodes_of_one_colour(seed, samples):
+    rng = random.Random(seed)
+    loss, batch = many_of_one_colour(rng)
+    check(loss, split(rng, batch), rng, samples, 1e-13)
+
+
+# ── What rules may do ──────────────────────────────────────────────────────────────────────────
+
+RULES = {
+    "a number as condition": lambda xp, x: xp.where(x, 1.0, 0.0) + xp.where(x - x, x, 3.0),
+    "equal or not": lambda xp, x: xp.where(x != 1.0, x, -x) + xp.where(x == 0.3, 2.0, x),
+    "one or the other": lambda xp, x: xp.where((x < 0.5) | (x > 1.2), x, x * x),
+    "both": lambda xp, x: xp.where((x > 0.5) & (x < 1.2), x, x * x),
+    "no maximum with 0": lambda xp, x: xp.where(x <= 0.3, 0.0, x) + xp.where(x <= 0.0, 0.3, x),
+    "the branches exchanged": lambda xp, x: xp.where(x > 0.7, 0.0, 1.0) + xp.where(x > 0.7, 1.0, 0.0),
+    "a count": lambda xp, x: (x > 0.5) + (x > 0.9) + ((x > 1.3) + 1.0),
+    "masks multiplied": lambda xp, x: (x > 0.5) * (x < 1.3) * 3.0,
+    "a mask itself": lambda xp, x: x > 0.8,
+    "a negative mask": lambda xp, x: -(x > 0.8) - (x > 0.9),
+    "functions of a mask": lambda xp, x: xp.exp(x > 0.8) + xp.sigmoid(x < 0.9) + xp.power(x > 0.8, 2.0) + abs(x > 1.0),
+    "the larger of two masks": lambda xp, x: xp.maximum(x > 0.8, x > 1.2) - xp.minimum(x > 0.8, x > 1.2),
+    "masks compared": lambda xp, x: xp.where((x > 0.5) == (x > 1.0), x, 2.0 * x),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rules_compare_and_choose_as_in_python(rule, dtype):
+    """The same rule is the value and the local derivative."""
+    record = operation("rule", RULES[rule], lambda xp, y, x: RULES[rule](xp, x) + 0.0)
+    x, w = [Value(0.9), Value(0.3)], [Value(1.0), Value(0.8)]
+    program = vectorize(sum_([record(a) * record(b) for a, b in zip(w, x, strict=True)]), [x], dtype=dtype)
+    rng = np.random.default_rng(0)
+    numbers = rng.uniform(-0.2, 1.6, (20, 2)).astype(dtype).astype(float)
+    numbers[:3] = [[0.0, -0.0], [1.0, 0.3], [0.8, 0.9]]
+    if dtype == np.float64:
+        against_the_scalar_engine(program, numbers)
+    else:
+        data = [replay(program.loss, dict(zip(x, map(float, row), strict=True)))[0][program.loss] for row in numbers]
+        np.testing.assert_allclose(program(numbers[3:]), data[3:], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("c", "d"), [(1e300, 1e-300), (1e-300, 1e300), (1e200, 1e200), (1e-200, 1e-200), (1e10, 1e-10)]
+)
+def test_factors_are_joined_only_where_no_overflow_depends_on_it(c, d):
+    """x·c·d is (x·c)·d, as recorded."""
+    x, w = Value(1.0), Value(1.0)
+    numbers = np.array([[1e154], [1e-154], [1.0], [-3e300], [2e-300], [1e299]])
+    for loss in (x * c * d * w, w * (d * (c * x)), sum_([x * c * d, w * c * d])):
+        against_the_scalar_engine(vectorize(loss, [x]), numbers)
+    small = vectorize((2.0 * (0.25 * x)).tanh(), [x])
+    assert len(re.findall(r"multiply\(x0", small.source.partition("copyto")[0])) == 1
+
+
+# ── Sums of differences ────────────────────────────────────────────────────────────────────────
+
+ONE = Value(1.0)
+DIFFERENCES = {
+    "a − b": operator.sub,
+    "a + (−b)": lambda a, b: a + (-b),
+    "−b + a": lambda a, b: (-b) + a,
+    "a + (−1)·b": lambda a, b: a + -1 * b,
+    "w·a − b": lambda a, b: ONE * a - b,
+    "dot − b": lambda a, b: dot([ONE], [a]) - b,
+    "affine − b": lambda a, b: affine([ONE], [a], Value(0.0)) - b,
+}
+SUMS = {
+    "sum()": builtins.sum,
+    "one sum": sum_,
+    "chain": lambda terms: functools.reduce(operator.add, terms),
+    "chain from the right": lambda terms: functools.reduce(lambda total, term: term + total, terms),
+    "tree": lambda terms: tree(terms),
+    "minus": lambda terms: -functools.reduce(operator.sub, terms, Value(0.0)),
+    "minus minus": lambda terms: -sum_([-d for d in terms]),
+    "mean": lambda terms: builtins.sum(terms) / len(terms),
+}
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES)
+@pytest.mark.parametrize("total", SUMS)
+def test_a_sum_of_differences_keeps_their_digits(difference, total):
+    """Σa − Σb would be 0 or wrong at an offset of 1e15."""
+    rng = random.Random(0)
+    a, b = ([Value(1e15 + rng.randint(-5, 5)) for _ in range(31)] for _ in range(2))
+    loss = SUMS[total]([DIFFERENCES[difference](p, q) for p, q in zip(a, b, strict=True)])
+    assert loss.data != 0
+    for batch in ([], [a, b], [a]):
+        arrays = [np.array([[v.data for v in argument]]) for argument in batch]
+        assert vectorize(loss, batch)(*arrays).tolist() == [pytest.approx(loss.data, rel=1e-15)]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda s, a, x: s - a * x,
+        lambda s, a, x: s + a * x - a,
+        lambda s, a, x: a - s,
+        lambda s, a, x: -(s - a),
+        lambda s, a, x: s + -a,
+    ],
+)
+def test_a_chain_of_differences_is_one_sum(step):
+    x, s = Value(2.0), Value(0.0)
+    for i in range(100):
+        s = step(s, Value(0.01 * i), x)
+    program = check(s.tanh(), [[x]], random.Random(0))
+    assert len(program.arrays) < 10
+
+
+# ── Size ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def chain(steps, label=""):
+    """y ← tanh(w·y + b), again and again: every node has a colour of its own."""
+    w, b, x = Value(0.9), Value(0.1), Value(0.5)
+    y = x
+    for _ in range(steps):
+        y = (y * w + b).tanh()
+        y.label = label
+    return y, x
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        chain,
+        lambda steps: chain(steps, "h"),
+        lambda steps: (sum_([chain(i % 7 + 1)[0] * chain(1)[0] for i in range(steps // 5)]), Value(0.0)),
+        lambda steps: (builtins.sum(chain(40)[0] for _ in range(steps // 40)), Value(0.0)),
+    ],
+)
+def test_memory_of_finding_grows_with_the_graph(record):
+    """Below 1 KB a node, however irregular."""
+    vectorize(*(lambda loss, x: (loss, [x]))(*chain(3)))
+    for steps in (300, 1500):
+        loss, x = record(steps)
+        nodes = len(topological_order(loss))
+        tracemalloc.start()
+        program = vectorize(loss, [x])
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak / nodes < 1000
+    assert program.loss is loss
+
+
+def test_long_programs_run_in_parts():
+    loss, x = chain(CHUNK // 2)
+    program = vectorize(loss, [x])
+    assert program.source.count("\n") > 2 * CHUNK
+    against_the_scalar_engine(program, np.array([[0.5], [-2.0]]))
 
 
 # ── The program ────────────────────────────────────────────────────────────────────────────────
@@ -763,6 +1225,61 @@ def test_push_and_pull(network):
     assert program.parameters[0].data[0, 0] == 7.0
 
 
+def test_push_before_any_backward_leaves_gradients_as_they_are():
+    x, w, u = Value(2.0), Value(3.0), Value(4.0)
+    (w * x).backward()
+    program = vectorize(w * x + u, [x])
+    program.parameters[0].data = [5.0]
+    program.push()
+    assert (w.data, w.grad, w.has_grad, u.has_grad) == (5.0, 2.0, True, False)
+    program.descend(np.ones((1, 1)), lr=1.0)
+    program.push()
+    assert (w.data, w.grad, w.has_grad, u.has_grad) == (4.0, 2.0, True, False)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_calls_are_quiet_and_the_same_in_any_errstate(dtype):
+    """What overflows on the way, or only in a check, is no error and no warning: arithmetic is that of IEEE 754."""
+    x, w, rng = leaves(random.Random(0), 3), leaves(random.Random(1), 2, 3), np.random.default_rng(0)
+    big = 1e200 if dtype == np.float64 else 1e25
+    numbers = np.vstack([rng.normal(size=(4, 3)), np.full((1, 3), big), np.full((1, 3), -big), np.full((1, 3), 1e-300)])
+
+    def results():
+        loss = sum_([dot(row, x).exp() * x[0] * 2.0 for row in w]) + (dot(w[0], x) * 1e300).tanh()
+        program = vectorize(loss, [x], dtype=dtype)
+        found = [program(numbers), program.backward(numbers), *(p.grad.copy() for p in program.parameters)]
+        program.descend(numbers[:4], lr=1e-300)
+        program.parameters[0].data = np.full(program.parameters[0].shape, 1e300)
+        found += [p.data.copy() for p in program.parameters]
+        program.pull()
+        return [*found, vectorize(x[0] * 2.0, [x], dtype=dtype)(numbers)]
+
+    with np.errstate(all="ignore"):
+        expected = results()
+    assert np.isfinite(expected[-1]).all()
+    with np.errstate(all="raise"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for a, b in zip(results(), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_only_compared_does_not_reach_the_gradients():
+    """The logarithm of 0 that a comparison sees has an infinite slope, and shares a rule with that of the loss."""
+    x, w = Value(2.0), [Value(0.0), Value(3.0), Value(4.0)]
+
+    def record():
+        logs = [(v * x).log() for v in w]
+        return logs[1] * logs[2] if logs[0] < logs[1] else logs[0]
+
+    program = vectorize(record, [x])
+    program.backward(np.array([[2.0]]))
+    data, grads = replay(program.loss, {x: 2.0})
+    assert {v: g for p in program.parameters for v, g in zip(p.nodes, p.grad, strict=True) if v is not w[0]} == {
+        v: pytest.approx(grads[v], rel=1e-14) for v in w[1:]
+    }
+    assert program(np.array([[2.0]])).tolist() == [pytest.approx(data[program.loss], rel=1e-14)]
+
+
 def test_kinds_of_arrays(network):
     _, _, program, _rng = network
     X, Y = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[0, 1], [1, 0]])
@@ -830,6 +1347,8 @@ def test_bad_arguments_of_vectorize():
             vectorize(y, nothing)
         with pytest.raises(TypeError, match="list leaves, Values in lists"):
             vectorize(y, parameters=nothing or 0)
+    with pytest.raises(ValueError, match="stands in batch and in parameters"):
+        vectorize(y, [x], parameters=[x])
     assert vectorize(y, iter([x])).batch == vectorize(y, (v for v in [[x]])).batch == [[x]]
     with pytest.raises(ValueError, match="does not depend"):
         vectorize(y, parameters=[Value(1.0)])
@@ -1000,3 +1519,58 @@ def test_relu_is_one_call_and_knows_no_minus_zero():
     program = vectorize(1.0 / x.relu(), [x])
     assert "maximum(" in program.source
     np.testing.assert_array_equal(program(np.array([[-0.0], [-2.0], [4.0], [0.0]])), [np.inf, np.inf, 0.25, np.inf])
+
+
+# ── From where else it is called ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_child_forked_during_a_call_of_another_thread_has_a_program_that_runs():
+    x = [Value(0.0) for _ in range(8)]
+    program = vectorize(nn.quadratic(nn.MLP(8, [16, 1], seed=0)(x), 1.0), batch=[x])
+    batch = np.linspace(-1, 1, 8 * 400).reshape(400, 8)
+    expected, going = program(batch).sum(), True
+
+    def work():
+        while going:
+            program.backward(batch)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if program(batch).sum() == expected else 1)
+            deadline = time.monotonic() + 20
+            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(0.001)
+            if ended == (0, 0):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            assert ended == (child, 0), "the child is stuck, or failed"
+    finally:
+        going = False
+        thread.join()
+
+
+def test_a_call_within_a_call_is_refused_and_the_outer_one_is_right():
+    x = Value(1.0, "x")
+    refused = []
+
+    program = vectorize(x * x, batch=[[x]])
+    run = program._run
+
+    def interrupted_run(*args):
+        try:
+            program([[5.0]])
+        except RuntimeError as error:
+            refused.append(str(error))
+        run(*args)
+
+    program._run = interrupted_run
+    assert list(program([[3.0], [4.0]])) == [9.0, 16.0]
+    assert "in the middle of a call" in refused[0]
+    program._run = run
+    assert list(program([[5.0]])) == [25.0]

@@ -13,7 +13,7 @@ samples when memory is made (`frame`). A stride of 0 is a broadcast.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from textwrap import indent
 from types import CodeType, SimpleNamespace
@@ -29,6 +29,7 @@ from microgradlike.matrix.canonical import Ints
 Dims = tuple[int, ...]
 COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
 MODEST = 1e9  # factors up to this, or down to its inverse, are joined: c·(d·x) = (c·d)·x
+CHUNK = 1000  # lines of one compiled function
 
 CACHE_LINE = 64  # bytes of a cache line: a register of AVX-512
 
@@ -74,7 +75,7 @@ class Symbol(NDArrayOperatorsMixin):
         if not self.varies:
             return Symbol(self.code, self.buffer, inner, strides, offset)
         size = self.code.buffers[self.buffer].size
-        return Symbol(self.code, self.buffer, (1, *inner), (size, *strides), offset, 0)
+        return Symbol(self.code, self.buffer, _put_first(1, inner), _put_first(size, strides), offset, 0)
 
     def reshape(self, *inner: int) -> Symbol:
         """The same entries in other dims; the view must be whole."""
@@ -161,7 +162,7 @@ class Code:
     lines: list[Line] = field(default_factory=list)
     views: dict[tuple[Any, ...], str] = field(default_factory=dict)  # view → its name in the lines
     constants: dict[Any, tuple[str, Any]] = field(default_factory=dict)  # numbers and index arrays, with their names
-    known: dict[tuple[Any, ...], Symbol] = field(default_factory=dict)  # call → its result
+    known: dict[Any, Symbol] = field(default_factory=dict)  # call → its result
 
     # ── Writing ────────────────────────────────────────────────────────────────────────────────
 
@@ -198,11 +199,11 @@ class Code:
     def write(self, form: str, *args: Any, out: Symbol) -> None:
         """A line such as "multiply({}, {}, {out})", with the names of args and out."""
         reads = tuple(x.buffer for x in args if isinstance(x, Symbol))
-        self.lines.append(Line(out.buffer, reads, form.format(*[self.name(x) for x in args], out=self.name(out))))
+        self.lines.append(Line(out.buffer, reads, form.format(*map(self.name, args), out=self.name(out))))
 
     def once(self, inner: Dims, varies: bool, form: str, *args: Any, rows: bool = False) -> Symbol:
         """The result of a line, in a buffer of its own; the same line is written only once."""
-        key = (form, *map(_key, args))
+        key = form.format(*map(self.name, args), out="")
         if key not in self.known:
             out = self.known[key] = self.new(inner, varies, boolean=form.partition("(")[0] in COMPARISONS)
             self.write(form, *args, out=out.rows() if rows else out)
@@ -369,12 +370,23 @@ class Code:
 
     def source(self, name: str, results: list[Symbol]) -> str:
         """A function of the arguments that computes the results."""
+        return _function(name, self._given, self._body(results))
+
+    def compiled(self, name: str, results: list[Symbol]) -> list[CodeType]:
+        """The same, compiled: functions to be called one after the other, for a long one takes much memory."""
+        body, given = self._body(results), self._given
+        return [compiled(_function(name, given, body[i : i + CHUNK])) for i in range(0, len(body) or 1, CHUNK)]
+
+    @property
+    def _given(self) -> list[tuple[int, str]]:
+        """The buffers of arguments, and what these are called."""
+        return [(number, buffer.given) for number, buffer in enumerate(self.buffers) if buffer.given]
+
+    def _body(self, results: list[Symbol]) -> list[str]:
         lines = self.needed(results)
         viewed = {key[0] for key in self.views} & {number for line in lines for number in line.reads}
-        given = {number: buffer.given for number, buffer in enumerate(self.buffers) if buffer.given}
-        body = [f"copyto({x}_here, {x})" for number, x in given.items() if number in viewed]
-        body += [line.text for line in lines]
-        return f"def {name}({', '.join(given.values())}):\n" + indent("\n".join(body or ["pass"]), "    ") + "\n"
+        copied = [f"copyto({x}_here, {x})" for number, x in self._given if number in viewed]
+        return copied + [line.text for line in lines]
 
     def share_memory(self, results: list[Symbol]) -> None:
         """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
@@ -418,7 +430,7 @@ class Code:
                 offset *= samples
                 strides = tuple(1 if a == axis else s * samples for a, s in enumerate(strides))
             steps = tuple(s * base.itemsize for s in strides)
-            names[name] = np.lib.stride_tricks.as_strided(base[offset:], shape, steps)
+            names[name] = np.ndarray(shape, base.dtype, base, offset * base.itemsize, steps)
             if given:
                 names[f"{given}_here"] = base.reshape(samples, self.buffers[number].size)
         return names, memory
@@ -432,11 +444,24 @@ def aligned(size: int, dtype: Any, fill: float = 0.0) -> Any:
     return memory[start : start + size]
 
 
+def _function(name: str, given: list[tuple[int, str]], body: list[str]) -> str:
+    """The source of a function."""
+    arguments = ", ".join(x for _, x in given)
+    return f"def {name}({arguments}):\n" + indent("\n".join(body or ["pass"]), "    ") + "\n"
+
+
 def compiled(source: str) -> CodeType:
     """The code of the one function in the source."""
     return next(c for c in compile(source, "<array program>", "exec").co_consts if isinstance(c, CodeType))
 
 
+@lru_cache(4096)
+def _put_first(first: int, dims: Dims) -> Dims:
+    """(first, *dims); cached, for a program holds many equal ones."""
+    return first, *dims
+
+
+@lru_cache(4096)
 def strides_of(dims: Dims) -> Dims:
     """The strides of a whole array of these dims, in its order."""
     return tuple(prod(dims[axis + 1 :]) if d > 1 else 0 for axis, d in enumerate(dims))

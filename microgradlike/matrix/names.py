@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from microgradlike.matrix.match import Apply, Array, Ref, Sum
 from microgradlike.notation import subscript, superscript
@@ -12,13 +13,15 @@ from microgradlike.value import Value
 def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss: Value) -> None:
     """Name every array, all differently: by its labels, its part in a layer, or a number."""
     taken: set[str] = set()
+    again: Counter[str] = Counter()
 
     def give(array: Array, name: str) -> None:
         if not array.name:
-            while name in taken:
-                name += "′"
-            taken.add(name)
             array.name = name
+            while array.name in taken:  # W, W′, W′′, …, and after nine primes W₁₀, W₁₁, …
+                again[name] += 1
+                array.name = name + ("′" * again[name] if again[name] < 10 else subscript(again[name]))
+            taken.add(array.name)
 
     for array in arrays:
         if name := _common([nodes[i].label for i in array.entries if i >= 0 and nodes[i].label]):
@@ -54,7 +57,7 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
 
 def is_weighted_input(array: Array) -> bool:
     """Whether it is called z¹, z², …, as the textbook calls what it takes the error δ of."""
-    return array.kind == "computed" and re.fullmatch("z[⁰¹²³⁴-⁹]*′*", array.name) is not None
+    return array.kind == "computed" and re.fullmatch("z[⁰¹²³⁴-⁹]*′*|z[⁰¹²³⁴-⁹]+[₀-₉]+", array.name) is not None
 
 
 def _common(labels: list[str]) -> str:

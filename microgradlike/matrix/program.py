@@ -24,9 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
+from microgradlike.locks import renew_in_children
 from microgradlike.matrix.build import Builder, try_rules
 from microgradlike.matrix.canonical import canonicalise
-from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned, compiled
+from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned
 from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.guards import SYMBOLS, Guard, record_guarded
@@ -52,8 +53,9 @@ def vectorize(
 
     `batch` lists the leaves that vary from sample to sample, in the order of the program's arguments:
     `[x, y]` with lists x and y of Values (nested as you like) makes `program(X, Y)`; a flat list of
-    Values is one argument. All other leaves are parameters, shared by all samples, and plain numbers
-    are constants. `parameters` names the leaves whose gradients you want (all, by default).
+    Values is one argument. Each argument is an array of its own: give an image or a sequence as one,
+    `[image]`, so that its rows share their matrix products. All other leaves are parameters, shared by
+    all samples, and plain numbers are constants. `parameters` names the leaves whose gradients you want (all, by default).
 
     `loss` may be a function without arguments that records it. Then the comparisons it makes
     (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError; and
@@ -212,13 +214,19 @@ class Program:
         self.pull()
 
         # What runs
-        self._compiled: dict[str, CodeType] = {}
+        self._compiled: dict[str, list[CodeType]] = {}
         self._frames: dict[int, _Frame] = {}
         self._strict: tuple[Program, list[Any]] | None = None  # and where its parameters are among ours
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Wait for no thread that is in a call: for the child of a process, where there is none."""
+        self._running = False
+        self._one_at_a_time = RLock()  # the buffers are those of one call
         context = copy_context()  # in which NumPy follows IEEE arithmetic, as the scalar engine does, without warnings
         context.run(np.seterr, all="ignore")
         self._quietly = context.run
-        self._one_at_a_time = RLock()  # the buffers are those of one call
 
     def _allocate(self, arrays: list[Array]) -> tuple[Numbers, dict[Array, Numbers]]:
         """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
@@ -296,7 +304,7 @@ class Program:
         where a comparison made while recording would come out otherwise.
         """
         with self._one_at_a_time:
-            return self._quietly(self._call, "forward", args).losses_of_samples()
+            return self._call("forward", args).losses_of_samples()
 
     def backward(self, *args: Any) -> Numbers:
         """The losses, as a call gives them; and the gradients of their mean, in `grad` of each of `parameters`.
@@ -304,7 +312,7 @@ class Program:
         An empty batch leaves gradients of 0.
         """
         with self._one_at_a_time:
-            frame = self._quietly(self._call, "backward", args, 1.0)
+            frame = self._call("backward", args, 1.0)
             for p in self.parameters:
                 p.grad = p._gradient
             return frame.losses_of_samples()
@@ -324,10 +332,22 @@ class Program:
         with self._one_at_a_time:
             for p in self.parameters:
                 p.grad = NOT_COMPUTED
-            self._quietly(self._call, "slope", args, lr)
+            self._call("slope", args, lr)
 
     def _call(self, name: str, args: tuple[Any, ...], scale: float = 0.0) -> _Frame:
         """Run the function of this name, and its checks, with scale · ∂(mean loss)/∂(loss) as the seed."""
+        if self._running:
+            raise RuntimeError(
+                "this program is in the middle of a call, whose numbers another call from a signal handler or a "
+                "finaliser would overwrite: let the handler set a flag, and call the program after it"
+            )
+        try:
+            self._running = True
+            return self._quietly(self._checked_run, name, args, scale)
+        finally:
+            self._running = False
+
+    def _checked_run(self, name: str, args: tuple[Any, ...], scale: float) -> _Frame:
         frame, arrays = self._prepare(args)
         if name != "forward":
             frame.seed(scale)
@@ -405,12 +425,13 @@ class Program:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
 
     def _run(self, frame: _Frame, name: str, arrays: list[Numbers]) -> None:
-        function = frame.functions.get(name)
-        if function is None:
+        functions = frame.functions.get(name)
+        if functions is None:
             if name not in self._compiled:
-                self._compiled[name] = compiled(self._lines.code.source(name, self._lines.results[name]))
-            function = frame.functions[name] = FunctionType(self._compiled[name], frame.names)
-        function(*arrays)
+                self._compiled[name] = self._lines.code.compiled(name, self._lines.results[name])
+            functions = frame.functions[name] = [FunctionType(code, frame.names) for code in self._compiled[name]]
+        for function in functions:
+            function(*arrays)
         # What is not finite in an argument shows in a product that reads the whole of it, which is smaller.
         for product, x in zip(frame.products, arrays):
             entries = x.reshape(-1) if product is None else product
@@ -506,8 +527,8 @@ class _Frame:
     def __init__(self, program: Program, samples: int) -> None:
         lines = program._lines
         self.samples = samples
-        self.names, memory = lines.code.frame(samples)
-        self.functions: dict[str, FunctionType] = {}
+        self.names, memory = lines.code.frame(max(samples, 1))
+        self.functions: dict[str, list[FunctionType]] = {}
         self.losses, self._seed = memory[lines.losses.buffer], memory[lines.seed.buffer]
         self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in lines.checks]
         self.products = [None if product is None else memory[product.buffer] for product in lines.products]
