@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from microgradlike import __version__
+from microgradlike.table import clean, terminal
 
 if TYPE_CHECKING:
     from microgradlike.training import Task
 
 ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "softmax"]
 LOSSES = ["quadratic", "mean_squared_error", "cross_entropy", "hinge"]
+CLOSED_PIPE = 141  # as shells report a program that was writing to a pipe when its reader went away
 
 
 @contextmanager
-def bad_input() -> Iterator[None]:
-    """What the library says about its arguments here is about what the user typed."""
+def bad_input(*also: type[Exception]) -> Iterator[None]:
+    """Report the library's errors as usage errors."""
+    errors: tuple[type[Exception], ...] = (ValueError, OSError, *also)
     try:
         yield
-    except (ValueError, OSError) as error:
+    except errors as error:
+        if _of_the_output(error):
+            raise
         raise click.UsageError(str(error)) from error
 
 
 class Commands(click.Group):
-    """Answers bad input with one line and exit code 2, and Ctrl-C with exit code 130, as shells do."""
+    """Answers bad input, and an output that cannot be written, with one line and exit code 2.
+
+    Exit code 1 is left to a check that finds a disagreement. Ctrl-C gives 130 and a closed pipe 141,
+    as in shells.
+    """
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         for stream in sys.stdout, sys.stderr:
@@ -39,32 +49,82 @@ class Commands(click.Group):
                 # get Windows' code page, which has no ∂ and no σ.
                 stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
         try:
-            raise SystemExit(super().main(*args, **kwargs | {"standalone_mode": False}))
+            code = super().main(*args, **kwargs | {"standalone_mode": False})
         except click.ClickException as error:
-            click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
-            raise SystemExit(error.exit_code) from None
+            code = _fail(error.format_message(), error.exit_code)
         except click.Abort:
-            raise SystemExit(130) from None
+            code = 130
+        except OSError as error:
+            if not _of_the_output(error):
+                raise
+            code = _fail(f"cannot write the output: {error.strerror}")
+        _let_go(sys.stdout)
+        _let_go(sys.stderr)
+        raise SystemExit(code)
+
+    # Click would exit with code 1 where a pipe is closed, from either of these.
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _closed_pipe():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, context: click.Context) -> Any:
+        with _closed_pipe():
+            return super().invoke(context)
+
+
+@contextmanager
+def _closed_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(CLOSED_PIPE) from None
+
+
+def _of_the_output(error: Exception) -> bool:
+    """Whether the system refused what was printed: such an error names no file."""
+    return isinstance(error, OSError) and error.errno is not None and error.filename is None
+
+
+def _fail(message: str, code: int = 2) -> int:
+    with suppress(OSError):
+        click.echo(f"Error: {clean(' '.join(message.split()))}", err=True)
+    return code
+
+
+def _let_go(stream: Any) -> None:
+    """Drop what could not be written, which Python would try again at its exit."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except AttributeError:  # None
+        pass
 
 
 def number(text: str) -> tuple[str, float]:
     """name=number, as a pair."""
+    from microgradlike.expression import variable
+
     name, equals, value = text.partition("=")
     try:
         if name.strip().isidentifier() and equals:
-            return name.strip(), float(value)
+            return variable(name.strip()), float(value)
     except ValueError:
         pass
     raise click.BadParameter(f"expected name=number, as in w=2, got {text!r}")
 
 
 def picture(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> Path:
-    """A file that a picture can be written to, as far as its name tells: better now than after the work."""
+    """A file that a picture can be written to, as far as one can tell now rather than after the work."""
+    from microgradlike.view.files import writable
+
     path = Path(text)
     if path.suffix.lower() not in suffixes:
         raise click.BadParameter(f"expected a name that ends in {' or '.join(suffixes)}, got {text!r}")
-    if not path.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(path.parent)!r}")
+    try:
+        writable(path)
+    except OSError as error:
+        raise click.BadParameter(str(error)) from None
     return path
 
 
@@ -111,7 +171,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
     """
     from microgradlike.demo import run
 
-    with bad_input():
+    with bad_input(RuntimeError):
         run(out, steps, seed)
 
 
@@ -120,11 +180,13 @@ def demo(out: Path, steps: int, seed: int) -> None:
 @click.argument("numbers", nargs=-1, type=number, metavar="[NAME=NUMBER]...")
 @click.option("--svg", type=picture, metavar="FILE", help="Draw the graph as well: a .svg, .png or .pdf.")
 @click.option("--html", type=page, metavar="FILE", help="Write a page that steps through it, for a browser.")
+@click.option("--depth", type=click.IntRange(0), help="Draw only the nodes so many edges away from the result.")
 @click.option("--step", is_flag=True, help="Step through it here, with the arrow keys.")
 @click.option("--full", is_flag=True, help="Every step, however long the table gets.")
 def explain(
-    expression: str, numbers: tuple[tuple[str, float], ...], svg: Path | None, html: Path | None, step: bool, full: bool
-) -> None:
+    expression: str, numbers: tuple[tuple[str, float], ...], svg: Path | None, html: Path | None, depth: int | None,
+    step: bool, full: bool,
+) -> None:  # fmt: skip
     """An expression's backward pass, product by product.
 
     EXPRESSION has numbers, variables, + - * / ** and the functions abs, exp, log, sqrt, sin, cos,
@@ -144,6 +206,7 @@ def explain(
     from microgradlike import draw
     from microgradlike import explain as explained
     from microgradlike.expression import record
+    from microgradlike.view.dot import TooManyNodes
     from microgradlike.view.page import steps
     from microgradlike.view.stepper import step_through
 
@@ -154,18 +217,22 @@ def explain(
     with bad_input():
         result = record(expression, dict(numbers))
         result.backward()
-        if svg:
-            draw(result).save(svg)
-        if html:
-            steps(result).save(html)
     explanation = replace(explained(result, full=full), how_to_see_all="--full")
     if step:
         step_through(explanation, _show, _key)
     else:
         _print(explanation)
-    for path, content in ((svg, "graph"), (html, "page")):
+    for path, content, of in ((svg, "graph", draw), (html, "page", steps)):
         if path:
-            click.echo(f"\nThe {content} is in {path}")
+            with bad_input(RuntimeError):
+                try:
+                    of(result, depth=depth).save(path)
+                except TooManyNodes as error:
+                    raise ValueError(
+                        f"{error.nodes:,} nodes are too many to draw: "
+                        f"--depth {error.depth} draws those nearest to the result"
+                    ) from error
+            click.echo(f"\nThe {content} is in {clean(str(path))}")
 
 
 def network(command: Callable[..., None]) -> Callable[..., None]:
@@ -192,7 +259,7 @@ def check(loss: str, **options: Any) -> None:
 
     Makes a network and a sample at random and compares, layer by layer, the scalar graph's
     backward(), the δ equations BP1–BP4, the array form found in the graph, forward mode and
-    finite differences. The exit code is 1 unless they agree.
+    finite differences. The exit code is 1 where they disagree.
 
     \b
       microgradlike check --sizes 4,3,2 --activation tanh
@@ -268,6 +335,7 @@ def train(
     from microgradlike import nn, training
     from microgradlike.view.plots import loss_curve, save
 
+    plot = plot or picture(f"{task}-loss.png")
     data: Task = training.TASKS[task]()
     sizes = sizes or list(data.sizes)
     if (sizes[0], sizes[-1]) != (data.sizes[0], data.sizes[-1]):
@@ -280,13 +348,12 @@ def train(
         updates = {"sgd": nn.SGD, "adam": nn.Adam}[optimizer](parameters, lr=rate)
     run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
     losses = training.watched(run(trained, data.train, updates, batch_size, seed), steps)
-    plot = plot or Path(f"{task}-loss.png")
+    right, of = training.correct(model, data.test), len(data.test)
+    click.echo(f"Test accuracy {right / of:.1%}: {right} of {of} samples it has not seen are right.")
     if losses:
         with bad_input():
             save(loss_curve(losses, f"{task}, {'–'.join(map(str, sizes))} {activation} network"), plot)
-    right, of = training.correct(model, data.test), len(data.test)
-    click.echo(f"Test accuracy {right / of:.1%}: {right} of {of} samples it has not seen are right.")
-    click.echo(f"The loss curve is in {plot}")
+        click.echo(f"The loss curve is in {clean(str(plot))}")
     if len(losses) < steps:
         raise SystemExit(130)
 
@@ -305,6 +372,4 @@ def _key() -> str:
 
 
 def _print(table: Any) -> None:
-    from rich.console import Console
-
-    Console(highlight=False).print(table)
+    terminal().print(table)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from html import escape
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -83,7 +84,7 @@ def progress(items: Sequence[T], what: str = "") -> Iterator[T]:
     shown = 0.0
     for done, item in enumerate(items):
         if bar and time.monotonic() > shown + 0.1:
-            meter = f'{what} <progress value="{done}" max="{len(items)}"></progress> {done} of {len(items)}'
+            meter = f'{escape(what)} <progress value="{done}" max="{len(items)}"></progress> {done} of {len(items)}'
             bar.update({"text/html": meter}, raw=True)
             shown = time.monotonic()
         yield item

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from microgradlike import nn, training
 from microgradlike.crosscheck import agreement
 from microgradlike.explain import Explanation, abbreviated, explain
-from microgradlike.table import Row, Table
-from microgradlike.view.diagram import replace_file
+from microgradlike.table import Row, Table, clean, terminal
 from microgradlike.view.dot import draw
+from microgradlike.view.files import replace_file, writable
 from microgradlike.view.plots import digit_sheet, save
+
+FILES = {
+    "explanation.html": "every step of that backward pass, for a browser",
+    "explanation.txt": "the same as plain text",
+    "digits.png": "digits and what the network takes them for",
+    "graph.svg": "a part of the graph, with values, gradients and local derivatives",
+}
 
 
 def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     """Print the demo, and write its pictures and tables to the folder `out`."""
-    console = Console(highlight=False)
+    console = terminal()
     task = training.digits()
     model = nn.MLP(task.sizes[0], task.sizes[1:], activation="tanh", seed=seed, init="xavier")
     parameters = model.parameters()
     out.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        writable(out / name)
 
     _heading(console, "1. Train")
     console.print(
@@ -54,20 +64,19 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     loss.backward()
     full = explain(loss, full=True)
     shown = task.test[:50]
-    draw(loss, depth=3, max_terms=3).save(out / "graph.svg")
-    replace_file(out / "explanation.txt", f"{full}\n".encode())
-    replace_file(out / "explanation.html", _page(full).encode())
-    save(digit_sheet([x for x, _ in shown], predicted[:50], [y for _, y in shown]), out / "digits.png")
+    write: dict[str, Callable[[Path], object]] = {
+        "explanation.html": lambda path: replace_file(path, _page(full).encode()),
+        "explanation.txt": lambda path: replace_file(path, f"{full}\n".encode()),
+        "digits.png": lambda path: save(
+            digit_sheet([x for x, _ in shown], predicted[:50], [y for _, y in shown]), path
+        ),
+        "graph.svg": draw(loss, depth=3, max_terms=3).save,
+    }
 
     _heading(console, "5. Look")
-    files = {
-        "graph.svg": "a part of the graph, with values, gradients and local derivatives",
-        "explanation.html": "every step of that backward pass, for a browser",
-        "explanation.txt": "the same as plain text",
-        "digits.png": f"{len(shown)} digits and what the network takes them for",
-    }
-    for name, content in files.items():
-        console.print(f"  {out / name}{' ' * (18 - len(name))}{content}", soft_wrap=True)
+    for name, content in FILES.items():
+        write[name](out / name)
+        console.print(f"  {clean(str(out / name))}{' ' * (18 - len(name))}{content}", soft_wrap=True)
     command = "microgradlike" if shutil.which("microgradlike") else sys.argv[0]  # `make demo` leaves no PATH set
     console.print("\nNext:")
     for arguments in (
@@ -81,7 +90,7 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
 
 def _heading(console: Console, text: str) -> None:
     console.print()
-    console.rule(f"[bold]{text}", style="dim")
+    console.rule(Text(text, "bold"), style="dim")
     console.print()
 
 

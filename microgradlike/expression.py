@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import operator
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -53,9 +54,13 @@ def record(text: str, numbers: Mapping[str, float]) -> Value:
     It may hold numbers, variables, + - * / **, the functions of this library by name, lists for
     those that take several values, and `[i]` to pick one of a list.
 
+    As in Python, the names of variables are compared in their NFKC form: the µ of a keyboard
+    (U+00B5) is the Greek letter μ.
+
     Raises ValueError, in one line, for anything else, for a variable without a number and for a
     number without a variable.
     """
+    numbers = {variable(name): number for name, number in numbers.items()}
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -68,15 +73,22 @@ def record(text: str, numbers: Mapping[str, float]) -> Value:
         if missing := [name for name in variables if name not in numbers]:
             raise ValueError(f"no number for {_listed(missing)}: add {' '.join(f'{name}=…' for name in missing)}")
         if unused := [name for name in numbers if name not in variables]:
-            raise ValueError(f"no {_listed(unused)} in {text!r}; its variables are {_listed(variables) or 'none'}")
+            raise ValueError(f"no {_listed(unused)} in {text!r:.60}; its variables are {_listed(variables) or 'none'}")
         result = _Recorder({name: Value(numbers[name], label=name) for name in variables}).visit(tree)
     except SyntaxError as error:
         raise ValueError(f"{text!r:.60} is not an expression: {error.msg}") from None
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r:.60} is not an expression: it holds a character that is none") from None
     except (RecursionError, MemoryError):
-        raise ValueError("the expression is nested too deeply") from None
+        raise ValueError("the expression is nested too deeply; a long sum can be written as sum([a, b, …])") from None
     if not isinstance(result, Value):
-        raise ValueError(f"{text!r} is a list of {len(result)}: pick one with [0] … [{len(result) - 1}]")
+        raise ValueError(f"{text!r:.60} is a list of {len(result)}: pick one with [0] … [{len(result) - 1}]")
     return result
+
+
+def variable(name: str) -> str:
+    """Return a variable's name as Python reads it, in NFKC form."""
+    return unicodedata.normalize("NFKC", name)
 
 
 class _Recorder(ast.NodeVisitor):
@@ -100,7 +112,14 @@ class _Recorder(ast.NodeVisitor):
         return self.leaves[node.id]
 
     def visit_BinOp(self, node: ast.BinOp) -> Value:
-        return _operator(node.op)(self.value(node.left), self.value(node.right))
+        operations, first = [node], node.left
+        while isinstance(first, ast.BinOp):  # a + b + c + …, which Python nests, is a loop here: no depth is too much
+            operations.append(first)
+            first = first.left
+        result = self.value(first)
+        for each in reversed(operations):
+            result = _operator(each.op)(result, self.value(each.right))
+        return result
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):

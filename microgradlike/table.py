@@ -79,6 +79,20 @@ class Table:
         )
 
 
+def terminal() -> Any:
+    """Where tables and texts are printed to: nothing in them is taken for markup, or for an emoji's name.
+
+    Where nobody reads the output any more, BrokenPipeError is raised, as by `print`.
+    """
+    from rich.console import Console
+
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:  # rich itself would exit with code 1
+            raise
+
+    return Terminal(markup=False, emoji=False, highlight=False)
+
+
 def _column(sizes: Counter[tuple[int, int]], width: int) -> int:
     """Where the second cells start: the first place that suits as many rows as any other would."""
     suits = Counter[int]()

@@ -13,6 +13,7 @@ from microgradlike.functions import sum
 from microgradlike.matrix import Program, vectorize
 from microgradlike.nn import MLP, cross_entropy
 from microgradlike.nn.optim import Optimizer
+from microgradlike.table import terminal
 from microgradlike.value import Value
 
 Sample = tuple[list[float], int]  # what goes into the network, and its class
@@ -112,7 +113,7 @@ def watched(losses: Generator[float], n: int) -> list[float]:
 
     done: list[float] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns) as bar:
+    with Progress(*columns, console=terminal()) as bar:
         task = bar.add_task("training", total=n)
         try:
             for loss in islice(losses, n):

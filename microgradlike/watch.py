@@ -44,6 +44,17 @@ def watched(f: Callable[[], T], watcher: Watcher) -> T:
     return with_undo(body, unwatch)
 
 
+def unwatched(f: Callable[[], T]) -> T:
+    """Return f(), and tell nobody what happens meanwhile."""
+    others = watchers.get()
+
+    def body() -> T:
+        watchers.set(())
+        return f()
+
+    return with_undo(body, partial(watchers.set, others))
+
+
 def watching(watcher: Watcher) -> tuple[Callable[[], None], Callable[[], None]]:
     """Return the functions that begin to watch, and end it: the second may be called twice."""
     user, others = object(), watchers.get()

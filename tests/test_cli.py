@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from itertools import islice
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +16,8 @@ from microgradlike.cli import ACTIVATIONS, LOSSES, main
 
 def run(*args, code=0):
     result = CliRunner().invoke(main, args)
-    assert result.exit_code == code, result.output
-    if code in (0, 2):
+    assert code is None or result.exit_code == code, result.output
+    if code in (0, 2, None):
         assert result.exception is None or isinstance(result.exception, SystemExit)
     return result
 
@@ -279,6 +280,160 @@ def test_a_terminal_keeps_its_code_page(monkeypatch):
 def test_the_package_runs_as_a_module():
     result = subprocess.run([sys.executable, "-m", "microgradlike", "--version"], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, f"microgradlike {__version__}\n")
+
+
+# ── Output that nobody reads, or that nothing can take ─────────────────────────────────────────
+
+COMMANDS = {
+    "explain": ["explain", "x*x", "x=3"],
+    "check": ["check", "--sizes", "2,1"],
+    "equations": ["equations", "--sizes", "2,1"],
+    "train": ["train", "moons", "--sizes", "2,1", "--steps", "1"],
+    "demo": ["demo", "--steps", "0"],
+    "no command": [],
+    "--help": ["--help"],
+    "help of a command": ["train", "--help"],
+    "--version": ["--version"],
+}
+
+
+def process(args, folder, **streams):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "microgradlike", *args]
+    return subprocess.run(command, cwd=folder, env=env, encoding="utf-8", **{"stderr": subprocess.PIPE, **streams})
+
+
+@pytest.mark.parametrize("args", COMMANDS.values(), ids=COMMANDS)
+def test_a_closed_pipe_ends_a_command_quietly_and_is_no_disagreement(args, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = process(args, tmp_path, stdout=writer)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("args", COMMANDS.values(), ids=COMMANDS)
+def test_a_full_device_gets_one_line_and_exit_code_2(args, tmp_path):
+    with open("/dev/full", "w") as full:
+        result = process(args, tmp_path, stdout=full)
+    assert (result.returncode, result.stderr) == (2, "Error: cannot write the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("stream", ["/dev/full", "closed pipe"])
+def test_an_error_that_cannot_be_told_is_still_its_exit_code(stream, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "w") as full:
+        result = process(["check", "--sizes", "x"], tmp_path, stderr=full if stream == "/dev/full" else writer)
+    os.close(writer)
+    assert result.returncode == 2
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
+@pytest.mark.parametrize("args", ["check --sizes 2,1", "explain x x=1", "--help"])
+def test_without_a_console_there_is_no_error(closed, args, tmp_path):
+    command = f"{sys.executable} -m microgradlike {args} {closed}"
+    result = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+# ── The result first, then the files ───────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def no_graphviz(monkeypatch):
+    monkeypatch.setattr("microgradlike.view.diagram._graphvizes", lambda: iter(()))
+
+
+@pytest.mark.parametrize("option", [("--svg", "x.svg"), ("--svg", "x.pdf"), ("--html", "x.html")])
+def test_without_graphviz_the_table_is_shown_and_the_error_says_what_to_install(
+    option, tmp_path, monkeypatch, no_graphviz
+):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["explain", "x*x", "x=3", *option])
+    assert result.exit_code == 2
+    assert "∂L/∂x = 6" in result.stdout
+    assert re.fullmatch(
+        r"Error: drawing needs Graphviz, and there is none\. .*pip install .*pygraphviz.*\n", result.stderr
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_graphviz_the_demo_writes_all_but_the_graph(tmp_path, no_graphviz):
+    result = CliRunner().invoke(main, ["demo", "--steps", "0", "--out", str(tmp_path / "demo")])
+    assert result.exit_code == 2
+    assert "All agree" in result.stdout and "digits.png" in result.stdout
+    assert re.fullmatch("Error: drawing needs Graphviz.*\n", result.stderr)
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {
+        "explanation.html",
+        "explanation.txt",
+        "digits.png",
+    }
+
+
+def test_the_accuracy_is_shown_where_the_plot_cannot_be_written(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr("microgradlike.view.plots.replace_file", full)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["train", "moons", "--sizes", "2,1", "--steps", "2"])
+    assert result.exit_code == 2
+    assert re.search(r"Test accuracy .*%: \d+ of 200 samples", result.stdout)
+    assert result.stderr == "Error: cannot write moons-loss.png: No space left on device\n"
+    assert "The loss curve is in" not in result.stdout
+
+
+def test_the_plot_of_training_that_nobody_named_is_checked_before_it(tmp_path, monkeypatch):
+    (tmp_path / "moons-loss.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "moons-loss.png': it is a folder" in run("train", "moons", code=2).stderr
+
+
+def test_without_a_step_there_is_no_curve(tmp_path, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(training, "steps", interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert "The loss curve is in" not in run("train", "moons", code=130).output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("option", "terms"), [("--svg", 333), ("--svg", 2000), ("--html", 600)])
+def test_too_large_a_picture_names_the_option_that_draws_a_part(option, terms, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = ["explain", "+".join(["x"] * terms), "x=1", option, f"x.{option[2:]}"]
+    error = run(*args, code=None).stderr
+    assert re.fullmatch(
+        r"Error: [\d,]+ nodes are too many to draw: --depth \d+ draws those nearest to the result\n", error
+    )
+    depth = re.search(r"--depth (\d+)", error)[1] if option == "--svg" else "9"  # Graphviz takes long for 500 nodes
+    assert "x." in run(*args, "--depth", depth).stdout
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["[red]x", "[bold]", ":smile:", "a\x1b[31mb", "ünï", "a b", "%s", "{x}"])
+def test_paths_are_shown_as_they_are(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = name.replace("\x1b", "�")
+    assert f"The graph is in {shown}.svg" in run("explain", "x", "x=1", "--svg", f"{name}.svg").stdout
+    assert (tmp_path / f"{name}.svg").exists()
+    error = run("explain", "x", "x=1", "--svg", f"{name}/x.svg", code=2).stderr
+    assert "\x1b" not in error and "there is no folder" in error
+
+
+def test_the_demo_shows_its_folder_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "  [red]x/graph.svg" in run("demo", "--steps", "0", "--out", "[red]x").stdout
+
+
+@pytest.mark.parametrize("typed", ["µ", "μ"])
+@pytest.mark.parametrize("given", ["µ", "μ"])
+def test_the_keyboards_mu_is_the_greek_letter(typed, given):
+    assert "∂L/∂μ = 6" in run("explain", f"{typed}*{typed}", f"{given}=3").stdout
+    assert "two numbers for μ" in run("explain", "μ", f"{typed}=1", f"{given}=2", code=2).stderr
 
 
 def test_equations_explain_the_loss_that_check_checks():

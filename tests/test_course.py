@@ -1,5 +1,7 @@
 """The helpers of the course: exercises that are checked without giving the answer away, and a style of plots."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,18 @@ def test_a_seal_does_not_show_the_answer():
 
 def test_progress_passes_everything_on():
     assert list(progress([1, 2, 3], "counting")) == [1, 2, 3]
+
+
+def test_what_progress_counts_is_text(monkeypatch):
+    shown = []
+
+    class Bar:
+        def update(self, data, raw):
+            shown.append(data["text/html"])
+
+    monkeypatch.setattr("microgradlike.course.import_module", lambda _: SimpleNamespace(display=lambda *_, **__: Bar()))
+    assert list(progress([1], "a < b <script>")) == [1]
+    assert shown[0].startswith("a &lt; b &lt;script&gt; <progress ")
 
 
 def test_the_style_is_found_by_name():

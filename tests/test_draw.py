@@ -11,9 +11,11 @@ from itertools import pairwise
 import pytest
 
 import microgradlike
-from microgradlike import Value, affine, constant, dot, formula, nn, operation
+from microgradlike import Value, affine, constant, dot, explain, formula, nn, operation
+from microgradlike.testing import assert_grads
 from microgradlike.view import diagram
 from microgradlike.view.dot import by_layer, draw, render
+from microgradlike.view.stepper import screens
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -106,6 +108,36 @@ def test_gradients_are_a_dash_before_backward_and_numbers_after():
     assert words.count("∇ –") == 10 and not any(re.match("∇ [-0-9]", word) for word in words)
     o.backward()
     assert "∇ –" not in texts(parse(draw(o)))
+
+
+def test_what_is_not_computed_is_a_dash_in_every_output_and_a_computed_0_is_0():
+    def outputs(root, nodes):
+        """Each output, and how often it shows a gradient that is not computed, and one that is 0."""
+        drawn, screen = draw(root), str(next(screens(explain(root))))
+        with pytest.raises(AssertionError) as failed:
+            assert_grads(dict.fromkeys(nodes, 7.0))
+        wrong = [line for line in str(failed.value).splitlines() if "7" in line]
+        yield Counter(word for word in texts(parse(drawn)) if word[0] == "∇")
+        yield Counter(re.findall(r"∇ [–\d]+", " ".join(drawn.titles.values())))
+        yield Counter(f"∇ {re.search('grad=([^,)]*)', repr(node))[1].removesuffix('.0')}" for node in nodes)
+        yield Counter(f"∇ {line.split()[1]}" for line in wrong)
+        assert re.findall("∂.*? = (.*)", screen) == ["–"] * len(nodes)  # before the passes of their own begin
+
+    x, c = Value(-1.0, "x"), constant(2.0)
+    c.label = "c"
+    product = x * c
+    y = product.relu()
+    nodes = [x, product, y]
+    for none in (x.grad, None):
+        x.grad = y.grad = none
+        assert not c.has_grad
+        assert all(found == {"∇ –": 3} for found in outputs(y, nodes))
+        assert all(word != "∇ 0" for word in texts(parse(draw(c))))
+    y.backward()
+    assert all(found == {"∇ 0": 2, "∇ 1": 1} for found in outputs(y, nodes))
+    assert not c.has_grad and texts(groups(parse(draw(y)))["n0"]) == ["c", "2"]
+    with pytest.raises(AssertionError, match=r"c\.grad +– +7 +← not computed"):
+        assert_grads({c: 7.0})
 
 
 def test_the_gradient_of_a_later_root_is_not_invented():
@@ -503,6 +535,14 @@ def test_own_operations_are_drawn():
 # ── Bad input ──────────────────────────────────────────────────────────────────────────────────
 
 
+def test_groups_and_gradients_may_be_numbers_and_a_group_may_be_nameless():
+    x, y = Value(1.0, "x"), Value(2.0, "y")
+    found = groups(parse(draw(x * y, grad={x: 0.5}, color_by=lambda node: {x: 0, y: ""}.get(node))))
+    assert texts(found["n0"]) == ["x", "1", "∇ 0.5"] and texts(found["n1"])[-1] == "∇ –"
+    colours = [found[id].find(f"{SVG}polygon").get("stroke") for id in ("n0", "n1")]
+    assert len({*colours, found["n2"].find(f"{SVG}path").get("stroke")}) == 3
+
+
 def test_limits_are_numbers():
     with pytest.raises(ValueError, match=r"max_nodes=None, .*: expected 1 or more"):
         draw(Value(1.0), max_nodes=None)
@@ -557,7 +597,7 @@ def test_save_leaves_the_old_file_where_it_fails(tmp_path, monkeypatch):
 
 
 def test_save_into_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
         draw(neuron()).save(tmp_path / "none" / "x.dot")
 
 
@@ -611,9 +651,10 @@ def fake_dot(folder, code):
 
 
 def test_dot_on_path_is_used_first(tmp_path, monkeypatch):
-    fake_dot(tmp_path, "import sys; sys.stdout.write(' '.join(sys.argv[1:]) + '|' + sys.stdin.read())")
+    picture = "<svg xmlns='http://www.w3.org/2000/svg'>{}|{}</svg>"
+    fake_dot(tmp_path, f"import sys; print({picture!r}.format(*sys.argv[1:], sys.stdin.read()), end='')")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert render("digraph {}", "svg") == b"-Tsvg|digraph {}"
+    assert render("digraph {}", "svg").decode() == picture.format("-Tsvg", "digraph {}")
 
 
 def test_the_bundled_graphviz_is_used_where_there_is_no_dot(tmp_path, monkeypatch, capfd):
@@ -641,6 +682,101 @@ def test_every_failure_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeError, match=r"(?s)dot: no layout plugin.*pygraphviz: .*syntax error"):
         render("digraph {", "svg")
+
+
+PICTURES = "import os, pathlib, sys; good = pathlib.Path(__file__).with_name('good.' + sys.argv[1][2:]).read_bytes(); "
+BROKEN = {
+    "does not start": ("sys.exit('no layout plugin')", "no layout plugin"),
+    "is killed": ("os.kill(os.getpid(), 9)", "exit code -9"),
+    "fails after a good picture": ("sys.stdout.buffer.write(good); sys.stdout.flush(); os._exit(3)", "exit code 3"),
+    "hangs": ("import time; time.sleep(30)", "no picture within 2 seconds"),
+    "hangs after half a picture": (
+        "os.write(1, good[:99]); import time; time.sleep(30)",
+        "no picture within 2 seconds",
+    ),
+    "leaves a child that hangs": (
+        "import subprocess, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(5)']); time.sleep(30)",
+        "no picture within 2 seconds",
+    ),
+    "writes nothing": ("pass", "no whole"),
+    "writes rubbish": ("print('Segmentation fault')", "no whole"),
+    "writes rubbish before": ("os.write(1, b'warning: x' + good)", "no whole"),
+    "writes half": ("os.write(1, good[:len(good) // 2])", "no whole"),
+    "writes all but the end": ("os.write(1, good[:-9])", "no whole"),
+    "writes bytes": ("os.write(1, bytes(range(256)))", "no whole"),
+}
+
+
+def save_film(path):
+    return microgradlike.steps(neuron()).save(path)
+
+
+@pytest.mark.parametrize("code, why", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(
+    "save, name",
+    [(draw(neuron()).save, f"x.{suffix}") for suffix in ("svg", "png", "pdf")]
+    + [(save_film, "x.svg"), (save_film, "x.html")],
+)
+def test_a_broken_dot_never_replaces_a_good_file(code, why, save, name, tmp_path, monkeypatch):
+    for format in ("svg", "png", "pdf"):
+        (tmp_path / f"good.{format}").write_bytes(render(draw(neuron()).source, format))
+    (tmp_path / "files").mkdir()
+    path = tmp_path / "files" / name
+    path.write_bytes(b"old")
+    fake_dot(tmp_path, PICTURES + code)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(diagram, "TIME_LIMIT", 2.0 if "time" in code else 60.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(diagram.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(
+            RuntimeError, match=rf"(?s)drawing needs Graphviz, and it failed:.*dot: .*{why}.*pip install"
+        ):
+            save(path)
+    assert path.read_bytes() == b"old" and len(list(path.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize("code, why", BROKEN.values(), ids=BROKEN)
+def test_where_dot_is_broken_the_bundled_graphviz_draws(code, why, tmp_path, monkeypatch):
+    good = render(draw(neuron()).source, "svg")
+    (tmp_path / "good.svg").write_bytes(good)
+    fake_dot(tmp_path, PICTURES + code)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = subprocess.run
+
+    def soon(command, **options):  # that there is a limit is another test's business
+        return run(command, **options | {"timeout": 2.0 if command[0].endswith("dot") and "time" in code else 60.0})
+
+    monkeypatch.setattr(diagram.subprocess, "run", soon)
+    assert render(draw(neuron()).source, "svg") == good
+
+
+def test_a_picture_of_something_else_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "good.svg").write_bytes(render(draw(Value(1.0)).source, "svg"))
+    fake_dot(tmp_path, PICTURES + "os.write(1, good)")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="drew something other than this graph"):
+        draw(neuron()).save(tmp_path / "x.svg")
+    assert not (tmp_path / "x.svg").exists()
+
+
+def test_pygraphviz_without_a_graphviz_of_its_own(tmp_path, monkeypatch):
+    """As built from source: the module is there, and what it needs is not."""
+    (tmp_path / "pygraphviz.py").write_text("raise ImportError('libgvc.so.6: cannot open shared object file')")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(
+        RuntimeError, match=r"pygraphviz: ImportError: libgvc.so.6: cannot open[^\n]*\nInstall it by .*dot"
+    ):
+        render("digraph {}", "svg")
+
+
+def test_larger_graphs_get_more_time(monkeypatch):
+    limits = []
+    monkeypatch.setattr(diagram.subprocess, "run", lambda *_, timeout, **__: limits.append(timeout) or 1 / 0)
+    for n in (10, 200, 2000):
+        with pytest.raises(ZeroDivisionError):
+            draw(chain(n), max_nodes=n).svg()
+    assert limits[:2] == [60.0, 60.0] and limits[2] > 300
 
 
 def test_threads_may_draw():

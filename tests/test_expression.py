@@ -96,6 +96,45 @@ def test_everything_else_is_refused_in_one_line(text, numbers, message):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("terms", [332, 333, 334, 1000, 2000, 2900, 10_000, 100_000])
+@pytest.mark.parametrize("operator", ["+", "-", "*", "/"])
+def test_a_long_sum_or_product_is_recorded_or_refused_in_words(terms, operator):
+    text = operator.join(["x"] * terms)
+    try:
+        assert record(text, {"x": 1.0}).data == {"+": terms, "-": 2 - terms, "*": 1.0, "/": 1.0}[operator]
+    except ValueError as error:
+        assert terms > 900 and "a long sum can be written as sum([a, b, …])" in str(error)
+    assert record(f"sum([{', '.join(['x'] * terms)}])", {"x": 1.0}).data == terms
+
+
+@pytest.mark.parametrize(
+    "text", ["-" * 5000 + "x", "x" + "**x" * 5000, "relu(" * 5000 + "x" + ")" * 5000, "[" * 5000 + "]" * 5000]
+)
+def test_what_is_nested_too_deeply_is_refused_in_words(text):
+    with pytest.raises(ValueError, match=r"nested too deeply|too many nested|is not an expression"):
+        record(text, {"x": 1.0})
+
+
+def test_the_order_in_a_long_sum_is_pythons():
+    x = {name: float(i) for i, name in enumerate("abcde", start=2)}
+    text = "a - b - c * d / e - a + b / c / d"
+    assert record(text, x).data == eval(text, {}, x)
+
+
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [("µ", "μ"), ("μ", "µ"), ("ﬁ", "fi"), ("fi", "ﬁ"), ("ｘ", "x"), ("é", "e\u0301"), ("ℋ", "H"), ("ſ", "s")],
+)
+def test_letters_of_another_form_are_the_same_name(typed, given):
+    y = record(f"{typed} * {typed}", {given: 3.0})
+    assert y.data == 9.0 and y.inputs[0] is y.inputs[1]
+
+
+def test_a_character_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"^'x\+\\udcff' is not an expression"):
+        record("x+\udcff", {"x": 1.0})
+
+
 def test_functions_of_the_table_can_be_explained():
     assert "∂" in str(explain(record("logsumexp([x, 2*x])", {"x": 1})))
     assert set(FUNCTIONS) == {

@@ -487,6 +487,7 @@ def one_gradient_for_two(rng, x, w):
 def two_products_on_one_grid(rng, x, w):
     """W aₙ + U bₙ for several n, and once with another row of U in each."""
     W, U, A, B = leaves(rng, 3, 2), leaves(rng, 3, 2), leaves(rng, 4, 2), leaves(rng, 4, 2)
+    A, B = [[v.tanh() for v in row] for row in A], [[v.exp() for v in row] for row in B]
     both = [dot(W[i], A[n]) + dot(U[i], B[n]) for n in range(4) for i in range(3)]
     return both + [(dot(W[i], A[n]) + dot(U[(i + n) % 3], B[n])).tanh() for n in range(4) for i in range(3)]
 

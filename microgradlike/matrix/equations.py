@@ -24,6 +24,7 @@ from microgradlike.matrix.names import is_weighted_input, stem
 from microgradlike.matrix.text import ATOM, CASES, PRODUCT, T, Text, add, latex, multiply, power, sigma
 from microgradlike.notation import subscript
 from microgradlike.ops import Operation
+from microgradlike.table import clean
 
 LONG = 60  # what has more characters than this stands on a line of its own
 
@@ -35,6 +36,9 @@ class Equation:
     left: str
     right: str
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        self.left, self.right = clean(self.left), clean(self.right)  # names are a user's labels
 
     @property
     def dims(self) -> str:

@@ -50,27 +50,35 @@ class Row(NamedTuple):
 
 
 def box(
-    name: str, symbol: str, data: str, gradient: str, rows: Sequence[Row] = (), more: tuple[str, str] | None = None
+    name: str,
+    symbol: str,
+    data: str,
+    gradient: str,
+    rows: Sequence[Row] = (),
+    more: tuple[str, str] | None = None,
+    labelled: bool = True,
 ) -> str:
     """The text in a node: name and operation above data and gradient, then the rows."""
-    head = _table(_line(name, _font(MUTED, text(symbol))) + _line(data, _font(GRADIENT, gradient)))
+    title = _bold(name) if labelled else _colored(MUTED, name)
+    head = _table(_line(title, _colored(MUTED, symbol)) + _line(_text(data), _colored(GRADIENT, gradient)))
     if not rows:
         return f"<{head}>"
     widths = [_width(column) for column in zip(*((r.name, r.data, r.gradient) for r in rows), strict=True)]
     lines = "".join(f"<tr>{_row(row, widths)}</tr>" for row in rows)
     if more:
-        lines += f'<tr><td id="{more[0]}" href="#{more[0]}" align="left" colspan="2">{_font(MUTED, more[1])}</td></tr>'
+        id, words = more
+        lines += f'<tr><td id="{id}" href="#{id}" align="left" colspan="2">{_colored(MUTED, words)}</td></tr>'
     return f"<{_table(f'<tr><td>{head}</td></tr><tr><td>{_table(lines, cellspacing=2)}</td></tr>')}>"
 
 
 def constant(name: str, data: str) -> str:
     """The text in a constant: its number, and its name if it has one."""
-    return f"<{_table(_line(title(name, bold=True), data) if name else f'<tr><td>{data}</td></tr>')}>"
+    return f"<{_table(_line(_bold(name), _text(data)) if name else f'<tr><td>{_text(data)}</td></tr>')}>"
 
 
 def chip(words: str, color: str) -> str:
     """A small text on a light ground of its own, as on the edges."""
-    cell = f'<td bgcolor="#ffffff" style="rounded" cellpadding="1">{_font(color, text(words))}</td>'
+    cell = f'<td bgcolor="#ffffff" style="rounded" cellpadding="1">{_colored(color, words)}</td>'
     return f"<{_table(f'<tr>{cell}</tr>', cellspacing=2)}>"
 
 
@@ -78,11 +86,11 @@ def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
     """What the colours stand for, and a note below the picture."""
     cells = "".join(
         f'<td border="1" style="rounded" color="{look["color"]}" bgcolor="{look["fillcolor"]}" cellpadding="3">'
-        f"{text(name)}</td>"
+        f"{_text(name)}</td>"
         for name, look in looks.items()
     )
     colours = f"<tr><td>{_table(f'<tr>{cells}</tr>', cellspacing=6)}</td></tr>" if cells else ""
-    lines = "".join(f"<tr><td>{text(line)}</td></tr>" for line in wrap(note, 40))
+    lines = "".join(f"<tr><td>{_text(line)}</td></tr>" for line in wrap(note, 40))
     return f"<{_table(colours + lines)}>" if lines else f"<{_table(f'<tr>{cells}</tr>', cellspacing=6)}>"
 
 
@@ -90,7 +98,7 @@ def frame(id: str, name: str) -> dict[str, str]:
     """The look of a cluster: a tint, which clusters within it deepen."""
     return {
         "id": id,
-        "label": f"<{_font(LINE, text(name))}>",
+        "label": f"<{_colored(LINE, name)}>",
         "labeljust": "l",
         "margin": "7",
         "style": "rounded,filled",
@@ -98,26 +106,34 @@ def frame(id: str, name: str) -> dict[str, str]:
     }
 
 
-def title(name: str, bold: bool) -> str:
-    """A name, quieter where it is not bold."""
-    return f"<b>{text(name)}</b>" if bold else _font(MUTED, text(name))
+def clean(words: str) -> str:
+    """Words without the characters that no SVG may hold."""
+    if words.isprintable():
+        return words
+    return "".join("\ufffd" if c != "\n" and unicodedata.category(c) in ("Cc", "Cn", "Cs") else c for c in words)
 
 
-def text(words: str) -> str:
+# ── Markup: words go in as they are, and are escaped here ──────────────────────────────────────
+
+
+def _text(words: str) -> str:
     """Words as words: Graphviz takes <, & and quotes for markup, and a backslash for an escape."""
     if len(words) > 40:
         words = words[:39] + "…"
     return html.escape(clean(words)).replace("\\", "\\\\").replace("\n", '<br align="left"/>')
 
 
-def clean(words: str) -> str:
-    """Words without the characters that no SVG may hold."""
-    return "".join("\ufffd" if c != "\n" and unicodedata.category(c) in ("Cc", "Cn", "Cs") else c for c in words)
+def _bold(words: str) -> str:
+    return f"<b>{_text(words)}</b>" if words else ""
+
+
+def _colored(color: str, words: str) -> str:
+    return f'<font color="{color}">{_text(words)}</font>' if words else ""
 
 
 def _row(row: Row, widths: Sequence[int]) -> str:
     """A box for the leaf, and after it the local derivative. The links are what `Diagram.svg` finds them by."""
-    texts = (f"<b>{text(row.name)}</b>", row.data, _font(GRADIENT, row.gradient))
+    texts = (_bold(row.name), _text(row.data), _colored(GRADIENT, row.gradient))
     sides = ("left", "left", "right")
     cells = "".join(
         f'<td align="{side}" width="{width}">{cell}</td>'
@@ -125,7 +141,7 @@ def _row(row: Row, widths: Sequence[int]) -> str:
     )
     look = f'border="1" color="{row.look["color"]}" bgcolor="{row.look["fillcolor"]}"'
     inside = _table(f"<tr>{cells}</tr>", cellpadding=2)
-    local_grad = f'<font point-size="9" color="{LOCAL}">{row.local_grad}</font>'
+    local_grad = f'<font point-size="9" color="{LOCAL}">{_text(row.local_grad)}</font>'
     return (
         f'<td id="{row.id}" href="#{row.id}" port="{row.id}" {look}>{inside}</td>'
         f'<td id="{row.edge_id}" href="#{row.edge_id}" align="left">{local_grad}</td>'
@@ -139,10 +155,6 @@ def _line(left: str, right: str) -> str:
 
 def _table(rows: str, cellspacing: int = 0, cellpadding: int = 1) -> str:
     return f'<table border="0" cellborder="0" cellspacing="{cellspacing}" cellpadding="{cellpadding}">{rows}</table>'
-
-
-def _font(color: str, words: str) -> str:
-    return f'<font color="{color}">{words}</font>' if words else ""
 
 
 def _width(column: Sequence[str]) -> int:

@@ -10,11 +10,16 @@ import re
 import shutil
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+
+from microgradlike.table import clean
+from microgradlike.view.files import replace_file
+
+TIME_LIMIT = 60.0  # seconds for Graphviz, which takes half a second for 200 nodes; larger graphs get more
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -44,6 +49,9 @@ class Diagram:
         # A row within a box is a link in the DOT, for Graphviz groups nothing else: here it becomes a
         # node or an edge like the others.
         svg = re.sub(r'<g id="a_(\w+)"><a [^>]*>(.*?)</a>\s*</g>', _row, svg, flags=re.DOTALL)
+        nodes, drawn = {id for id in self.titles if id[0] == "n"}, set(re.findall(r'<g id="(\w+)"', svg))
+        if not nodes <= drawn <= self.titles.keys():
+            raise RuntimeError("Graphviz drew something other than this graph: is the `dot` on PATH Graphviz's?")
         svg = re.sub(r'(<g id="(\w+)"[^>]*>\s*)(?:<title>[^<]*</title>)?', self._titled, svg)
         svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.titles["graph"])}" ', 1)
         return svg.replace(' id="', f' id="{prefix}')
@@ -74,7 +82,7 @@ class Diagram:
         lines = [title for id, title in self.titles.items() if id.startswith("n")]
         if len(lines) > 12:
             lines[5:-5] = [f"⋯ {len(lines) - 10} more"]
-        return "\n  ".join([self.titles["graph"], *lines])
+        return "\n  ".join(map(clean, [self.titles["graph"], *lines]))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         try:
@@ -99,13 +107,15 @@ def _row(link: re.Match[str]) -> str:
 
 
 def render(dot_source: str, format: str) -> bytes:
-    """The picture of a DOT text, in a format of Graphviz such as "svg", "png" or "pdf".
+    """Return the picture of a DOT text, in a format of Graphviz such as "svg", "png" or "pdf".
 
-    Graphviz is the `dot` on PATH or, where there is none, the one inside the `pygraphviz` package.
-    It runs in a process of its own: threads may call this, and its warnings go nowhere.
+    Graphviz is the `dot` on PATH or, where there is none or it fails, the one inside the `pygraphviz`
+    package. It runs in a process of its own: threads may call this, and its warnings go nowhere.
 
-    Raises RuntimeError, saying what to install, where there is no Graphviz or it fails.
+    Raises RuntimeError, saying what to install, where there is no Graphviz, where it fails, takes
+    minutes, or writes something other than a whole picture.
     """
+    seconds = TIME_LIMIT * max(1.0, len(dot_source) / 200_000) ** 2
     failures = []
     for name, command in _graphvizes():
         try:
@@ -113,14 +123,20 @@ def render(dot_source: str, format: str) -> bytes:
                 [*command, f"-T{format}", *(["-Gdpi=192"] if format == "png" else [])],  # sharp on today's screens
                 input=dot_source.encode(),
                 capture_output=True,
+                timeout=seconds,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open one
+            )
+        except subprocess.TimeoutExpired:
+            failures.append(
+                f"{name}: no picture within {seconds:.0f} seconds; fewer nodes take less, as of draw(v, depth=3)"
             )
         except OSError as error:
             failures.append(f"{name}: {error}")
-            continue
-        if done.returncode == 0 and done.stdout:
-            return done.stdout
-        failures.append(f"{name}: {done.stderr.decode(errors='replace').strip() or f'exit code {done.returncode}'}")
+        else:
+            if done.returncode == 0 and _is_whole(done.stdout, format):
+                return done.stdout
+            wrong = f"exit code {done.returncode}" if done.returncode else f"what it wrote is no whole {format} picture"
+            failures.append(f"{name}: {done.stderr.decode(errors='replace').strip() or wrong}")
     raise RuntimeError(
         "drawing needs Graphviz, and "
         + ("it failed:\n  " + "\n  ".join(failures) + "\n" if failures else "there is none. ")
@@ -128,6 +144,20 @@ def render(dot_source: str, format: str) -> bytes:
         "https://graphviz.org/download (the program `dot` must be on PATH). "
         '`draw(v).save("graph.dot")` works without.'
     )
+
+
+_ENDS = {"png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"), "pdf": (b"%PDF-", b"%%EOF")}
+
+
+def _is_whole(picture: bytes, format: str) -> bool:
+    """Whether these bytes are a picture from its first to its last."""
+    if format == "svg":
+        try:
+            return ElementTree.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+        except ElementTree.ParseError:
+            return False
+    start, end = _ENDS.get(format, (b"", b""))
+    return bool(picture) and picture.startswith(start) and picture.rstrip(b"\r\n").endswith(end)
 
 
 def _graphvizes() -> Iterator[tuple[str, list[str]]]:
@@ -139,20 +169,10 @@ def _graphvizes() -> Iterator[tuple[str, list[str]]]:
 
 
 _RUN_PYGRAPHVIZ = """
-import sys, pygraphviz
+import sys
+sys.excepthook = lambda kind, error, trace: print(f"{kind.__name__}: {error}", file=sys.stderr)
+import pygraphviz
 format, *settings = sys.argv[1:]
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
 sys.stdout.buffer.write(graph.draw(format=format[2:], prog="dot", args=" ".join(settings)))
 """
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole: whoever reads it meanwhile, or after a crash, finds the old or the new."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path.name!r}: no such folder: {str(path.parent)!r}")
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -25,6 +25,14 @@ __all__ = ["Diagram", "by_layer", "draw", "render"]
 Path = tuple[str, ...]
 
 
+class TooManyNodes(ValueError):
+    """So many `nodes` are too many for a picture; those up to `depth` edges away from the result are not."""
+
+    def __init__(self, message: str, nodes: int, depth: int) -> None:
+        super().__init__(message)
+        self.nodes, self.depth = nodes, depth
+
+
 def draw(
     v: Value,
     *,
@@ -79,8 +87,10 @@ def draw(
         number={node: i for i, node in enumerate(order) if node in edges},
         edges=edges,
         rows=_fold(edges) if fold else set(),
-        group={node: color_by(node) for node in order if node in edges} if color_by else {},
-        grad=dict(grad) if isinstance(grad, Mapping) else grad,
+        group={node: str(group) for node in order if node in edges and (group := color_by(node)) is not None}
+        if color_by
+        else {},
+        grad={node: str(text) for node, text in grad.items()} if isinstance(grad, Mapping) else grad,
         local_grads=local_grads,
         rankdir=rankdir,
         closed=set(closed),
@@ -130,10 +140,12 @@ def _choose(
                     edges[input] = terms(input)
                     levels[-1].append(input)
     if len(edges) > max_nodes:
-        fits = [(d, n) for d, n in enumerate(accumulate(map(len, levels))) if n <= max_nodes]
-        raise ValueError(
-            f"{len(edges):,} nodes to draw, and max_nodes={max_nodes}: draw the {fits[-1][1]} nearest to the result, "
-            f"draw(v, depth={fits[-1][0]}); or draw a node within the graph; or all, draw(v, max_nodes={len(edges)})"
+        depth, nearest = [(d, n) for d, n in enumerate(accumulate(map(len, levels))) if n <= max_nodes][-1]
+        raise TooManyNodes(
+            f"{len(edges):,} nodes to draw, and max_nodes={max_nodes}: draw the {nearest} nearest to the result, "
+            f"draw(v, depth={depth}); or draw a node within the graph; or all, draw(v, max_nodes={len(edges)})",
+            len(edges),
+            depth,
         )
     return {node: [k for k in positions if node.inputs[k] in edges] for node, positions in edges.items()}
 
@@ -165,7 +177,7 @@ class _Drawing:
     number: dict[Value, int]  # the nodes to draw, in topological order, with their position in the whole graph
     edges: dict[Value, list[int]]  # the positions among a node's inputs of those to draw
     rows: set[Value]  # leaves that stand in the box of the node that uses them
-    group: dict[Value, str | None]
+    group: dict[Value, str]
     grad: bool | dict[Value, str]
     local_grads: bool
     rankdir: str
@@ -236,7 +248,7 @@ class _Drawing:
         for i, inner in enumerate(clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
                 numbers = self._numbers(clusters[inner][-1]) if clusters[inner] else ("", "")
-                label = boxes.box(boxes.title(f"{inner[-1]} ▸", bold=True), "", *numbers)
+                label = boxes.box(f"{inner[-1]} ▸", "", *numbers)
                 dot.node(f"c{i}", label, id=f"c{i}", **boxes.GROUP)
             elif inner and inner[:-1] == path:
                 with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
@@ -278,14 +290,13 @@ class _Drawing:
     @cached_property
     def _looks(self) -> dict[str, dict[str, str]]:
         """The colour of each group, in the order of their first nodes."""
-        groups = dict.fromkeys(group for group in self.group.values() if group is not None)
-        return dict(zip(groups, cycle(boxes.PALETTE), strict=False))
+        return dict(zip(dict.fromkeys(self.group.values()), cycle(boxes.PALETTE), strict=False))
 
     def _look(self, node: Value) -> dict[str, str]:
         look = boxes.LEAF if node.op is None else boxes.CONSTANT if node.op is ops.CONSTANT else boxes.OPERATION
         if node is self.root:
             look = look | boxes.ROOT | {"class": f"{look['class']} root"}
-        return look | self._looks.get(self.group.get(node) or "", {})
+        return look | (self._looks[self.group[node]] if node in self.group else {})
 
     def _label(self, node: Value) -> str:
         data, gradient = self._numbers(node)
@@ -303,8 +314,9 @@ class _Drawing:
             for k in self.edges[node]
             if (leaf := node.inputs[k]) in self.rows
         ]
-        title = boxes.title(self.name[node], bold=bool(node.label))
-        return boxes.box(title, _symbol(node), data, gradient, rows, self._more(node))
+        return boxes.box(
+            self.name[node], _symbol(node), data, gradient, rows, self._more(node), labelled=bool(node.label)
+        )
 
     def _numbers(self, node: Value) -> tuple[str, str]:
         """The data and, after ∇, the gradient."""

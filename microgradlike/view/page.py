@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -24,8 +25,10 @@ from typing import Any
 from microgradlike import formula, notation, ops
 from microgradlike.explain import Explanation, explain
 from microgradlike.value import Value, topological_order
-from microgradlike.view.diagram import Diagram, replace_file
-from microgradlike.view.dot import by_layer, draw
+from microgradlike.view.boxes import clean
+from microgradlike.view.diagram import Diagram
+from microgradlike.view.dot import TooManyNodes, by_layer, draw
+from microgradlike.view.files import replace_file
 from microgradlike.view.layers import matrix_forms
 
 MOST_NODES = 500  # a picture of more would bring a browser to a standstill
@@ -108,13 +111,13 @@ class Steps:
     def _open(self) -> Diagram:
         return self._draw(())
 
-    def _draw(self, closed: Iterable[tuple[str, ...]]) -> Diagram:
+    def _draw(self, closed: Iterable[tuple[str, ...]], max_nodes: float = math.inf) -> Diagram:
         it = self.explanation
         grad = {step.node: notation.number(step.upstream) for step in it.steps}
         for node, text in grad.items():  # room for the longest of the running sums; a space is half a digit wide
             longest = max((len(notation.number(term.after)) for term in it.ledger[node]), default=0)
             grad[node] = text + "\u00a0" * 2 * (longest - len(text))
-        part = {"depth": self.depth, "only": self.only, "color_by": self.color_by, "max_nodes": len(self.order)}
+        part = {"depth": self.depth, "only": self.only, "color_by": self.color_by, "max_nodes": max_nodes}
         return draw(it.root, grad=grad, names=it.names, closed=closed, **part)  # type: ignore[arg-type]
 
     @cached_property
@@ -140,10 +143,16 @@ class Steps:
         views = [(name, closed, self._draw(closed)) for name, closed in wanted] + [("every node", [], self._open)]
         small = [view for view in views if _size(view[2]) <= MOST_NODES]
         if not small:
-            raise ValueError(
-                f"{_size(self._open):,} nodes to draw, and {MOST_NODES} is the most that a page can show: "
-                "steps(loss, depth=4) shows those nearest to the loss, steps(loss, only=[w]) those between w and it"
-            )
+            try:
+                self._draw((), MOST_NODES)
+            except TooManyNodes as large:
+                raise TooManyNodes(
+                    f"{large.nodes:,} nodes to draw, and {MOST_NODES} is the most that a page can show: "
+                    f"steps(loss, depth={large.depth}) shows those nearest to the loss, "
+                    "steps(loss, only=[w]) those between w and it",
+                    large.nodes,
+                    large.depth,
+                ) from None
         return small
 
     @cached_property
@@ -164,7 +173,7 @@ class Steps:
         data = {step.node: notation.number(step.data) for step in it.steps}
         made = {step.node: step.definition for step in it.steps if step.terms}
         last = {by_layer(node): i for node, i in number.items() if node.inputs}  # what a closed box shows
-        return {
+        content: dict[str, Any] = _cleaned({
             "title": f"Backward pass of {it.names[it.root]}, step by step",
             "note": self.note,
             "quiz": self.quiz,
@@ -214,7 +223,8 @@ class Steps:
             ],
             "views": [{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],
             "layers": matrix_forms(it, number),
-        }
+        })  # fmt: skip
+        return content
 
     @cached_property
     def _number(self) -> dict[Value, int]:
@@ -280,7 +290,10 @@ show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(a
         return self.fragment()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/html": self.fragment(), "text/plain": str(self)}
+        try:
+            return {"text/html": self.fragment(), "text/plain": str(self)}
+        except RuntimeError as no_picture:
+            return {"text/plain": f"{self}\n\n{no_picture}"}
 
 
 def _size(diagram: Diagram) -> int:
@@ -296,6 +309,15 @@ def _wrapped(name: str) -> str | None:
 
 def _without_none(**entries: Any) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if value is not None}
+
+
+def _cleaned(data: Any) -> Any:
+    """The same data, in its texts only characters that a file can hold."""
+    if isinstance(data, dict):
+        return {key: _cleaned(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return list(map(_cleaned, data))
+    return clean(data) if isinstance(data, str) else data
 
 
 @cache

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from microgradlike.view.diagram import replace_file
+from microgradlike.view.files import replace_file
 
 
 def loss_curve(losses: Sequence[float], title: str) -> Figure:
