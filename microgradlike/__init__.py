@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from microgradlike import watch as watch  # at once, before anybody puts a backward() of their own in place
 from microgradlike.custom import operation
 from microgradlike.explain import explain  # at once: loaded later, the module would take the function's name
 from microgradlike.functions import (

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import Any, Literal
 
-from microgradlike import formula, interop, ops
+from microgradlike import formula, ops
 from microgradlike.differences import (
     UNDEFINED,
     FiniteDifferences,
     ForwardPass,
     Slope,
     Status,
+    check_function,
     finite_differences,
     judge,
     local_slope,
@@ -28,10 +29,11 @@ from microgradlike.differences import (
 )
 from microgradlike.exchange import with_undo
 from microgradlike.graph import jvp, listed, names
+from microgradlike.ieee import check_class
 from microgradlike.places import Place, place_outside, place_text
 from microgradlike.table import Row, Table, clean
 from microgradlike.value import NOT_COMPUTED, Value, topological_order
-from microgradlike.watch import Watcher, watched
+from microgradlike.watch import Watcher, unwatched, watched
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
@@ -140,6 +142,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     Raises TypeError for an f that is no function without arguments or does not return a Value, ValueError
     if it returns another number each time, and for a constant among the values, which has no gradient.
     """
+    check_function(f)
     forward_pass = ForwardPass(f)
     values = listed(values)
     for v in values:
@@ -148,7 +151,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     places, first = _Places(), Value(0.0)  # what f records is numbered from here on
     loss = watched(f, places)
     if not isinstance(loss, Value):
-        interop.check_class(loss)
+        check_class(loss)
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
     name = names(order)
@@ -183,7 +186,7 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
     def body() -> dict[Value, float]:
         for v in order:
             v.grad = NOT_COMPUTED
-        loss.backward()
+        unwatched(loss.backward)
         return {v: v.grad for v in order}
 
     def undo() -> None:

@@ -20,6 +20,7 @@ from microgradlike.ieee import ieee
 from microgradlike.ops import Operation
 from microgradlike.thousand_digits import thousand_digits
 from microgradlike.value import Value
+from microgradlike.watch import unwatched
 
 UNIT = 2.0**-53  # the relative error of one rounding
 _TINY = 2.0**-1022  # below it floats lose their digits one by one
@@ -63,7 +64,8 @@ def finite_differences(
         raise ValueError(f"method is 'central' or 'forward', got {method!r}")
     if eps is not None and not (isfinite(eps) and eps > 0):
         raise ValueError(f"eps is the step ε, a positive number: got {eps!r}")
-    forward_pass = ForwardPass(f, "finite_differences")
+    check_function(f, "finite_differences({}, values)")
+    forward_pass = ForwardPass(f)
     values = listed(values)
     relative = UNIT ** (1 / 2 if method == "forward" else 1 / 3) * 2**0.5
     here = forward_pass() if method == "forward" else nan
@@ -82,27 +84,28 @@ def finite_differences(
     return FiniteDifferences(gradients, forward_pass.count, steps, method)
 
 
+def check_function(f: Callable[[], Any], call: str = "check_gradients({}, values)") -> None:
+    """Raise TypeError for an f that cannot be called without arguments, and say how to write the call."""
+    if not callable(f):
+        raise TypeError(
+            "the loss is recorded anew for every step, by a function: write "
+            f"{call.format('lambda: loss(model(x), y)')}, got {type(f).__name__}: {f!r:.60}"
+        )
+    try:
+        signature(f).bind()
+    except TypeError as error:
+        raise TypeError(
+            f"f is called without arguments, and this one cannot be ({error}): "
+            f"write {call.format('lambda: f(x)')} for an f of x"
+        ) from None
+    except ValueError:  # some functions written in C have no signature
+        pass
+
+
 class ForwardPass:
-    """f as a function of one value's data, which counts its calls.
+    """f as a function of one value's data, which counts its calls."""
 
-    Raises TypeError for an f that cannot be called without arguments, and says how to write the `call`.
-    """
-
-    def __init__(self, f: Callable[[], Any], call: str = "check_gradients") -> None:
-        if not callable(f):
-            raise TypeError(
-                f"the loss is recorded anew for every step, by a function: "
-                f"write {call}(lambda: loss(model(x), y), values), got {type(f).__name__}: {f!r:.60}"
-            )
-        try:
-            signature(f).bind()
-        except TypeError as error:
-            raise TypeError(
-                f"f is called without arguments, and this one cannot be ({error}): "
-                f"write {call}(lambda: f(x), values) for an f of x"
-            ) from None
-        except ValueError:  # some functions written in C have no signature
-            pass
+    def __init__(self, f: Callable[[], Any]) -> None:
         self.f = f
         self.count = 0
         self.last: Value | None = None
@@ -112,7 +115,7 @@ class ForwardPass:
         if v is not None:
             v.data = data
         self.count += 1
-        result = self.f()
+        result = unwatched(self.f)  # an anomaly there is none of the user's loss
         if not isinstance(result, Value):
             return float(result.data if hasattr(result, "backward") else result)  # of another class: testing.py
         if result is self.last and result.inputs:

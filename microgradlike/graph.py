@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from microgradlike import interop, notation, ops
-from microgradlike.ieee import ieee, to_float
+from microgradlike import notation, ops
+from microgradlike.ieee import check_class, ieee, to_float
 from microgradlike.notation import number, subscript, superscript
 from microgradlike.recording import Choice, all_inputs, choose, full_order, recorded_local_grads
 from microgradlike.value import Value, apply, constant, topological_order
@@ -99,7 +99,7 @@ def listed(values: Iterable[Value]) -> list[Value]:
     values = as_list(values)
     for v in values:
         if not isinstance(v, Value):
-            interop.check_class(v)
+            check_class(v)
             raise TypeError(f"Values are expected, and one of these is a {type(v).__name__}: {v!r:.60}")
     return values
 

@@ -7,6 +7,7 @@ NumPy and PyTorch follow IEEE 754: inf, -inf and nan. So do we.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from math import inf, nan
 from numbers import Complex, Real
@@ -26,14 +27,27 @@ def to_float(x: object) -> float:
             return float(x)
         except OverflowError:  # an int beyond the largest float
             return inf if x > 0 else -inf  # type: ignore[operator]
-    if getattr(x, "shape", None) == () and type(x).__module__ == "numpy" and getattr(x.dtype, "kind", "") in "iuf":  # type: ignore[attr-defined]
+    if type(x).__module__ == "numpy" and getattr(x, "shape", None) == () and x.dtype.kind in "iuf":  # type: ignore[attr-defined]
         return float(x)  # type: ignore[arg-type]  # NumPy's scalars become arrays without dimensions on the way
+    check_class(x)
     kind = type(x).__name__
     known = "complex" if isinstance(x, Complex) and not isinstance(x, Real) else kind
     advice = _ADVICE.get(known) or ("use single numbers: x.item(), or a list of Values" if hasattr(x, "shape") else "")
     raise TypeError(
         f"expected a real number (int, float or NumPy scalar), got {kind}: {x!r:.60}" + (advice and f"; {advice}")
     )
+
+
+def check_class(x: object) -> None:
+    """Raise TypeError where x is a Value of another class than ours, whose graph would end here."""
+    ours = getattr(sys.modules.get("microgradlike.value"), "Value", ())
+    if hasattr(x, "backward") and hasattr(x, "grad") and not hasattr(x, "shape") and not isinstance(x, ours):
+        kind = type(x)
+        raise TypeError(
+            f"{kind.__qualname__} of the module {kind.__module__} is another class than microgradlike's Value: "
+            "two graphs cannot be joined. Make both with one class; where microgradlike was reloaded, restart "
+            "Python (in a notebook: the kernel) and run from the top"
+        )
 
 
 _ADVICE = {

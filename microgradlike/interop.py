@@ -35,6 +35,14 @@ def refuse(*_: Any) -> NoReturn:
     raise TypeError(LOSES_THE_GRAPH)
 
 
+def check_label(label: object, *made_of: object, **more: object) -> None:
+    """Raise TypeError for a label that is no text, and where a program means the inputs of a node by it."""
+    if made_of or more or isinstance(label, (tuple, list, set)):
+        raise TypeError(BY_HAND)
+    if not isinstance(label, str):
+        raise TypeError(f"a label is a text, as in Value(2.0, 'w'): got {label!r:.60}")
+
+
 def is_object_array(x: Any) -> bool:
     """Return whether x is a NumPy array of Python objects, such as Values."""
     return getattr(x, "shape", ()) != () and getattr(getattr(x, "dtype", None), "kind", "") == "O"
@@ -63,14 +71,3 @@ def _as_array(x: Any) -> Any:
     array = np.empty((), object)
     array[()] = x
     return array
-
-
-def check_class(x: Any) -> None:
-    """Raise TypeError where x is a Value of another class than ours, whose graph would end here."""
-    if hasattr(x, "backward") and hasattr(x, "data") and hasattr(x, "grad") and not hasattr(x, "shape"):
-        kind = type(x)
-        raise TypeError(
-            f"{kind.__qualname__} of the module {kind.__module__} is another class than microgradlike's Value: "
-            "two graphs cannot be joined. Make both with one class; where microgradlike was reloaded, restart "
-            "Python (in a notebook: the kernel) and run from the top"
-        )

@@ -20,7 +20,7 @@ from typing import Any
 
 from microgradlike import formula
 from microgradlike.check import backward_gradients, by_how_much, check_gradients
-from microgradlike.differences import UNIT, ForwardPass, judge, value_slope
+from microgradlike.differences import UNIT, ForwardPass, check_function, judge, value_slope
 from microgradlike.exchange import with_undo
 from microgradlike.graph import as_list, listed, names
 from microgradlike.ieee import to_float
@@ -37,6 +37,7 @@ def assert_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: floa
     The report of `check_gradients(f, values, rtol)` is the message of the AssertionError.
     """
     __tracebackhide__ = True
+    check_function(f, "assert_gradients({}, values)")
     values = _as_values(values)
     if any(not isinstance(v, Value) for v in values):
         return _assert_like_differences(f, values, rtol)
@@ -48,7 +49,7 @@ def assert_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: floa
 
 def _assert_like_differences(f: Callable[[], Any], values: list[Any], rtol: float) -> None:
     __tracebackhide__ = True
-    forward_pass = ForwardPass(f, "assert_gradients")
+    forward_pass = ForwardPass(f)
     C, gradients = _gradients(f, values)
     noise = 64 * UNIT * max(abs(C), 1.0)  # how far rounding has moved C: this class does not say
     rows: list[Row] = []
@@ -98,6 +99,8 @@ def assert_same_gradients(
     The gradients left in the values by earlier backward passes stay as they were.
     """
     __tracebackhide__ = True
+    for each in (f, g):
+        check_function(each, "assert_same_gradients({0}, {0}, values)")
     values = _as_values(values)
     (y, grads), (other_y, other_grads) = _gradients(f, values), _gradients(g, values)
     rows: list[Row] = [("value", "", y, other_y)]

@@ -7,7 +7,7 @@ to the leaves and multiplies along the edges: ∂L/∂input += ∂L/∂node · �
 
 from __future__ import annotations
 
-from itertools import chain, count, takewhile
+from itertools import chain, count
 from operator import attrgetter
 from typing import Any
 
@@ -69,11 +69,11 @@ class Value:
     _visit: object
 
     def __init__(self, data: Any, label: str = "", *made_of: Any, **more: Any) -> None:
-        if made_of or more or isinstance(label, (tuple, list, set)):
-            raise TypeError(interop.BY_HAND)
-        self._data = to_float(data)
+        if type(label) is not str or made_of or more:
+            interop.check_label(label, *made_of, **more)
+        self._label = label
+        self._data = data if type(data) is float else to_float(data)
         self._number = _next_number()
-        self.label = label
         self.grad = NOT_COMPUTED
         self.op = self._b = self._db = self._visit = None
         self._a = self._da = ()
@@ -94,8 +94,7 @@ class Value:
 
     @label.setter
     def label(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise TypeError(f"a label is a text, as in Value(2.0, 'w'): got {text!r:.60}")
+        interop.check_label(text)
         self._label = text
 
     @property
@@ -124,7 +123,8 @@ class Value:
         seed = to_float(seed)
         order = topological_order(self)
         with _one_thread_at_a_time:
-            interrupted, depth = _of_interrupted_passes(order), len(_passes)
+            interrupted = _of_interrupted_passes(order) if _passes else ()
+            depth = len(_passes)
             try:
                 _passes.append(order)
                 for node in order:
@@ -140,7 +140,9 @@ class Value:
                         a.grad += upstream * node._da
                         if b is not None:
                             b.grad += upstream * node._db
-                for node in takewhile(_is_constant, order):
+                for node in order:
+                    if node.op is not ops.CONSTANT:
+                        break
                     node.grad = NOT_COMPUTED
             finally:
                 del _passes[depth:]
@@ -209,7 +211,7 @@ class Value:
     def _backward(self) -> None:
         """Hand this node's gradient on to its inputs: the chain rule, one node of it."""
         for input, local_grad in zip(self.inputs, self.local_grads):
-            if not _is_constant(input):
+            if input.op is not ops.CONSTANT:
                 input.grad += self.grad * local_grad
 
     def __repr__(self) -> str:
@@ -284,8 +286,7 @@ def _of_interrupted_passes(order: list[Value]) -> list[tuple[Value, Any]]:
 
 def constant(number: Any) -> Value:
     """A leaf that stands for a fixed number, as the 2 in `2 * x` does: no parameter to be trained."""
-    node = Value(number)
-    node.op = ops.CONSTANT
+    node = record(ops.CONSTANT, to_float(number), (), ())
     node._number = 0
     return node
 
@@ -346,19 +347,11 @@ def record(op: Operation, y: float, a: Any, da: Any, b: Any = None, db: Any = No
 
 
 def _as_value(x: Any) -> Value:
-    if type(x) is not float and type(x) is not int:
-        if isinstance(x, Value):
-            return x
-        interop.check_class(x)
-    return constant(x)
+    return x if isinstance(x, Value) else constant(x)
 
 
 def _as_float(x: Any) -> float:
     return x._data if isinstance(x, Value) else to_float(x)
-
-
-def _is_constant(node: Value) -> bool:
-    return node.op is ops.CONSTANT
 
 
 def _restore(kind: type[Value], data: float, label: str, grad: Any, is_constant: bool) -> Value:

@@ -14,6 +14,13 @@ settings.load_profile("any machine")
 SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
 
 
+def pytest_collection_modifyitems(items):
+    """`-m "not browser"` leaves out the tests that need one."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """Debian's Chromium, without a window. CI must have it; elsewhere the tests that need it are skipped."""

@@ -12,8 +12,10 @@ import pytest
 from microgradlike import (
     Value,
     affine,
+    check_gradients,
     detect_anomaly,
     explain,
+    finite_differences,
     gradient,
     logsumexp,
     maximum,
@@ -223,6 +225,17 @@ def test_it_goes_on_after_an_anomaly_that_was_caught_and_ends_with_the_context()
     for _ in range(2):
         with pytest.raises(FloatingPointError):
             loss()
+
+
+def test_a_check_goes_beyond_the_domain_on_purpose():
+    x = Value(0.0, "x")
+    with detect_anomaly():
+        assert check_gradients(lambda: x.sqrt(), [x]).gradients[0].status == "undefined"
+        assert math.isnan(finite_differences(lambda: x.sqrt(), [x]).gradients[0])
+        with pytest.raises(FloatingPointError):  # but the loss itself is the user's
+            check_gradients(lambda: x.log(), [x])
+        with pytest.raises(FloatingPointError):
+            x.log()
 
 
 def test_other_threads_are_left_alone():

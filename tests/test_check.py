@@ -3,6 +3,7 @@
 import math
 import random
 import re
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -258,7 +259,8 @@ def test_a_rule_that_only_floats_can_follow_is_checked_with_floats():
     for x in (Value(0.7), Value(0.0), Value(-3.0), Value(30.0)):
         assert check_gradients(lambda x=x: right(x), [x]).ok
     x = Value(0.7)
-    assert not check_gradients(lambda: wrong(x), [x]).ok
+    report = check_gradients(lambda: wrong(x * x), [x])
+    assert not report.ok and "as v₃ = bell(v₂) changes there" in str(report)
 
 
 def test_a_wrong_number_of_any_kind_is_described():
@@ -460,6 +462,34 @@ def test_a_wrong_sum_of_right_rules_says_where_the_rest_is(f, cause, monkeypatch
     assert report.ok is (cause == "")
     for each, text in CAUSES.items():
         assert (text in str(report)) is (text in report.table()._repr_html_()) is (each == cause)
+
+
+def test_a_backward_of_ones_own_may_be_put_in_place_before_anything_else():
+    """As in a lesson that breaks the engine: the check is loaded only after that, and detect_anomaly() outlives it."""
+    code = """
+from microgradlike import Value, check_gradients, detect_anomaly
+
+def break_it(factor):
+    written = Value.backward
+    def backward(self, seed=1.0):
+        written(self, factor * seed)
+    Value.backward = backward
+    return written
+
+x = Value(0.0, "x")
+written = break_it(2.0)
+print(check_gradients(lambda: x * 3.0, [x]).gradients[0].cause)
+with detect_anomaly():
+    for _ in range(2):
+        try:
+            x.sqrt().backward()
+        except FloatingPointError:
+            print("found")
+        Value.backward = written
+print(x.sqrt().backward())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["backward", "found", "found", "None"]
 
 
 def test_a_wrong_rule_is_cause_enough():

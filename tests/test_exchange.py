@@ -38,6 +38,7 @@ def interrupted(call, files, moment=None):
         return on_event
 
     tracer = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 traces instructions only if some frame wants it by now
     sys.settrace(on_event)
     try:
         call()
@@ -56,10 +57,15 @@ def moments(call, files):
 
 
 def interruptible(code):
-    """Where a function begins, after a call, and where a loop goes back: elsewhere no signal is handled."""
+    """Where a function begins, after a call, and where a loop goes back: elsewhere no signal is handled.
+
+    Where a loop goes back from an `if`, Python 3.12 and 3.13 forget every `finally` and `with` of the function
+    (its table of exceptions does not cover that jump). Nothing can be done about it within the function.
+    """
     found, before = set(), ""
     for instruction in dis.get_instructions(code):
-        if before == "RESUME" or "JUMP_BACKWARD" in instruction.opname or before.startswith("CALL"):
+        goes_back = "JUMP_BACKWARD" in instruction.opname and not before.startswith("POP_JUMP")
+        if before == "RESUME" or goes_back or before.startswith("CALL"):
             found.add(instruction.offset)
         before = instruction.opname
     return found
@@ -92,7 +98,7 @@ def test_an_interrupted_check_leaves_every_number_and_every_function_as_it_was(c
 
     files = {"check.py", "differences.py", "exchange.py", "watch.py", Path(__file__).name}
     every = moments(call, files)
-    assert len(every) > (100 if check is check_gradients else 30)
+    assert len(every) > (80 if check is check_gradients else 20)
     for moment in every:
         interrupted(call, files, moment)
         assert (v.data, w.data, v.grad) == (1.5, -2.0, 7.0), moment
@@ -120,7 +126,7 @@ def test_an_interrupted_search_for_anomalies_ends_with_its_context():
 
     files = {"anomaly.py", "watch.py", "exchange.py", "contextlib.py", Path(__file__).name}
     every = moments(call, files)
-    assert len(every) > 100
+    assert len(every) > 60
     for moment in every:
         interrupted(call, files, moment)
         check_that_nothing_is_left_changed()
@@ -135,7 +141,7 @@ def test_an_interrupted_recording_leaves_the_comparisons_of_values_as_they_were(
 
     files = {"guards.py", "exchange.py", Path(__file__).name}
     every = moments(call, files)
-    assert len(every) > 30
+    assert len(every) > 20
     for moment in every:
         interrupted(call, files, moment)
         check_that_nothing_is_left_changed()

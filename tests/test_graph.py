@@ -4,7 +4,10 @@ import math
 from math import inf, nan
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mpmath import mp, mpf
+from test_ops import TABLE
 
 from microgradlike import (
     Value,
@@ -23,7 +26,7 @@ from microgradlike import (
     topological_order,
 )
 from microgradlike import sum as sum_of
-from microgradlike.graph import jvps, names
+from microgradlike.graph import change_note, changed, jvps, names
 from microgradlike.recording import full_order
 from microgradlike.value import apply
 
@@ -186,6 +189,7 @@ def test_a_constant_in_between_needs_no_derivative():
         (lambda x: x.exp() * 2, 1.0, 1.5),
         (lambda x: affine([x, 2], [x, 3], 1), 1.0, 2.0),
         (lambda x: x + 1, 1.0, nan),
+        (lambda x: gradient(abs(x), [x])[0], 1.0, -2.0),  # only the choice of a branch tells
     ],
 )
 def test_gradient_refuses_to_mix_old_numbers_with_new(f, before, after):
@@ -240,6 +244,66 @@ def test_several_nodes_of_one_label_are_numbered_and_a_taken_name_is_left_out():
     taken, unnamed = Value(3.0, "v₁"), Value(4.0)
     assert list(names([a, b, taken, unnamed, unnamed]).values()) == ["h⁽¹⁾", "h⁽²⁾", "v₁", "v₂"]
     assert list(names([a, b, Value(0.0, "h⁽¹⁾")]).values()) == ["h⁽²⁾", "h⁽³⁾", "h⁽¹⁾"]
+    assert list(names([a, b, b + a]).values()) == ["h⁽¹⁾", "h⁽²⁾", "v₁"]  # as given, not as used
+
+
+@given(st.lists(st.sampled_from(["", "", "L", "v₁", "w", "w⁽¹⁾", "L⁽¹⁾"]), min_size=1, max_size=8), st.data())
+def test_each_node_has_a_name_of_its_own(labels, data):
+    nodes = [Value(0.0, label) for label in labels]
+    root = data.draw(st.sampled_from(nodes))
+    found = names(nodes, root)
+    assert list(found) == nodes and len(set(found.values())) == len(nodes)
+    assert [v for v in nodes if labels.count(v.label) == 1 and v.label] == [v for v in nodes if found[v] == v.label]
+    called = [v for v in nodes if found[v] == "L"]
+    assert called == ([v for v in nodes if v.label == "L"] or [root] * (not root.label))[: labels.count("L") < 2]
+
+
+def kept(node):
+    """The inputs whose number is one of the local derivatives, by their text."""
+    place = dict(zip(node.op.operand_names(len(node.inputs)), node.inputs, strict=True))
+    return [place[text] for text in node.op.local_grad_formulas(len(node.inputs)) if text in place]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=str)
+@pytest.mark.parametrize(
+    "others", [Value, constant, lambda x: Value(x) + 0.0], ids=["leaves", "constants", "inner nodes"]
+)
+def test_a_number_changed_after_the_recording_is_found_with_what_it_was(row, others):
+    for point in [*row.points[:20], *(point for point, _ in row.kinks)]:
+        for i, old in enumerate(point):
+            inputs = list(map(others, point))
+            inner = bool(inputs[i].inputs)
+            x = inputs[i] = inputs[i] if inner else Value(old)
+            node = apply(row.op, *inputs)
+            assert changed([node]) == {}
+            for new in (nan, inf, -3.5, 0.0):
+                x.data = new
+                now = apply(row.op, *inputs)
+                found = changed([node])
+                if (now.data, *now.local_grads) == pytest.approx(
+                    (node.data, *node.local_grads), rel=0, abs=0, nan_ok=True
+                ):
+                    assert found == {}  # its own numbers are what they were
+                elif x in kept(node):
+                    assert found == {x: old}
+                elif inner:
+                    assert found == {node: None}
+                else:
+                    leaves = [v for v in inputs if v.op is None and v not in kept(node)]
+                    assert found == dict.fromkeys([*leaves, x])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
+def test_a_note_names_four_changed_numbers_or_three_and_how_many_more(n):
+    values = [Value(float(i), f"x{i}") for i in range(n)]
+    note = change_note(dict.fromkeys(values, 7.0), names(values))
+    assert note.count(" was 7 and is ") == (n if n <= 4 else 3)
+    assert (f"and {n - 3} more: " in note) == (n > 4) and "not kept" not in note
+    lost = change_note(dict.fromkeys(values), names(values))
+    assert " was " not in lost and lost.count(" is ") == (n if n <= 4 else 3)
+    listed = ", ".join(f"x{i}" for i in range(min(n, 4))) + " …" * (n > 4)
+    assert lost.endswith(f", but for that of {listed}, which it has not kept.")
+    assert change_note({}, {}) == ""
 
 
 def test_topological_order_of_a_graph_with_many_paths():

@@ -176,6 +176,16 @@ def test_two_classes_in_one_check_are_told_apart(a):
         check_gradients(lambda: other * other, [a])
 
 
+def test_a_loss_in_place_of_a_function(a, b):
+    for f, g in [(a * b, lambda: a), (lambda: a, a * b)]:
+        with pytest.raises(
+            TypeError, match=r"write assert_same_gradients\(lambda: .*, lambda: .*, values\), got Value"
+        ):
+            assert_same_gradients(f, g, [a])
+    with pytest.raises(TypeError, match=r"write assert_gradients\(lambda: loss\(model\(x\), y\), values\), got Value"):
+        assert_gradients(a * b, [a])
+
+
 def test_a_network_in_place_of_its_parameters():
     model = nn.MLP(1, [1], seed=0)
     with pytest.raises(TypeError, match=r"write \.parameters\(\) behind the MLP"):

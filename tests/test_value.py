@@ -121,6 +121,8 @@ def test_functions_of_several_values():
 def test_of_no_values():
     assert sum_of([]) == 0.0 and dot([], []) == 0.0 and affine([], [], 2.0) == 2.0
     assert logsumexp([]) == -inf and softmax([]) == []
+    for nothing in (sum_of([]), dot([], []), logsumexp([])):
+        assert nothing.op is ops.CONSTANT and nothing.inputs == ()
     with pytest.raises(ValueError, match="at least one"):
         maxout([])
 
@@ -821,6 +823,22 @@ def test_another_class_called_value_is_told_apart(apply):
     for pair in ((Value(1.0), other.Value()), (other.Value(), Value(1.0))):
         with pytest.raises(TypeError, match=r"Value of the module other is another class.*restart"):
             apply(*pair)
+
+
+def test_values_of_before_a_reload_are_told_apart():
+    program = """
+import importlib, microgradlike, microgradlike.value
+old = microgradlike.Value(2.0)
+importlib.reload(microgradlike.value)
+new = microgradlike.value.Value(3.0)
+for a, b in ((old, new), (new, old)):
+    try:
+        a * b
+    except TypeError as error:
+        print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", check=True)
+    assert run.stdout.count("another class than microgradlike's Value") == 2, run.stdout
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
