@@ -328,10 +328,10 @@ class _Vectorised:
 
     def read(self) -> None:
         """What the program says of itself: texts, and the place of every leaf."""
-        loss_is_a_leaf = not self.found.loss.inputs  # TODO
-        if not loss_is_a_leaf and not all(
-            [str(self.found), self.found.source, self.found.equations.latex(), repr(self.found)]
-        ):
+        texts = [self.found.source, repr(self.found)]
+        if self.found.loss.inputs:  # of a loss that is itself a leaf nothing is computed
+            texts += [str(self.found), self.found.equations.latex()]
+        if not all(texts):
             raise Wrong("nothing is printed")
         for p, entries in zip(self.found.parameters, self.entries, strict=True):
             if p.data.ravel().tolist() != [self.arrays[leaf] for leaf in entries]:
