@@ -66,7 +66,7 @@ class _Detector(Watcher):
             else:
                 self._lines.append(([number, number], place))
         # A rule that gradient() runs may compute what is not used: before_backward() knows what is.
-        if not isfinite(node.data) and _all_finite(node.inputs) and not in_gradient.get():
+        if not isfinite(node.data) and node.inputs and _all_finite(node.inputs) and not in_gradient.get():
             raise FloatingPointError("\n".join([_what_was_made(node), *self._line_of(node)]))
 
     def before_backward(self, root: Value, seed: float, wanted: list[Value] | None) -> None:

@@ -23,7 +23,7 @@ class Watcher:
     """Is told of what its thread (or task) does. What it raises comes out of there."""
 
     def recorded(self, node: Value) -> None:
-        """Be told of a node that was just recorded."""
+        """Be told of a node that was just recorded, or of a constant."""
 
     def before_backward(self, root: Value, seed: float, wanted: list[Value] | None) -> None:
         """Be told of a backward pass before it begins; of `gradient` with the inputs that are wanted."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -91,9 +92,10 @@ def _logsumexp(x: Any) -> Number:
     return Number(lambda *x: jax.scipy.special.logsumexp(jnp.array(x)), *x)
 
 
-def _log_softmax(x: Any) -> list[Number]:
+def _entries(function: Callable[..., Any], x: Any) -> list[Number]:
+    """The entries of a function of a vector."""
     x = list(x)
-    return [v - _logsumexp(x) for v in x]
+    return [Number(lambda *x, i=i: function(jnp.array(x))[i], *x) for i in range(len(x))]
 
 
 def _network(parameters: Any, sizes: list[int], activation: str, output: str) -> Callable[..., Any]:
@@ -108,7 +110,7 @@ def _network(parameters: Any, sizes: list[int], activation: str, output: str) ->
                 pieces = [_dot(w, x, b) for w, b in zip(weights, biases, strict=True)]
                 z.append(Number(jnp.maximum, *pieces) if sigma == "maxout" else pieces[0])
             if sigma == "softmax":
-                x = [v.exp() for v in _log_softmax(z)]
+                x = _entries(jax.nn.softmax, z)
             else:
                 x = z if sigma in ("linear", "maxout") else [getattr(v, sigma)() for v in z]
         return x[0] if len(x) == 1 else x
@@ -122,13 +124,13 @@ def _squares(a: Any, y: Any) -> Any:
 
 
 JAX: dict[str, Any] = {
-    "affine": _dot, "dot": _dot, "sum_": sum, "logsumexp": _logsumexp, "log_softmax": _log_softmax,
+    "affine": _dot, "dot": _dot, "sum_": sum, "logsumexp": _logsumexp, "log_softmax": partial(_entries, jax.nn.log_softmax),
     "maxout": lambda x: Number(lambda *x: jnp.max(jnp.array(x)), *x),
-    "softmax": lambda x: [v.exp() for v in _log_softmax(x)],
+    "softmax": partial(_entries, jax.nn.softmax),
     "maximum": _operator(jnp.maximum), "minimum": _operator(jnp.minimum), "gradient": gradient, "network": _network,
     "quadratic": lambda a, y: 0.5 * _squares(a, y)[0],
     "mean_squared_error": lambda a, y: _squares(a, y)[0] / _squares(a, y)[1],
-    "cross_entropy": lambda z, k: _logsumexp(z) - z[k],
+    "cross_entropy": lambda z, k: -_entries(jax.nn.log_softmax, z)[k],
     "cube": lambda x: x**3, "hypot": lambda a, b: (a * a + b * b + 1.0).sqrt(),
     "threshold": _operator(lambda x: jnp.where(x <= 0.25, 0.0, x)),
     "outside": _operator(lambda x: jnp.where((x < -0.5) | (x > 1.0), x * x, 0.0)),

@@ -11,13 +11,13 @@ data/edge_cases.json holds the sixty cases that were given, data/more_edges.json
 import ast
 import json
 import math
-from math import nan
+from math import inf, nan
 from pathlib import Path
 
 import pytest
 from test_published import FUNCTIONS, evaluate
 
-from microgradlike import Value, constant, log_softmax, logsumexp, maxout, minimum, softmax
+from microgradlike import Value, constant, gradient, log_softmax, logsumexp, maxout, minimum, softmax, vectorize
 
 DATA = Path(__file__).parent / "data"
 PAGE = Path(__file__).parents[1] / "docs" / "edges.md"
@@ -115,6 +115,21 @@ def test_all_are_here():
     assert len(GIVEN["cases"]) == 60 and len(MORE["cases"]) == 100
     assert len({case["id"] for case in CASES}) == len(CASES)
     assert set(OUR_CHOICE) <= {case["id"] for case in CASES}
+
+
+@pytest.mark.parametrize("function", ["logsumexp", "softmax0", "logsoftmax0"])
+@pytest.mark.parametrize(
+    "inputs",
+    [[inf, 0.0], [0.0, inf], [inf, inf], [inf, -inf], [-inf, -inf], [0.0, -inf], [-inf, 1.0, -inf], [nan, 0.0]],
+)
+def test_infinite_operands_mean_the_same_to_backward_gradient_and_the_array_program(function, inputs):
+    x = [Value(each) for each in inputs]
+    y = FUNCTIONS[function](*x) * 1.0
+    y.backward()
+    expected = [y.data, *(v.grad for v in x)]
+    assert same([y.data, *(g.data for g in gradient(y, x))], expected)
+    program = vectorize(y)
+    assert same([program().item(), *program.gradients()["w₁"]], expected)
 
 
 # ── The page ───────────────────────────────────────────────────────────────────────────────────

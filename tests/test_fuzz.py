@@ -4,6 +4,7 @@ import ast
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import programs
@@ -71,10 +72,11 @@ def test_a_wrong_answer_is_found_and_shortened(monkeypatch):
     """With a rule that is another one on arrays, trials fail, and what is left of them is short."""
     lie = operation("cube", lambda xp, x: x * x * x if xp is ieee else x * x, lambda xp, y, x: 3.0 * x * x)
     monkeypatch.setitem(programs.VALUES, "cube", lie)
-    trials = [random_trial(seed, kind="formulas", derivatives=0.0, arguments_mode="one") for seed in range(60)]
-    failing = [t for t in trials if "cube(" in t.program.text and failure(t).startswith("Wrong")]
-    assert len(failing) > 2
-    for trial in map(shortened, failing[:3]):
+    trials = (random_trial(seed, kind="formulas", derivatives=0.0, arguments_mode="one") for seed in range(300))
+    failing = (t for t in trials if "cube(" in t.program.text and failure(t).startswith("Wrong"))
+    found = [shortened(trial) for trial in islice(failing, 3)]
+    assert len(found) == 3
+    for trial in found:
         assert "cube(" in trial.program.text
         assert len(trial.program.text) < 120
         assert compile(trial.program.listing(lambda leaf: 1.0), "listing", "exec")

@@ -100,7 +100,7 @@ def test_losses_are_few_nodes():
     one_hot = [1.0] + [0.0] * 9
     assert nodes(quadratic(a, one_hot)) == 12  # 10 differences, dot, half
     assert nodes(mean_squared_error(a, one_hot)) == 12
-    assert nodes(cross_entropy(a, 3)) == nodes(cross_entropy(a, one_hot)) == 10  # 9 differences, logsumexp
+    assert nodes(cross_entropy(a, 3)) == nodes(cross_entropy(a, one_hot)) == 11  # 10 differences, logsumexp
     assert nodes(cross_entropy(a, [0.1] * 10)) == 12  # the mean, 10 differences, logsumexp
     assert nodes(cross_entropy(a, [Value(p) for p in one_hot])) == 3
     assert nodes(cross_entropy(a[:1], 1)) == 2
@@ -192,6 +192,8 @@ def test_published_numbers_of_cross_entropy():
         [-4.248354255291589e-18, 4.248354255291589e-18],
     )
     assert record(cross_entropy, [0.0, -math.inf], 0) == (0.0, [0.0, 0.0])
+    assert record(cross_entropy, [0.0, -math.inf], 1)[0] == math.inf
+    assert math.isnan(record(cross_entropy, [0.0, math.inf], 1)[0])  # as in PyTorch
     assert record(cross_entropy, [0.0, -math.inf], [1.0, 0.0]) == (0.0, [0.0, 0.0])
 
 
@@ -291,7 +293,6 @@ def test_other_outputs_are_logits(logits):
         lambda z: [softmax(z)[0]] * 3,
         lambda z: [*softmax(z[:2]), softmax(z)[2]],
         lambda z: softmax(z[:1]),
-        lambda z: [v.exp() / (v.exp() + 1) for v in z],
     ],
 )
 def test_probabilities_without_logits_of_their_own_are_refused(some):
@@ -301,7 +302,12 @@ def test_probabilities_without_logits_of_their_own_are_refused(some):
 
 def test_what_seems_to_be_probabilities_is_warned_of_where_it_is_written():
     z, w = Value(0.5), Value(0.25)
-    for outputs in ([z.sigmoid(), w.sigmoid()], [z * w, 1 - z * w], [z.relu() / (z + w), w.relu() / (z + w)]):
+    for outputs in (
+        [z.sigmoid(), w.sigmoid()],
+        [v.exp() / (v.exp() + 1) for v in (z, w)],
+        [z * w, 1 - z * w],
+        [z.relu() / (z + w), w.relu() / (z + w)],
+    ):
         with pytest.warns(UserWarning, match=r"takes logits and applies softmax .* take -p\[y\]\.log\(\)") as seen:
             cross_entropy(outputs, 0)
         assert seen[0].filename == __file__

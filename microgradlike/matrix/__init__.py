@@ -8,7 +8,10 @@ Run     code        the rules of `ops`, written down as NumPy calls with preallo
         guards      `if v > 0` while recording, to be checked on every call
         program     `vectorize` and what it returns
 Read    names       what the arrays are called
+        reading     what instructions read, as indices: xᵢ, x[i + 1]
+        entries     expressions for one entry: Σₖ Wᵢₖ xₖ
         text        pieces of equations
+        writing     in matrix notation where there is one, W x, else entry by entry
         equations   forward and backward, as the textbook writes them
 
 Sums of products are linear algebra, and are treated as such (canonical, build). Every other operation

@@ -8,8 +8,6 @@ broadcast is a sum, that of a gather a scatter-add.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -18,7 +16,7 @@ import numpy as np
 from microgradlike import ops
 from microgradlike.matrix.canonical import Ints
 from microgradlike.matrix.code import Code, Dims, Symbol, affine
-from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum, dependents
+from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum, common_dims, dependents
 from microgradlike.ops import flat
 
 
@@ -175,7 +173,7 @@ class Builder:
     def _send_back_group(self, array: Array, group: Group, upstream: Symbol, taken: Symbol | None) -> None:
         """To the a and b of Σₖ aₖ bₖ: upstream · bₖ and upstream · aₖ."""
         shape, left, *right = self.saved[group]
-        if _worth_blas(group):
+        if _worth_blas(group) and not group.is_square:
             self._send_back_product(array, group, upstream)
             return
         share = self.code.repeat(upstream, group.starts, group.left.index.size)
@@ -288,29 +286,3 @@ def _worth_blas(group: Group) -> bool:
     (G, R, _), (_, C, _) = group.left.index.shape, group.right.index.shape
     both_vary = all(ref.array is not None and ref.array.varies for ref in (group.left, group.right))
     return max(R, C) > 1 or (G == 1 and not both_vary)
-
-
-def common_dims(n: int, indices: list[Ints]) -> Dims:
-    """Dims of n entries in which as many of the flat index arrays as possible have equal steps."""
-    blocks = [1, n]
-    for index in indices:
-        union = sorted({*blocks, *_blocks(index)})
-        if len(union) <= 5 and all(b % a == 0 for a, b in pairwise(union)):
-            blocks = union
-    return tuple(b // a for a, b in pairwise(blocks))[::-1] or (1,)
-
-
-def _blocks(index: Ints) -> Iterator[int]:
-    """The lengths after which the steps of a flat index array change, if they do so regularly."""
-    size = 1
-    while len(index) > 1:
-        steps = np.diff(index)
-        length = int(np.argmax(steps != steps[0])) + 1
-        if length == 1 or len(index) % length:
-            return
-        rows = index.reshape(-1, length)
-        if (np.diff(rows) != steps[0]).any():
-            return
-        size *= length
-        yield size
-        index = rows[:, 0]

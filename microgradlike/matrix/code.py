@@ -216,7 +216,7 @@ class Code:
             return getattr(ieee, function)(*args)
         if function == "where":
             args = (self._condition(args[0]), *args[1:])
-        elif function not in COMPARISONS:
+        elif function not in COMPARISONS and all(map(self._is_mask, args)):
             args = tuple(map(self.number, args))
         if function == "multiply" and isinstance(args[0], float):
             args = args[::-1]
@@ -234,16 +234,20 @@ class Code:
 
     def number(self, x: Any) -> Any:
         """A mask as a number, 1.0 where it is true, as in Python; NumPy would compute with True in its own way."""
+        if not self._is_mask(x):
+            return x
         if isinstance(x, bool):
             return float(x)
-        if not isinstance(x, Symbol) or not self.buffers[x.buffer].boolean:
-            return x
         return self.once(x.inner, x.varies, FORMS["multiply"], x, self.array(np.ones(())))
+
+    def _is_mask(self, x: Any) -> bool:
+        """Whether it is true or false, and no number."""
+        return self.buffers[x.buffer].boolean if isinstance(x, Symbol) else isinstance(x, bool)
 
     def _condition(self, x: Any) -> Any:
         """A number as a mask: whether it is not 0."""
         if isinstance(x, Symbol):
-            return x if self.buffers[x.buffer].boolean else self.call("not_equal", x, 0.0)
+            return x if self._is_mask(x) else self.call("not_equal", x, 0.0)
         return bool(x)
 
     def _simplify(self, function: str, *args: Any) -> Any:

@@ -6,23 +6,54 @@ instruction. Backward, an instruction sends each of its operands a share, upstre
 and the gradient of an array is the sum of the shares that it received: its equation is ∂C/∂W = …, or
 δ = … for the weighted input z of a layer. An array without a name that is used once is written
 where it is used, unless it is long.
+
+Whoever computes the lines one after the other gets the numbers of the program. For that, each is found
+entry by entry (`reading`, `entries`), and written in matrix notation only where that says the same
+(`writing`). Elsewhere it has indices:
+
+    v[i, j] = …       for all i and j                Σᵢⱼ, maxⱼ(…)     over all that the indexed arrays have
+    x[2:4], x[1, 4]   these entries, from 1          Σᵢ₌₁³            from 1 to 3
+    y[→ 2:4]          y at these entries, else 0;    p₁ = [[1, 2], [4]]   positions; a sum leaves out those
+                      added up where they repeat                      that are missing, here p₁[2, 2]
+    [a = b]           1 if a = b, else 0             c₁ = [0.5, 2]    constants (`constants` has all)
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import log, prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradlike import formula, ops
-from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum, dependents
+from microgradlike.matrix.entries import (
+    Add,
+    Each,
+    Entry,
+    Expr,
+    Index,
+    Over,
+    Product,
+    Put,
+    Softmax,
+    Var,
+    add,
+    factors_of,
+    product,
+    total,
+)
+from microgradlike.matrix.match import Apply, Array, Group, Reduce, Sum, dependents
 from microgradlike.matrix.names import is_weighted_input, stem
-from microgradlike.matrix.text import ATOM, CASES, PRODUCT, T, Text, add, latex, multiply, power, sigma
-from microgradlike.notation import subscript
+from microgradlike.matrix.reading import Reading, Side, Vars
+from microgradlike.matrix.text import ATOM, CASES, POWER, PRODUCT, SUM, Text, latex, power
+from microgradlike.matrix.writing import Writer
+from microgradlike.notation import constant
 from microgradlike.ops import Operation
 from microgradlike.table import clean
 
@@ -51,156 +82,211 @@ class Equation:
 class Equations:
     """The equations of a program: `forward` and `backward`, lists of `Equation`."""
 
-    def __init__(self, arrays: list[Array], loss: Array, parameters: list[Array]) -> None:
-        self.forward: list[Equation] = []
-        self.backward: list[Equation] = []
-        self._loss = loss
-        self._text = {array: Text(array.name) for array in arrays}
-        uses = Counter(used for array in arrays for used in {ref.array for ref in array.refs})
-        for array in arrays:
-            value = self._value(array)
-            if not array.named and uses[array] == 1 and len(str(value)) <= LONG:
-                self._text[array] = value
-            elif array.instruction is not None:
-                self.forward.append(Equation(array.name, str(value), array.shape))
+    def __init__(self, arrays: list[Array], loss: Array, position: int, parameters: list[Array]) -> None:
+        self._arrays, self._loss, self._position = arrays, loss, position
+        self._C = loss.name if loss.size == 1 else "C"
+        self._reading = Reading(arrays)
+        self._writer = Writer(array.name for array in arrays)
         needed = dependents(arrays, parameters)
-        self._received: dict[Array, list[Text]] = {array: [] for array in needed}
-        if loss in needed:
-            self._received[loss].append(Text())
-        for array in reversed(needed):
-            self._backward(array)
+        self._lines: set[Array] = set()  # those whose gradients have lines, and so have they
+        before = -1
+        while before < len(self._lines):
+            before = len(self._lines)
+            self.forward, self.backward = self._values(), self._gradients(needed)
+        lines = " ".join(map(str, (*self.forward, *self.backward)))
+        self.forward[:0] = [Equation(*definition) for definition in self._reading.definitions(lines)]
+
+    @property
+    def constants(self) -> dict[str, npt.NDArray[Any]]:
+        """The numbers of the arrays of constants by name, which may be too many for a line."""
+        return self._reading.constants
 
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 
-    def _is_inlined(self, array: Array) -> bool:
-        return self._text[array].text != array.name
+    def _values(self) -> list[Equation]:
+        """The forward pass: a line for each array that is computed and not written where it is used."""
+        uses = Counter(used for array in self._arrays for used in {ref.array for ref in array.refs})
+        self._value: dict[Array, Expr] = {array: self._named(array.name, array) for array in self._arrays}
+        equations = []
+        for array in self._arrays:
+            if array.instruction is None:
+                continue
+            value = self._computed(array)
+            once = not array.named and uses[array] == 1 and array not in self._lines
+            if once and not self._is_long(value, array):
+                self._value[array] = value
+            else:
+                equations.append(self._equation(array.name, array, value))
+        if self._loss.size > 1:
+            at = np.unravel_index(self._position, self._loss.shape)
+            equations.append(Equation(self._C, f"{self._loss.name}[{', '.join(str(i + 1) for i in at)}]", (1,)))
+        return equations
 
-    def _value(self, array: Array) -> Text:
+    def _computed(self, array: Array) -> Expr:
         """What an instruction computes."""
         match array.instruction:
-            case Apply(op, operands):
-                return _applied(op, [self._read(ref) for ref in operands])
-            case Reduce(op, operand, _):
-                return Text(f"{op.symbol}({self._read(operand)})")
+            case Apply(op, refs):
+                return _applied(op, [self._read(Side(ref, self._reading.vars[array])) for ref in refs])
+            case Reduce(op, operand, starts):
+                k, [side] = self._reading.rows([operand], starts, array)
+                x = self._read(side)
+                if not x.free.isdisjoint(k):
+                    return Over(op.symbol, k, (x,))
+                times = prod(var.size for var in k)  # so often the same
+                return add([x, Product(log(times))]) if op is ops.LOGSUMEXP else x
             case Sum(groups):
-                once = map(_same_terms_once, groups)
-                ordered = sorted(once, key=lambda g: (not g.is_product, g.right is None and g.left.array is None))
-                return add([self._group(group, array).times(group.sign) for group in ordered])
-        return Text(array.name)
+                ordered = sorted(groups, key=lambda g: (not g.is_product, g.right is None and g.left.array is None))
+                return add([self._terms(part, array) for part in self._parts(ordered, array)])
+        raise AssertionError(array)
 
-    def _read(self, ref: Ref) -> Text:
-        """What a reference reads: constants, or an array, its transpose, or a part of it (… where it is no slice)."""
-        if ref.constant is not None:
-            return Text(factor=ref.constant)
-        if ref.array is None:
-            return Text(stem(ref.label) or "const")
-        text = self._text[ref.array]
-        if part := _part(ref):
-            text = Text(f"{text.within(ATOM)}[{part}]")
-        return T(text) if _is_transposed(ref) else text
+    def _terms(self, group: Group, array: Array) -> Expr:
+        """sign · Σₖ left · right."""
+        k, sides = self._reading.sides(group, array)
+        left, *right = map(self._read, sides)
+        terms = Each(_square, (left,), "square") if group.is_square else product(left, *right)
+        return product(Product(group.sign), total(k, terms))
 
-    def _group(self, group: Group, array: Array) -> Text:
-        """Σₖ left · right."""
-        is_one_term = group.starts is None and group.left.index.shape[-1] == 1
-        left = self._read(group.left)
-        if group.right is None:
-            return left if is_one_term else sigma(left)
-        if group.is_square:
-            if array.size == 1 and group.left.index.size > 1:
-                return Text(f"‖{left}‖²")
-            square = power(left, "2")
-            return square if is_one_term else sigma(square)
-        right = self._read(group.right)
-        if _is_matrix_product(group):
-            return multiply([left, right] if group.right.index.shape[1] == 1 else [right, T(left)], " ")
-        if group.is_product and not (left.is_number or right.is_number):
-            return multiply([left, right], " · ")
-        product = multiply([left, right], " " if array.size == 1 else " ⊙ ")
-        return product if is_one_term else sigma(replace(product, factor=1.0)).times(product.factor)
+    def _parts(self, groups: list[Group], array: Array) -> list[Group]:
+        return [part for group in groups for part in self._reading.one_by_one(group, array)]
+
+    def _read(self, side: Side) -> Expr:
+        """The entry that is read, or the constant."""
+        if side.ref.array is None:
+            return self._reading.constant(side.ref.index, side.at, stem(side.ref.label))
+        vars = self._reading.vars[side.ref.array]
+        return self._value[side.ref.array].put(dict(zip(vars, self._reading.positions(side), strict=True)))
 
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
 
-    def _backward(self, array: Array) -> None:
-        """Add up what an array received, and send its operands their shares."""
-        upstream = add(self._received[array])
-        if self._has_equation(array, upstream):
-            name = "δ" + array.name[1:] if is_weighted_input(array) else f"∂{self._loss.name}/∂{array.name}"
-            self.backward.append(Equation(name, str(upstream), array.shape))
-            upstream = Text(name)
-        if isinstance(array.instruction, Sum):
-            for group in map(_same_terms_once, array.instruction.groups):
-                self._send_group(group, upstream.times(group.sign))
-        else:
-            for i, ref in enumerate(array.refs):
-                self._send(ref, [upstream, self._slope(array, i)])
+    def _gradients(self, needed: list[Array]) -> list[Equation]:
+        """The backward pass: arrays add up what they received, and send their operands their shares."""
+        self._received: dict[Array, list[Expr]] = {array: [] for array in needed}
+        if self._loss in self._received:
+            is_loss = np.arange(self._loss.size) == self._position
+            self._received[self._loss].append(self._reading.constant(is_loss, self._reading.vars[self._loss]))
+        equations = []
+        for array in reversed(needed):
+            upstream = add(self._received[array])
+            if self._has_equation(array, upstream):
+                name = "δ" + array.name[1:] if is_weighted_input(array) else f"∂{self._C}/∂{array.name}"
+                equations.append(self._equation(name, array, upstream))
+                self._lines.add(array)
+                upstream = self._named(name, array)
+            match array.instruction:
+                case Apply(op, refs):
+                    sides = [Side(ref, self._reading.vars[array]) for ref in refs]
+                    for i, side in enumerate(sides):
+                        self._send(side, product(upstream, self._slope(op, i, sides, array)))
+                case Reduce(op, operand, starts):
+                    k, [side] = self._reading.rows([operand], starts, array)
+                    self._send(side, product(upstream, self._share(op, k, self._read(side), array)))
+                case Sum(groups):
+                    for group in self._parts(groups, array):
+                        self._send_group(group, array, product(Product(group.sign), upstream))
+        return equations
 
-    def _has_equation(self, array: Array, upstream: Text) -> bool:
+    def _has_equation(self, array: Array, upstream: Expr) -> bool:
         """Whether a gradient is named: that of a parameter, of a weighted input, or one that is used repeatedly."""
-        match array.instruction:
-            case None:
-                return True
-            case _ if len(str(upstream)) > LONG:
-                return True
-            case _ if self._is_inlined(array) or upstream.is_number:
-                return False
-            case Sum(groups) if any(group.is_product for group in groups):
-                return True
-        return upstream.binds < ATOM and sum(ref.array in self._received for ref in array.refs) > 1
+        if array.instruction is None or array in self._lines:
+            return True
+        text = self._writer.text(upstream, self._reading.vars[array])
+        terms = upstream.parts if isinstance(upstream, Add) else (upstream,)
+        if len(str(text)) > LONG or any(isinstance(x, Put) for term in terms for x in factors_of(term)[1]):
+            return True
+        if not isinstance(self._value[array], Entry) or text.is_number:
+            return False
+        return array.is_product or (text.binds < ATOM and sum(ref.array in self._received for ref in array.refs) > 1)
 
-    def _send_group(self, group: Group, upstream: Text) -> None:
+    def _send_group(self, group: Group, array: Array, upstream: Expr) -> None:
         """To a and b of Σₖ aₖ bₖ: upstream · b and upstream · a. To W and x of W x: δ xᵀ and Wᵀ δ (BP4 and BP2)."""
-        left, right = group.left, group.right
-        if right is None:
-            self._send(left, [upstream])
-        elif group.is_square:
-            self._send(left, [upstream, self._read(left).times(2.0)])
+        k, sides = self._reading.sides(group, array)
+        read, vars = [self._read(side) for side in sides], (*self._reading.vars[array], *k)
+        if group.is_square:
+            self._send(sides[0], product(Product(2.0), upstream, read[0]), vars)
+        elif len(sides) == 1:
+            self._send(sides[0], upstream, vars)
         else:
-            w, x = self._read(left), self._read(right)
-            sign = " " if group.is_product else " ⊙ "
-            if not _is_matrix_product(group):
-                to_left, to_right = [upstream, x], [upstream, w]
-            elif right.index.shape[1] == 1:  # W x
-                to_left, to_right = [upstream, T(x)], [T(w), upstream]
-            else:  # X Wᵀ
-                to_left, to_right = [T(upstream), x], [upstream, w]
-            self._send(left, to_left, sign)
-            self._send(right, to_right, sign)
+            self._send(sides[0], product(upstream, read[1]), vars)
+            self._send(sides[1], product(upstream, read[0]), vars)
 
-    def _send(self, ref: Ref, factors: Sequence[Text], sign: str = " ⊙ ") -> None:
-        """Send the product of the factors to the entries that were read: the adjoint of reading."""
-        if ref.array not in self._received:
+    def _send(self, side: Side, share: Expr, vars: Vars = ()) -> None:
+        """Send a share, one for all values of the variables, to the entries that were read: the adjoint of reading."""
+        array, index, vars = side.ref.array, side.ref.index, vars or side.at
+        if array not in self._received:
             return
-        share = multiply([T(x) for x in reversed(factors)] if _is_transposed(ref) else factors, sign)
-        part, times = _part(ref), np.unique(ref.index[ref.index >= 0], return_counts=True)[1]
-        if times.max() > 1:  # an entry that was read repeatedly receives a sum
-            share = share.times(float(times[0])) if share.is_number and np.ptp(times) == 0 else sigma(share)
-        if part.isdigit():
-            share = multiply([share, Text("e" + subscript(part))], " ")
-        elif part:
-            share = Text(f"{share.within(ATOM)}[→ {part}]")
-        self._received[ref.array].append(share)
+        positions, to = self._reading.positions(side), self._reading.vars[array]
+        bound: dict[Var, Index] = {}
+        for position, var in zip(positions, to, strict=True):
+            if position.var is not None and position.var.size == var.size:
+                bound.setdefault(position.var, Index.of(var))
+        number, factors = factors_of(share.put(bound))
+        share, rest = product(*factors), tuple(var for var in vars if var not in bound)
+        used = frozenset().union(*(position.free for position in positions))
+        if len(bound) == len(to):
+            share = total(rest, share)
+        elif used and share.free.isdisjoint((*used, *to)):  # an entry receives the same again and again: so many times
+            times = np.bincount(index[index >= 0].ravel(), minlength=array.size)
+            others = [var for var in vars if var not in used]
+            share = product(total(others, share), self._reading.constant(times, to))
+        else:
+            once = index.min() >= 0 and len(np.unique(index)) == index.size == array.size
+            share = Put((share,), rest, tuple(position.put(bound) for position in positions), to, once)
+        self._received[array].append(product(Product(number), share))
 
-    def _slope(self, array: Array, i: int) -> Text:
+    def _share(self, op: Operation, k: Vars, x: Expr, array: Array) -> Expr:
+        """∂/∂xₖ of logsumexp, the softmax; of max, an equal share for each of the greatest."""
+        if x.free.isdisjoint(k):
+            return Product(1.0 / prod(var.size for var in k))
+        if op is ops.LOGSUMEXP:
+            return Softmax(k, (x,))
+        greatest = Each(_equal, (x, self._value[array]))
+        return Each(_quotient, (greatest, total(k, greatest)))
+
+    def _slope(self, op: Operation, i: int, sides: list[Side], array: Array) -> Expr:
         """The local derivative for operand i: σ'(z) for a function of one operand, else its formula."""
-        assert isinstance(array.instruction, Apply | Reduce)
-        op, x, y = array.instruction.op, [self._read(ref) for ref in array.refs], self._text[array]
-        if isinstance(array.instruction, Reduce):
-            return Text(f"softmax({x[0]})" if op is ops.LOGSUMEXP else f"[{x[0]} = {y}]")
+        x, y = [self._read(side) for side in sides], self._value[array]
+        rule, names = op.local_grad_formulas(len(x))[i], (*op.operand_names(len(x)), "y")
+        if re.fullmatch(r"-?\d+", rule):
+            return Product(float(rule))
         if op is ops.EXP:
             return y
-        if len(x) == 1 and op is not ops.ABS:
-            return Text(f"{op.symbol}'({x[0]})")
-        if op is ops.POW and x[1].is_number:
-            base = x[0] if x[1].factor == 2.0 else _applied(op, [x[0], Text(factor=x[1].factor - 1.0)])
-            return base.times(x[1].factor)
-        if op is ops.DIV and x[1].is_number and x[1].factor != 0.0:
-            return Text(factor=1.0 / x[1].factor)
-        names = dict(zip((*op.operand_names(len(x)), "y"), (*x, y), strict=True))
-        rule = op.local_grad_formulas(len(x))[i]
-        binds = CASES if " if " in rule else PRODUCT if re.search("[*/]", rule) else ATOM
-        # `plain` itself puts brackets around what looks like a formula
-        texts = {name: str(t) if re.search("[ ^·/−+-]", str(t)) else t.within(ATOM) for name, t in names.items()}
-        return Text(formula.plain(rule, texts), binds)
+        if len(x) == 1 and op not in (ops.ABS, ops.MAGNITUDE):
+            return Each(lambda t: Text(f"{op.symbol}'({_arguments(op, t)})"), tuple(x))
+        number = x[-1].number if isinstance(x[-1], Product) and not x[-1].parts else None
+        if op is ops.POW and i == 0 and number is not None:
+            base = x[0] if number == 2.0 else _applied(op, [x[0], Product(number - 1.0)])
+            return product(Product(number), base)
+        if op is ops.DIV and i == 0 and number:
+            return Product(1.0 / number)
+        if op is ops.MAX:
+            greatest = [Each(_equal, (each, y)) for each in x]
+            return Each(_quotient, (greatest[i], add(greatest)))
+        used = {name: operand for name, operand in zip(names, (*x, y), strict=True) if re.search(rf"\b{name}\b", rule)}
+        settings = {name: constant(value) for name, value in op.parameters.items()}
+        if rule == f"d{names[i]}":  # an operation of the user's own, with a rule that is no formula
+            return Each(lambda t: Text(f"∂{op.symbol}/∂{names[i]}({_arguments(op, t)})"), tuple(x))
+        binds = _binds(ast.parse(rule, mode="eval").body)
+
+        def write(texts: Sequence[Text]) -> Text:
+            # `plain` itself puts brackets around what looks like a formula
+            words = [str(t) if re.search("[ ^·/−+-]", str(t)) else t.within(ATOM) for t in texts]
+            text = formula.plain(rule, {**settings, **dict(zip(used, words, strict=True))})
+            minus = text.startswith("−") and binds == PRODUCT
+            return Text(text.removeprefix("−"), binds, -1.0) if minus else Text(text, binds)
+
+        return Each(write, tuple(used.values()), "scalar" if "*" in rule else "")
+
+    # ── Lines ──────────────────────────────────────────────────────────────────────────────────
+
+    def _named(self, name: str, array: Array) -> Entry:
+        vars = self._reading.vars[array]
+        return Entry(name, tuple(map(Index.of, vars)), tuple(var.size for var in vars))
+
+    def _is_long(self, x: Expr, array: Array) -> bool:
+        return len(str(self._writer.text(x, self._reading.vars[array]))) > LONG
+
+    def _equation(self, name: str, array: Array, x: Expr) -> Equation:
+        return Equation(*self._writer.line(name, self._reading.vars[array], x), array.shape)
 
     # ── Showing ────────────────────────────────────────────────────────────────────────────────
 
@@ -208,7 +294,7 @@ class Equations:
         lines = [*self.forward, *self.backward]
         left = max((len(e.left) for e in lines), default=0)
         width = left + 3 + max((len(e.right) for e in lines if len(e.right) <= 2 * LONG), default=0)
-        rows = [f"{e.left:>{left}} = {e.right}".ljust(width + 3) + e.dims for e in lines]
+        rows = [f"{f'{e.left:>{left}} = {e.right}':{width}}   {e.dims}" for e in lines]
         rows.insert(len(self.forward), "")
         return "\n".join(row.rstrip() for row in rows)
 
@@ -236,50 +322,56 @@ class Equations:
         return table
 
 
-def _applied(op: Operation, x: list[Text]) -> Text:
+def _applied(op: Operation, x: list[Expr]) -> Expr:
     """op(x), with the signs of arithmetic."""
     if op is ops.NEG:
-        return x[0].times(-1.0)
-    if op is ops.DIV:
-        return Text(f"{x[0].within(PRODUCT)} / {x[1].within(ATOM)}", PRODUCT)
-    if op is ops.POW:
-        return power(x[0], str(x[1]) if x[1].is_number else x[1].within(ATOM))
-    return Text(f"{op.symbol}({', '.join(map(str, x))})")
+        return product(Product(-1.0), x[0])
+    if op is ops.CHOSEN:
+        return x[0]
+
+    def write(t: Sequence[Text]) -> Text:
+        if op is ops.DIV:
+            return _quotient(t)
+        if op is ops.POW:
+            exponent = str(t[1])
+            return power(t[0], t[1].within(ATOM) if "/" in exponent or not t[1].is_number else exponent)
+        if op in (ops.LESS, ops.LESS_EQUAL, ops.EQUAL):
+            return Text(f"[{t[0]} {op.symbol} {t[1]}]")
+        if op is ops.WHERE:
+            bracket = re.fullmatch(r"\[([^\[\]]*)\]", str(t[0]))
+            return Text(f"{t[1].within(SUM)} if {bracket[1] if bracket else f'{t[0]} ≠ 0'} else {t[2]}", CASES)
+        return Text(f"{op.symbol}({_arguments(op, t)})")
+
+    return Each(write, tuple(x))
 
 
-def _part(ref: Ref) -> str:
-    """Which entries of its array a reference reads in their order: "3", "1:4", "" for all of them; else "…"."""
-    assert ref.array is not None
-    index = (ref.index.swapaxes(-1, -2) if _is_transposed(ref) else ref.index).ravel()
-    first, last = int(index.min()), int(index.max())
-    entries = np.arange(first, last + 1)
-    # A broadcast repeats each entry, and all of them.
-    repeats = int(np.argmin(index == index[0])) or len(index)
-    one_round = np.repeat(entries, repeats)
-    if first < 0 or len(index) % len(one_round) or (index.reshape(-1, len(one_round)) != one_round).any():
-        return "…"
-    if len(entries) == ref.array.size:
-        return ""
-    return f"{first + 1}" if first == last else f"{first + 1}:{last + 1}"
+def _binds(rule: ast.expr) -> int:
+    """How tightly the text of a rule binds."""
+    match rule:
+        case ast.IfExp():
+            return CASES
+        case ast.BinOp(_, ast.Add() | ast.Sub(), _):
+            return SUM
+        case ast.BinOp(_, ast.Pow(), _):
+            return POWER
+        case ast.BinOp() | ast.UnaryOp():
+            return PRODUCT
+    return ATOM
 
 
-def _same_terms_once(group: Group) -> Group:
-    """K equal terms are K times one."""
-    K = group.left.index.shape[-1]
-    if K == 1 or group.starts is not None or not all((ref.index == ref.index[..., :1]).all() for ref in group.refs):
-        return group
-    left, *right = (Ref(ref.array, ref.index[..., :1], ref.label) for ref in group.refs)
-    return replace(group, sign=group.sign * K, left=left, right=right[0] if right else None)
+def _arguments(op: Operation, t: Sequence[Text]) -> str:
+    """What stands between the brackets: the operands, and parameters that are not the usual ones."""
+    usual = op in (ops.leaky_relu(0.1), ops.elu(1.0))
+    return ", ".join([*map(str, t), *(() if usual else map(constant, op.parameters.values()))])
 
 
-def _is_transposed(ref: Ref) -> bool:
-    """Whether the rows of a matrix product's operand are the columns of its array."""
-    index, array = ref.index, ref.array
-    if array is None or index.ndim < 3 or min(index.shape[1:]) == 1 or index.size != array.size:
-        return False
-    return np.array_equal(index.swapaxes(-1, -2).ravel(), np.arange(array.size))
+def _square(t: Sequence[Text]) -> Text:
+    return power(t[0], "2")
 
 
-def _is_matrix_product(group: Group) -> bool:
-    """Whether Σₖ left · right is W x or X Wᵀ, and not only w · x."""
-    return group.is_product and any(ref.index.shape[1] > 1 for ref in group.refs)
+def _quotient(t: Sequence[Text]) -> Text:
+    return Text(f"{t[0].within(PRODUCT)} / {t[1].within(ATOM)}", PRODUCT)
+
+
+def _equal(t: Sequence[Text]) -> Text:
+    return Text(f"[{t[0]} = {t[1]}]")

@@ -14,8 +14,9 @@ columns are patches).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -45,6 +46,11 @@ class Array:
     def size(self) -> int:
         """How many entries there are for one sample."""
         return len(self.entries)
+
+    @property
+    def is_product(self) -> bool:
+        """Whether a matrix product computes it, which gives it its shape."""
+        return isinstance(self.instruction, Sum) and any(group.is_product for group in self.instruction.groups)
 
     @property
     def refs(self) -> list[Ref]:
@@ -247,6 +253,10 @@ class Matcher:
         for ref in whole:  # what is computed entry by entry from a matrix is one
             if len(ref.array.shape) > len(shape) and np.array_equal(ref.index.ravel(), np.arange(ref.array.size)):
                 shape = ref.array.shape
+        if len(shape) == 1 and len(entries) > 3 and positions.size == len(entries):  # who meets in pairs is a matrix
+            read = [ref for ref in instruction.refs if len(ref.index) == len(entries)]
+            first = [_along(ref, np.s_[:] if ref.index.ndim == 1 else np.s_[:, 0]) for ref in read]
+            shape = _squeezed(common_dims(len(entries), [x for along in first for x in along]))
         varies = any(ref.array is not None and ref.array.varies for ref in instruction.refs)
         self._add(Array("computed", varies, entries, shape, instruction), members, positions)
 
@@ -263,7 +273,7 @@ class Matcher:
             array.entries = np.concatenate([array.entries, new])
             array.shape = (array.size,)
         index = self.position[nodes]
-        if array.kind == "parameter" and nodes.ndim == 3 and np.array_equal(index.ravel(), np.arange(array.size)):
+        if nodes.ndim > 1 and not array.is_product and np.array_equal(index.ravel(), np.arange(array.size)):
             array.shape = max(array.shape, _squeezed(nodes.shape), key=len)
         if index.size == 1:  # irregular graphs read little else
             index = self.single.setdefault((index.item(), index.ndim), index)
@@ -331,6 +341,12 @@ class Matcher:
                 result.append(Group(terms.sign, left, right, is_product=True))
             else:
                 result.append(Group(terms.sign, *self._read(terms.of(at))))
+        if grid is not None:  # rows that are read in a regular way have a shape themselves: those of an image's patches
+            left, right = next(group for group in result if group.is_product).refs
+            G, C, R = grid.dims
+            of_grids = common_dims(G, [*_along(left, np.s_[:, 0, 0]), *_along(right, np.s_[:, 0, 0])])
+            of_rows = common_dims(C, [*_along(right, np.s_[0, :, 0])]), common_dims(R, [*_along(left, np.s_[0, :, 0])])
+            shape = _squeezed((*of_grids, *of_rows[0], *of_rows[1]))
         self._computed(members, positions, shape, Sum(result))
 
     def _groups(self, members: Ints) -> list[_Terms]:
@@ -466,3 +482,36 @@ def _distinct(x: Ints) -> int:
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape without its axes of length 1."""
     return tuple(d for d in shape if d > 1) or (1,)
+
+
+def _along(ref: Ref, part: Any) -> tuple[Ints, ...]:
+    """Where in its array a reference reads, along each of the axes, in a part of its index."""
+    if ref.array is None or (ref.index < 0).any():
+        return ()
+    return np.unravel_index(ref.index[part], ref.array.shape)
+
+
+def common_dims(n: int, indices: list[Ints]) -> tuple[int, ...]:
+    """Dims of n entries in which as many of the flat index arrays as possible have equal steps."""
+    blocks = [1, n]
+    for index in indices:
+        union = sorted({*blocks, *_blocks(index)})
+        if len(union) <= 5 and all(b % a == 0 for a, b in pairwise(union)):
+            blocks = union
+    return tuple(b // a for a, b in pairwise(blocks))[::-1] or (1,)
+
+
+def _blocks(index: Ints) -> Iterator[int]:
+    """The lengths after which the steps of a flat index array change, if they do so regularly."""
+    size = 1
+    while len(index) > 1:
+        steps = np.diff(index)
+        length = int(np.argmax(steps != steps[0])) + 1
+        if length == 1 or len(index) % length:
+            return
+        rows = index.reshape(-1, length)
+        if (np.diff(rows) != steps[0]).any():
+            return
+        size *= length
+        yield size
+        index = rows[:, 0]

@@ -494,7 +494,7 @@ class Program:
     @cached_property
     def equations(self) -> Equations:
         """The forward and backward pass, as equations with shapes."""
-        return Equations(self.arrays, self._found(self.loss)[0], self._trained)
+        return Equations(self.arrays, *self._found(self.loss), self._trained)
 
     def __str__(self) -> str:
         return str(self.equations)

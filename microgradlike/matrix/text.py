@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
 
-from microgradlike import notation
-from microgradlike.notation import plain_digits, superscript
+from microgradlike.notation import constant, superscript
 
 CASES, SUM, MATRIX, PRODUCT, POWER, ATOM = range(6)  # how tightly a if …, a + b, A b, a ⊙ b, a^b and a bind
 
@@ -31,7 +30,7 @@ class Text:
 
     def within(self, binds: int) -> str:
         """The text, in brackets if it binds less tightly than its place asks."""
-        plain = self.factor == 1.0 or (self.is_number and self.factor >= 0)
+        plain = self.factor == 1.0 or (self.is_number and self.factor >= 0 and "/" not in str(self))
         return f"({self})" if (self.binds if plain else MATRIX) < binds else str(self)
 
     def __str__(self) -> str:
@@ -47,8 +46,12 @@ class Text:
 
 
 def number(x: float) -> str:
-    text = {0.5: "½", -0.5: "−½", 0.25: "¼"}.get(x) or notation.number(x)
-    return text.replace("-", "−")
+    """½, 0.25, 1/3, 0.123456789012345: exact to read back."""
+    text = {0.5: "½", 0.25: "¼"}.get(abs(x)) or constant(abs(x))
+    n = round(1 / abs(x)) if 1e-9 < abs(x) < 1 else 0
+    if len(text) > 6 and n and 1 / n == abs(x):
+        text = f"1/{n}"
+    return "−" + text if x < 0 else text
 
 
 def add(terms: Sequence[Text]) -> Text:
@@ -75,7 +78,7 @@ def multiply(factors: Sequence[Text], sign: str = " ⊙ ") -> Text:
 
 def sigma(x: Text) -> Text:
     """The sum of the entries, or what is one already."""
-    return x if x.binds == MATRIX and x.text.startswith("Σ ") else Text(f"Σ {x.within(PRODUCT)}", MATRIX)
+    return x if x.binds == MATRIX and x.text.startswith("Σ ") else Text(f"Σ {x.within(POWER)}", MATRIX)
 
 
 def T(x: Text) -> Text:
@@ -96,28 +99,37 @@ def _braced(text: str) -> str:
     done = ""
     while "^" in text:
         before, _, after = text.partition("^")
-        depths = accumulate((c == "(") - (c == ")") for c in after)
+        depths = list(accumulate((c in "([") - (c in ")]") for c in after))
         if after.startswith("("):
             end = next((i for i, depth in enumerate(depths, start=1) if depth == 0), len(after))
         else:
-            end = len(re.split("(?<=.)[ ()^⊙·,/]", after)[0])
+            ends = (i for i, c in enumerate(after) if i and (depths[i] < 0 or (depths[i] == 0 and c in " ^⊙·,/")))
+            end = next(ends, len(after))
         done += f"{before}^{{{_braced(after[:end])}}}"
         text = after[end:]
     return done + text
 
 
+# Letters for indices, and how they stand below: ᵢ for i; when there are no more, i′
+_BELOW = dict(zip("ijklmnrstuvhpaeo", "ᵢⱼₖₗₘₙᵣₛₜᵤᵥₕₚₐₑₒ", strict=True))
+BELOW = _BELOW | {letter + "′": below + "′" for letter, below in _BELOW.items()}
+_PLAIN = str.maketrans(
+    dict(zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉₌", "-01234567890123456789=", strict=True))
+    | {below: letter for letter, below in _BELOW.items()}
+    | {"′": r"\prime", "ᵀ": r"\top"}
+)
+
 _LATEX = {
     "δ": r"\delta", "∂": r"\partial ", "σ": r"\sigma", "⊙": r"\odot ", "‖": r"\Vert ", "½": r"\tfrac{1}{2}", "¼": r"\tfrac{1}{4}",
-    "Σ": r"\textstyle\sum ", "−": "-", "·": r"\cdot ", "×": r"\times ", "…": r"\ldots ", "′": "'", "√": r"\sqrt",
-    "η": r"\eta", "α": r"\alpha", "λ": r"\lambda",
+    "Σ": r"\textstyle\sum ", "−": "-", "·": r"\cdot ", "×": r"\times ", "…": r"\ldots ", "√": r"\surd", "→": r"\to ",
+    "η": r"\eta", "α": r"\alpha", "λ": r"\lambda", "≠": r"\neq ", "≤": r"\leq ", "≥": r"\geq ",
 }  # fmt: skip
 
 
 def latex(text: str) -> str:
     """The LaTeX of an equation's text."""
     text = _braced(re.sub(r"([&%#${}])", r"\\\1", text.replace("\n", " ")))
-    text = re.sub("([⁰¹²³⁴-⁹]*)(ᵀ)", lambda m: "^{" + plain_digits(m[1]) + r"\top}", text)
-    text = re.sub("[⁰¹²³⁴-⁹]+", lambda m: "^{" + plain_digits(m[0]) + "}", text)
-    text = re.sub("[₀-₉]+", lambda m: "_{" + plain_digits(m[0]) + "}", text)
+    text = re.sub("[⁻⁰¹²³⁴-⁹]+′*ᵀ?|′+ᵀ?|ᵀ", lambda m: f"^{{{m[0].translate(_PLAIN)}}}", text)  # LaTeX takes no two
+    text = re.sub(f"[₀-₉₌{''.join(_BELOW.values())}]+", lambda m: f"_{{{m[0].translate(_PLAIN)}}}", text)
     text = re.sub(r"(?<![\\{A-Za-z])([A-Za-z]{2,}(?: [A-Z][A-Za-z]+)?)", lambda m: rf"\operatorname{{{m[1]}}}", text)
     return "".join(_LATEX.get(c, c) for c in text)

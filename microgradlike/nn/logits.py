@@ -44,18 +44,20 @@ def logits(outputs: list[Value]) -> list[Value]:
     shares = [share for p in outputs if (share := _share(p, sums))]
     if len(outputs) == 1 and shares and shares[0].sum.total() == 2:  # one of two: its logit is log p − log (1 − p)
         return [_difference(*_unshifted([shares[0].u, shares[0].other]))]
-    u = Counter(share.u for share in shares)
-    if len(outputs) > 1 and len(shares) == len(outputs) and all(share.sum == u for share in shares):
-        return [constant(v) if isinstance(v, float) else v for v in _unshifted([share.u for share in shares])]
-    if len(outputs) > 1 and all(p.op is ops.SIGMOID for p in outputs):
-        _warn("are those of sigmoid")
-    elif shares and len(shares) == len(outputs):
+    if not outputs or len(shares) < len(outputs):
+        if _seem_probabilities(outputs):
+            _warn("sum to 1")
+        return outputs
+    u = [share.u for share in shares]
+    different = {id(share.sum): share.sum for share in shares}.values()
+    if len(outputs) > 1 and all(each == Counter(u) for each in different):
+        return [constant(v) if isinstance(v, float) else v for v in _unshifted(u)]
+    if any(each.total() != 2 or not each[0.0] for each in different):
         raise ValueError(
             "cross_entropy takes logits and applies softmax to them, and these outputs are of a softmax already, but "
             'not all of them, or the only one: give it all outputs of one softmax, or let the output be "linear"'
         )
-    elif _seem_probabilities(outputs):
-        _warn("sum to 1")
+    _warn("are those of sigmoid")
     return outputs
 
 

@@ -7,6 +7,7 @@ All raise ValueError where a and y do not fit together.
 
 from __future__ import annotations
 
+from math import inf
 from numbers import Integral
 from typing import Any
 
@@ -67,8 +68,13 @@ def cross_entropy(z: Any, y: Any) -> Value:
 
 
 def _of_class(z: list[Value], k: int) -> Value:
-    """log Σⱼ exp(zⱼ − zₖ)."""
-    return logsumexp([zj - z[k] if j != k else 0.0 for j, zj in enumerate(z)])
+    """log Σⱼ exp(zⱼ − zₖ).
+
+    zₖ − zₖ, which backward() visits first as it is recorded last, adds pₖ − pₖ to ∂C/∂zₖ before all else: what
+    follows, −Σ pⱼ for j ≠ k, loses no digits.
+    """
+    differences = [zj - z[k] for j, zj in enumerate(z) if j != k]
+    return logsumexp([*differences[:k], z[k] - z[k] if z[k]._data > -inf else 0.0, *differences[k:]])
 
 
 def _binary(z: Value, y: float) -> Value:

@@ -1,0 +1,271 @@
+"""Expressions as text: in matrix notation where there is one, else entry by entry.
+
+Matrix notation knows products W x and X Wᵀ, w · x, ⊙ for arrays of one shape, Σ over all entries, and
+numbers beside arrays. An array that meets one of another shape, or is summed along one of its axes, has
+none: then the line is written with indices, vᵢⱼ = tanh(xᵢ − xⱼ).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import permutations
+
+from microgradlike.matrix.entries import (
+    Add,
+    Each,
+    Entry,
+    Expr,
+    Index,
+    Lookup,
+    Over,
+    Product,
+    Put,
+    Softmax,
+    Var,
+    factors_of,
+    product,
+    total,
+)
+from microgradlike.matrix.text import ATOM, BELOW, MATRIX, T, Text, add, multiply, sigma
+from microgradlike.notation import superscript
+
+LIST = 8  # so many positions that follow no rule stand in a list
+
+
+class NoNotation(Exception):
+    """There is no matrix notation for an expression."""
+
+
+class Writer:
+    """Writes expressions with letters for the indices that no array is named like."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        taken = set(names)
+        self.letters = [letter for letter in BELOW if letter not in taken]
+
+    def line(self, name: str, vars: Sequence[Var], x: Expr) -> tuple[str, str]:
+        """Both sides of the equation of the array with these variables."""
+        try:
+            return name, str(self._whole(x, vars))
+        except NoNotation:
+            pass
+        number, factors = factors_of(x)
+        at = tuple(map(Index.of, vars))
+        if len(factors) == 1 and isinstance(put := factors[0], Put) and put.once:  # δ[2i + j − 2] = …
+            at, vars = put.at, [var for var in (*put.to, *put.vars) if any(var in index.free for index in put.at)]
+            x = product(Product(number), total([var for var in put.vars if var not in vars], put.parts[0]))
+        scope = self._scope({}, vars)
+        return _indexed(name, [_position(index, scope) for index in at]), str(self.entry(x, scope))
+
+    def text(self, x: Expr, vars: Sequence[Var]) -> Text:
+        """The right side alone."""
+        try:
+            return self._whole(x, vars)
+        except NoNotation:
+            return self.entry(x, self._scope({}, vars))
+
+    # ── Matrix notation ────────────────────────────────────────────────────────────────────────
+
+    def _whole(self, x: Expr, axes: Sequence[Var]) -> Text:
+        """The array with these axes, and no number in its place."""
+        if x.free != set(axes):
+            raise NoNotation
+        return self.matrix(x, axes)
+
+    def matrix(self, x: Expr, axes: Sequence[Var]) -> Text:
+        """The array with these axes, or a number, which has none of them. Raises NoNotation where it has another shape."""
+        if not x.free:
+            axes = ()
+        elif len(x.free) != len(axes) or x.free != set(axes):
+            raise NoNotation
+        match x:
+            case Entry():
+                return self._array(x, axes)
+            case Each(write, operands, kind) if kind != "scalar" or not axes:
+                return write([self.matrix(y, axes) for y in operands])
+            case Add(terms):
+                return add([self.matrix(y, axes) for y in terms])
+            case Product(number, factors):
+                return self._product(number, factors, axes)
+            case Over("Σ", vars, (inner,)):
+                return self._sum(vars, inner, axes)
+            case Over(kind, vars, (inner,)) if not axes:
+                return Text(f"{kind}({self.matrix(inner, vars)})")
+            case Softmax(vars, (inner,)) if set(axes) == set(vars):
+                return Text(f"softmax({self.matrix(inner, axes)})")
+            case Put() if tuple(axes) == x.to:
+                return self._put(x)
+        raise NoNotation
+
+    def _array(self, x: Entry, axes: Sequence[Var]) -> Text:
+        """The whole of an array, its transpose, or a part."""
+        parts, order = self._parts(x.at, x.sizes)
+        text = Text(x.name if set(parts) <= {":"} else f"{x.name}[{', '.join(parts)}]")
+        if order == list(axes):
+            return text
+        if len(axes) == 2 and order == [axes[1], axes[0]]:
+            return T(text)
+        raise NoNotation
+
+    def _parts(self, at: Sequence[Index], sizes: Sequence[int]) -> tuple[list[str], list[Var]]:
+        """What is read along each axis, and the variables of what is read."""
+        parts, order = [], []
+        for index, size in zip(at, sizes, strict=True):
+            part, vars = _part(index, size, alone=len(at) == 1)
+            parts.append(part)
+            order += vars
+        if len(set(order)) < len(order):  # a diagonal
+            raise NoNotation
+        return parts, order
+
+    def _product(self, number: float, factors: Sequence[Expr], axes: Sequence[Var]) -> Text:
+        """Numbers beside ⊙ of arrays of one shape; of two axes, also outer products a bᵀ."""
+        texts = [self.matrix(x, ()) for x in factors if not x.free]
+        arrays = [x for x in factors if x.free]
+        columns = [x for x in arrays if len(axes) == 2 and x.free == {axes[0]}]
+        rows = [x for x in arrays if len(axes) == 2 and x.free == {axes[1]}]
+        same = [self.matrix(x, axes) for x in arrays if x not in columns and x not in rows]
+        if columns or rows:
+            if not (columns and rows):
+                raise NoNotation
+            same.append(multiply([self._hadamard(columns, axes[:1]), T(self._hadamard(rows, axes[1:]))], " "))
+        return multiply([*texts, *([multiply(same)] if same else [])], " ").times(number)
+
+    def _hadamard(self, factors: Sequence[Expr], axes: Sequence[Var]) -> Text:
+        return multiply([self.matrix(x, axes) for x in factors])
+
+    def _sum(self, vars: tuple[Var, ...], inner: Expr, axes: Sequence[Var]) -> Text:
+        """‖x‖², w · x, W x, X Wᵀ, or Σ of all entries."""
+        _, factors = factors_of(inner)
+        if not axes:
+            if isinstance(inner, Each) and inner.kind == "square":
+                return Text(f"‖{self._in_some_order(inner.parts[0], vars)}‖²")
+            if len(vars) == 1 and len(factors) == 2:
+                return multiply([self.matrix(x, vars) for x in factors], " · ")
+            return sigma(self._in_some_order(inner, vars))
+        k, i = vars[0], axes[0]
+        sides = [(i, k), (k, axes[1])] if len(axes) == 2 else [(i, k), (k,)]
+        groups = [[x for x in factors if x.free == set(side)] for side in sides]
+        if len(vars) > 1 or len(axes) > 2 or not all(groups) or sum(map(len, groups)) < len(factors):
+            raise NoNotation
+        return multiply([self._hadamard(group, side) for group, side in zip(groups, sides, strict=True)], " ")
+
+    def _in_some_order(self, x: Expr, vars: tuple[Var, ...]) -> Text:
+        """The array, with its axes in an order in which it can be written; best without ᵀ."""
+        texts = []
+        for order in permutations(vars) if len(vars) < 4 else ():
+            try:
+                texts.append(self.matrix(x, order))
+            except NoNotation:
+                continue
+        if not texts:
+            raise NoNotation
+        return min(texts, key=lambda text: text.text.count("ᵀ"))
+
+    def _put(self, x: Put) -> Text:
+        """x[→ 2:4]: the entries of x are put to these places, and are added up where a place is named repeatedly."""
+        parts, order = self._parts(x.at, [var.size for var in x.to])
+        inner = self._whole(total([var for var in x.vars if var not in order], x.parts[0]), order)
+        return Text(f"{inner.within(ATOM)}[→ {', '.join(parts)}]")
+
+    # ── Entry by entry ─────────────────────────────────────────────────────────────────────────
+
+    def entry(self, x: Expr, scope: dict[Var, str]) -> Text:
+        """One entry, for the values of the variables in scope, each with its letter."""
+        if not x.free:
+            try:
+                return self.matrix(x, ())
+            except NoNotation:
+                pass
+        match x:
+            case Entry(name, at, _):
+                return Text(_indexed(name, [_position(index, scope) for index in at]))
+            case Each(write, operands, _):
+                return write([self.entry(y, scope) for y in operands])
+            case Add(terms):
+                return add([self.entry(y, scope) for y in terms])
+            case Product(number, factors):
+                return multiply([self.entry(y, scope) for y in factors], " ").times(number)
+            case Over(kind, vars, (inner,)):
+                scope = self._scope(scope, vars)
+                signs, text = _signs(kind, vars, inner, scope), self.entry(inner, scope)
+                if kind == "Σ":
+                    return Text(f"{' '.join(signs)} {text.within(MATRIX)}", MATRIX)
+                return Text(f"{'('.join(signs)}({text}{')' * len(signs)}")
+            case Softmax(vars, (inner,)):
+                return Text(f"softmax{''.join(BELOW[scope[var]] for var in vars)}({self.entry(inner, scope)})")
+            case Put((inner,), vars, at, to, _):
+                scope = self._scope(scope, vars)
+                where = [(index, var) for index, var in zip(at, to, strict=True) if index.var is not var]
+                fits = [Text(f"[{_position(index, scope)} = {scope[var]}]") for index, var in where]
+                text = multiply([*(self.entry(y, scope) for y in factors_of(inner)[1]), *fits], " ")
+                return Text(f"{' '.join(_signs('Σ', vars, x, scope))} {text.within(MATRIX)}", MATRIX) if vars else text
+        raise AssertionError(x)
+
+    def _scope(self, scope: dict[Var, str], vars: Sequence[Var]) -> dict[Var, str]:
+        """The letters of these variables too: the first that are free."""
+        free = [letter for letter in self.letters if letter not in scope.values()]
+        return {**scope, **dict(zip(vars, free, strict=False))}
+
+
+def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
+    """What is read along an axis of this size, and its variables: ":" all, "2", "1:4", "9:1:−2", "3, 1, 2" or a table."""
+    match index.terms:
+        case ():
+            return str(index.offset + 1), []
+        case ((step, Var() as var),):
+            first, last = index.offset + 1, index.offset + 1 + step * (var.size - 1)
+            if (first, last, step) == (1, size, 1):
+                return ":", [var]
+            return f"{first}:{last}" + (f":{step}".replace("-", "−") if step != 1 else ""), [var]
+        case ((1, Lookup(table, at)),) if index.offset == 0:
+            vars = [i.var for i in at if i.var is not None]
+            if [var.size for var in vars] == list(table.numbers.shape) and table.numbers.min() >= 0:
+                if alone and len(vars) == 1 and vars[0].size <= LIST:
+                    return ", ".join(map(str, table.numbers + 1)), vars
+                if alone or len(vars) == 1:
+                    return table.name, vars
+    raise NoNotation
+
+
+def _signs(kind: str, vars: Sequence[Var], inner: Expr, scope: dict[Var, str]) -> list[str]:
+    """Σᵢⱼ where what is indexed shows how far they go, else Σᵢ₌₁³."""
+    sizes: dict[Var, set[int]] = {var: set() for var in vars}
+    for index, size in inner.indices():
+        if index.var in sizes:
+            sizes[index.var].add(size)
+    signs: list[str] = []
+    for var in vars:
+        letter = BELOW[scope[var]]
+        if sizes[var] != {var.size}:
+            signs.append(f"{kind}{letter}₌₁{superscript(var.size)}")
+        elif signs and not signs[-1].endswith(tuple("⁰¹²³⁴⁵⁶⁷⁸⁹")):
+            signs[-1] += letter
+        else:
+            signs.append(kind + letter)
+    return signs
+
+
+def _position(index: Index, scope: dict[Var, str]) -> str:
+    """2i + j − 2, counted from 1."""
+    text, rest = "", index.offset + 1
+    for step, part in index.terms:
+        if isinstance(part, Var):
+            name = scope[part]
+        else:
+            name = f"{part.table.name}[{', '.join(_position(at, scope) for at in part.at)}]"
+        sign = ("−" if step < 0 else "") if not text else " − " if step < 0 else " + "
+        text += sign + (str(abs(step)) if abs(step) != 1 else "") + name
+        rest -= step
+    if not text or rest == 0:
+        return text or str(rest)
+    return f"{text} {'−' if rest < 0 else '+'} {abs(rest)}"
+
+
+def _indexed(name: str, positions: Sequence[str]) -> str:
+    """xᵢ for mere letters, else x[i + 1]."""
+    if not positions:
+        return name
+    if set(positions) <= BELOW.keys() and name[-1] not in "₀₁₂₃₄₅₆₇₈₉" and name[-1] not in BELOW.values():
+        return name + "".join(BELOW[position] for position in positions)
+    return f"{name}[{', '.join(positions)}]"
