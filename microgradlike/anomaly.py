@@ -38,7 +38,7 @@ def detect_anomaly() -> Iterator[None]:
     context, which holds for this thread (or task). The graph may have been recorded outside. Infinities
     and nans that you put in yourself, such as −inf for a masked score, are no anomalies.
 
-    As in PyTorch, this is for debugging: recording and backward passes take about four times as long within.
+    As in PyTorch, this is for debugging: recording and backward passes take three to six times as long within.
     Outside, it costs nothing.
     """
     watch, unwatch = watching(_Detector())

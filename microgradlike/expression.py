@@ -113,7 +113,7 @@ class _Recorder(ast.NodeVisitor):
 
     def visit_BinOp(self, node: ast.BinOp) -> Value:
         operations, first = [node], node.left
-        while isinstance(first, ast.BinOp):  # a + b + c + …, which Python nests, is a loop here: no depth is too much
+        while isinstance(first, ast.BinOp):  # Python nests a + b + c + … to the left: a loop takes any length
             operations.append(first)
             first = first.left
         result = self.value(first)

@@ -214,12 +214,15 @@ class Watch:
         import coverage
 
         self.coverage = coverage.Coverage(data_file=None, source=[str(folder / "microgradlike")])
+        self.coverage.set_option("run:disable_warnings", ["trace-changed"])
         self.folder, self.seconds, self.failed = folder, defaultdict(float), set()
-        self.coverage.start()
+        self.coverage.start()  # what importing runs counts for no test
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         start = time.perf_counter()
+        self.coverage.stop()  # anew for each test: some set a tracer of their own
+        self.coverage.start()
         self.coverage.switch_context(function_of(item.nodeid))
         result = yield
         self.coverage.switch_context("")
@@ -276,30 +279,40 @@ def try_all(sample: list[Mutant], covered: dict, jobs: int, folders: list[Path])
     """Each mutant and what became of it, as they end."""
     context = multiprocessing.get_context("fork")  # pytest, NumPy and their like are imported once, here
     waiting, running, free = sample[::-1], {}, folders[:jobs]
-    while waiting or running:
-        while waiting and free:
-            mutant, folder = waiting.pop(), free.pop()
-            tests = selected(mutant, covered)
-            if not tests:
+    try:
+        while waiting or running:
+            while waiting and free:
+                mutant, folder = waiting.pop(), free.pop()
+                tests = selected(mutant, covered)
+                if not tests:
+                    free.append(folder)
+                    yield mutant, "survived"
+                    continue
+                process = context.Process(target=run_mutant, args=(folder, mutant, tests))
+                process.start()
+                limit = 30 + 10 * sum(covered["seconds"][test] for test in tests)
+                running[process.sentinel] = process, mutant, folder, time.monotonic() + limit
+            ended = wait(running, timeout=1)
+            late = [sentinel for sentinel, (*_, limit) in running.items() if time.monotonic() > limit]
+            for sentinel in {*ended, *late}:
+                process, mutant, folder, _ = running.pop(sentinel)
+                end(process)
+                (folder / mutant.module).write_bytes(read(mutant.module))
                 free.append(folder)
-                yield mutant, "survived"
-                continue
-            process = context.Process(target=run_mutant, args=(folder, mutant, tests))
-            process.start()
-            limit = 30 + 10 * sum(covered["seconds"][test] for test in tests)
-            running[process.sentinel] = process, mutant, folder, time.monotonic() + limit
-        ended = wait(running, timeout=1)
-        late = [sentinel for sentinel, (*_, limit) in running.items() if time.monotonic() > limit]
-        for sentinel in {*ended, *late}:
-            process, mutant, folder, _ = running.pop(sentinel)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # and whatever the tests started
-            process.join()
-            (folder / mutant.module).write_bytes(read(mutant.module))
-            free.append(folder)
-            if sentinel in ended and process.exitcode == pytest.ExitCode.NO_TESTS_COLLECTED:
-                raise RuntimeError(f"no tests were run for {mutant}")
-            yield mutant, "survived" if sentinel in ended and process.exitcode == 0 else "killed"
+                if sentinel in ended and process.exitcode == pytest.ExitCode.NO_TESTS_COLLECTED:
+                    raise RuntimeError(f"no tests were run for {mutant}")
+                yield mutant, "survived" if sentinel in ended and process.exitcode == 0 else "killed"
+    finally:
+        for process, *_ in running.values():
+            end(process)
+
+
+def end(process: multiprocessing.Process) -> None:
+    """End this process, and whatever the tests in it have started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
 # ── The report ─────────────────────────────────────────────────────────────────────────────────
@@ -345,17 +358,20 @@ def main() -> None:
         print(
             f"{len(sample)} of {len(everything)} mutants, without {len(equivalent)} known to be equivalent", flush=True
         )
-        for i, (mutant, result) in enumerate(try_all(sample, covered, options.jobs, folders), 1):
-            tally[mutant.module][result] += 1
-            if result == "survived":
-                print(f"\n{mutant.module}:{mutant.lines().start} ({i} of {len(sample)})\n{mutant.diff()}", flush=True)
+        with suppress(KeyboardInterrupt):  # then the report is of those that were tried
+            for i, (mutant, result) in enumerate(try_all(sample, covered, options.jobs, folders), 1):
+                tally[mutant.module][result] += 1
+                if result == "survived":
+                    print(
+                        f"\n{mutant.module}:{mutant.lines().start} ({i} of {len(sample)})\n{mutant.diff()}", flush=True
+                    )
 
     print()
     for module, counts in sorted(tally.items()):
         print(f"{module:40} {counts['killed']:5} of {counts.total():5} killed")
-    killed = sum(counts["killed"] for counts in tally.values())
-    print(f"{'all':40} {killed:5} of {len(sample):5} killed: {killed / len(sample):.1%}")
-    sys.exit(killed < KILLED_AT_LEAST * len(sample))
+    total = sum(tally.values(), Counter())
+    print(f"{'all':40} {total['killed']:5} of {total.total():5} killed: {total['killed'] / total.total():.1%}")
+    sys.exit(total["killed"] < KILLED_AT_LEAST * total.total())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from microgradlike import Value, notation, steps
+from microgradlike import sum as sum_of
 from microgradlike.explain import explain
 from microgradlike.view.animation import BACKWARD, END, FORWARD, START
 
@@ -113,6 +114,13 @@ def test_it_is_one_well_formed_file_without_script():
     svg = ElementTree.fromstring(steps_text())
     tags = {element.tag.rpartition("}")[2] for element in svg.iter()}
     assert tags <= {"svg", "g", "title", "path", "polygon", "text", "tspan", "style", "rect"}
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 7])
+def test_four_lines_are_shown_or_three_and_how_many_more(n, tmp_path):
+    total = sum_of([Value(float(i), f"x{i}") for i in range(n)])
+    film = steps(total).save(tmp_path / "film.svg").read_text(encoding="utf-8")
+    assert (f"and {n - 3} lines more" in film) == (n > 4)
 
 
 def test_hostile_labels_are_text(tmp_path):

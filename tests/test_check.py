@@ -555,6 +555,14 @@ def test_the_default_step_is_relative_to_values_above_one(method, relative, numb
     assert v.data == number
 
 
+@pytest.mark.parametrize("number", [0.0, 1e-3, 100.0, 1e6, -3e6, 1e100])
+def test_large_values_are_moved_far_enough_to_find_a_gradient_that_is_wrong_by_a_thousandth(number):
+    v, w = Value(number, "v"), Value(3.0, "w")
+    assert check_gradients(lambda: v * w, [v]).gradients[0].error < 1e-8
+    report = check_gradients(lambda: apply(wrong_by(ops.MUL, 0), v, w), [v])
+    assert [e.status for e in report.gradients] == ["wrong"]
+
+
 @pytest.mark.parametrize("x", [0.0, 1.0])
 @pytest.mark.parametrize("wrong", [1.0 + 1e-3, 1.0 - 1e-3, -1.0, 0.0])
 def test_a_wrong_rule_that_only_floats_can_follow_is_found_at_0_and_1(x, wrong):

@@ -231,6 +231,7 @@ def test_the_demo_at_a_reduced_size(tmp_path):
     assert "1500 handwritten digits" in output
     assert "∂C/∂C = 1" in output
     assert "All agree" in output
+    assert "δ¹ xᵀ" in output
     written = {path.name: path.read_bytes() for path in (tmp_path / "demo").iterdir()}
     assert written.keys() == {"graph.svg", "explanation.html", "explanation.txt", "digits.png"}
     assert written["graph.svg"].startswith(b"<svg")

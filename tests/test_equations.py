@@ -2,15 +2,17 @@
 
 import builtins
 import contextlib
+import functools
 import itertools
 import random
 import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from matplotlib import mathtext
+from programs import PATTERNS, pattern, random_program, record
 from test_matrix import flat, leaves, random_graph, random_network
 
 from microgradlike import (
@@ -50,14 +52,13 @@ FUNCTIONS = {
     )
 }
 CUBE = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
-FUNCTIONS["cube"] = CUBE(Value(1.0)).op
 HYPERBOLA = operation(
     "hyperbola",
     lambda xp, a, b: xp.divide(a, 1.0 + b * b),
     lambda xp, y, a, b: (xp.divide(1.0, 1.0 + b * b), -xp.divide(2.0 * a * b, (1.0 + b * b) * (1.0 + b * b))),
 )
 MIXED = operation("mixed", lambda xp, a, b: a - a * b * b, lambda xp, y, a, b: (1.0 - b * b, -2.0 * a * b))
-BINARY = {"hyperbola": HYPERBOLA(1.0, 1.0).op, "mixed": MIXED(1.0, 1.0).op}
+KNOWN = {*FUNCTIONS.values(), *(op for op in vars(ops).values() if isinstance(op, ops.Operation))}
 
 
 class LeftOut(Exception):
@@ -72,10 +73,13 @@ def fitting(a, b):
 class Reader:
     """Reads the right side of a line. What it returns is a function of the values of the indices."""
 
-    def __init__(self, numbers, tables):
+    def __init__(self, numbers, tables, operations=()):
         self.numbers, self.tables = numbers, tables
+        self.operations = FUNCTIONS | {op.symbol: op for op in operations}
+        names = [(op, i, name) for op in operations for i, name in enumerate(op.operands)]
+        self.slopes = {f"∂{op.symbol}/∂{name}": (op, i) for op, i, name in names}
         names = sorted((*numbers, *tables), key=len, reverse=True)
-        words = sorted((*FUNCTIONS, *BINARY, "max", "min", "logsumexp", "softmax"), key=len, reverse=True)
+        words = sorted((*self.operations, *self.slopes, "max", "min", "logsumexp", "softmax"), key=len, reverse=True)
         alternatives = [rf"{re.escape(n)}(?![A-Za-z])" for n in names] + [
             rf"{re.escape(w)}(?=['(ᵢ-ₜₐ-ₜⱼ])" for w in words
         ]
@@ -230,7 +234,7 @@ class Reader:
         assert token, f"{self.text}: ends too early"
         if token in self.numbers:
             value = self.array(token)
-        elif token in FUNCTIONS or token in (*BINARY, "max", "min", "logsumexp", "softmax"):
+        elif token in self.operations or token in (*self.slopes, "max", "min", "logsumexp", "softmax"):
             value = self.function(token)
         elif token == "(":
             value = self.cases()
@@ -471,19 +475,25 @@ class Reader:
             arguments.append(self.cases())
         self.expect(")")
         xp = ops.namespace(np)
-        if name in FUNCTIONS:
-            op = FUNCTIONS[name]
+        if name in ("leaky ReLU", "ELU") and len(arguments) == 2:
+            row = {"leaky ReLU": ops.leaky_relu, "ELU": ops.elu}[name](float(arguments.pop()({})))
+        else:
+            row = self.slopes[name][0] if name in self.slopes else self.operations.get(name)
+        if row is not None:
 
             def applied(env):
-                x, *settings_ = [argument(env) for argument in arguments]
-                row = {"leaky ReLU": ops.leaky_relu, "ELU": ops.elu}[name](float(settings_[0])) if settings_ else op
-                y = np.asarray(row.value(xp, x))
-                return np.broadcast_to(row.local_grads(xp, y, x)[0], x.shape) if slope else y
+                x = [argument(env) for argument in arguments]
+                for a, b in itertools.combinations(x, 2):
+                    fitting(a, b)
+                shape = max((a.shape for a in x), key=len)
+                operands = row.grouped(x)
+                y = row.value(xp, *operands)
+                if slope or name in self.slopes:
+                    y = ops.flat(row.local_grads(xp, y, *operands))[0 if slope else self.slopes[name][1]]
+                return np.broadcast_to(y, shape)
 
             return applied
         assert not slope
-        if name in BINARY:
-            return lambda env: BINARY[name].value(xp, *fitting(*(argument(env) for argument in arguments)))
         if len(arguments) > 1:
             function = {"max": np.maximum, "min": np.minimum, "logsumexp": np.logaddexp}[name]
             value = arguments[0]
@@ -555,6 +565,8 @@ def check_lines(loss, batch=(), tolerance=1e-11):
     numbers = {a.name: data[a.name] for a in program.arrays if a.instruction is None}
     tables, sizes = {}, [abs(x[p]).max(initial=1e-300) for x, p in zip(data.values(), present.values(), strict=True)]
     slopes = {name: np.abs(g[np.isfinite(g)]).max(initial=1e-300) for name, g in grads.items()}
+    operations = {node.op for node in everything} - KNOWN - {None}
+    operations = {op for op in operations if op.name not in ("leaky_relu", "elu")}
     lines = [*equations.forward, *equations.backward]
     place = program.where(loss)
     C = place.name if program.nodes(place.name).size == 1 else "C"
@@ -577,7 +589,7 @@ def check_lines(loss, batch=(), tolerance=1e-11):
         array = "z" + name[1:] if name.startswith("δ") else name.removeprefix(f"∂{C}/∂")
         want = data[name] if array == name else grads[array].reshape(data[array].shape)
         assert squeezed(line.shape) == want.shape
-        found = Reader(numbers, tables)(line.left, line.right, squeezed(line.shape))
+        found = Reader(numbers, tables, operations)(line.left, line.right, squeezed(line.shape))
         assert found.shape == want.shape, f"{line}: {found.shape} for {want.shape}"
         largest = max(sizes) if array == name else max(slopes.values())
         np.testing.assert_allclose(
@@ -1222,12 +1234,6 @@ def the_loss_is_a_product(rng):
     return Value(3.0) * Value(2.0), []
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_printed_equations_are_the_computation(name):
-    loss, batch = PROGRAMS[name](random.Random(3))
-    assert check_lines(loss, batch) >= 1
-
-
 def arguments(batch, rng):
     """The leaves of a batch, split at random into the arguments of a program."""
     columns = flat(list(batch))
@@ -1235,6 +1241,23 @@ def arguments(batch, rng):
     cuts = sorted(rng.sample(range(len(columns) + 1), min(rng.randint(0, 3), len(columns) + 1)))
     parts = [columns[a:b] for a, b in itertools.pairwise([0, *cuts, len(columns)])]
     return [part for part in parts if part]
+
+
+def recorded(text, rng):
+    """A program that is text: its loss at random numbers, whole ones among them, and some of its leaves as a batch."""
+    leaves, losses = record(text, lambda leaf: rng.choice([rng.uniform(-1.5, 1.5), float(rng.randint(-1, 2))]))
+    present = set(topological_order(losses[0]))
+    return losses[0], arguments([v for v in leaves.values() if v in present and rng.random() < 0.4], rng)
+
+
+for _name in PATTERNS:
+    PROGRAMS[_name] = functools.partial(recorded, pattern(_name))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_printed_equations_are_the_computation(name):
+    loss, batch = PROGRAMS[name](random.Random(3))
+    assert check_lines(loss, batch) >= 1
 
 
 @settings(max_examples=40, deadline=None)
@@ -1251,6 +1274,15 @@ def test_printed_equations_of_random_networks(seed, split):
     rng = random.Random(seed)
     loss, batch = random_network(rng)
     check_lines(loss, arguments(batch, rng) if split else batch)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**9))
+def test_printed_equations_of_random_programs(seed):
+    rng = random.Random(seed)
+    loss, batch = recorded(random_program(rng, derivatives=0.4), rng)
+    assume(loss.op is not ops.CONSTANT and all(abs(v.data) < 1e6 for v in topological_order(loss)))
+    check_lines(loss, batch, 1e-9)
 
 
 # ── How they read ──────────────────────────────────────────────────────────────────────────────

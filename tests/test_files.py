@@ -132,6 +132,10 @@ def test_every_kind_of_file_is_kept_or_refused(way, tmp_path, umask, monkeypatch
     refused(loop, "cannot write .*[Ss]ymbolic link")
     assert loop.is_symlink()
 
+    nowhere = folder("nowhere")
+    nowhere.symlink_to(new / "x")
+    refused(nowhere, "cannot write .*Not a directory")
+
     protected = folder("protected")
     protected.write_bytes(b"old")
     with monkeypatch.context() as patch:  # who runs the tests as root may write to anything

@@ -156,6 +156,8 @@ def test_the_assertions_accept_any_class_with_data_grad_and_backward(make, monke
     assert "v₁.grad   -3        -3\n" in text and "v₂.grad    2       2.5  ← off by -0.5 (-20 %)" in text
     a.label = "a"
     assert "∂/∂a" in message(assert_same_gradients, lambda: a * b, lambda: a + b, [a, b])
+    for factor, offset in ((1e-3, 1e9), (1e-12, 0.0), (1e9, 0.0), (1.0, 1e12)):
+        assert_gradients(lambda f=factor, o=offset: make(f) * a * a + make(o), [a])  # rounding grows with the sum
     c, old = make(a.data), a * b
     text = message(assert_gradients, lambda: a * b + old, [a, b])  # only a part of it is recorded anew
     assert "the gradients are wrong\n" in text and "backward()  differences" in text and "∂C/∂a" in text

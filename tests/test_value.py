@@ -681,7 +681,10 @@ def test_a_child_forked_during_a_pass_of_another_thread_is_not_stuck():
             if child == 0:
                 x, y = chain(10)
                 y.backward()
-                os._exit(0 if x.has_grad else 1)
+                other = threading.Thread(target=y.backward, daemon=True)  # which must find the lock free
+                other.start()
+                other.join(10)
+                os._exit(0 if x.has_grad and not other.is_alive() else 1)
             deadline = time.monotonic() + 20
             while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
                 time.sleep(0.001)
@@ -823,6 +826,15 @@ def test_another_class_called_value_is_told_apart(apply):
     for pair in ((Value(1.0), other.Value()), (other.Value(), Value(1.0))):
         with pytest.raises(TypeError, match=r"Value of the module other is another class.*restart"):
             apply(*pair)
+
+
+@pytest.mark.parametrize(
+    "members", [{"grad": 0.0}, {"backward": None}, {"grad": 0.0, "backward": None, "shape": ()}, {"shape": (), "dtype": np.dtype(float)}]
+)  # fmt: skip
+def test_what_only_resembles_a_value_or_a_number_is_no_real_number(members):
+    for apply in (Value, lambda x: Value(1.0) + x, lambda x: x * Value(1.0)):
+        with pytest.raises(TypeError, match="expected a real number"):
+            apply(types.SimpleNamespace(**members))
 
 
 def test_values_of_before_a_reload_are_told_apart():

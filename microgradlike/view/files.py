@@ -33,7 +33,8 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         raise type(error)(f"cannot write {str(path)!r}: {error.strerror or error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def writable(path: Path) -> os.stat_result | None:
