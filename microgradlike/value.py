@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from microgradlike import interop, ops
-from microgradlike.ieee import ieee, to_float
+from microgradlike.ieee import check_class, ieee, to_float
 from microgradlike.locks import new_lock
 from microgradlike.ops import Operation, flat
 
@@ -122,32 +122,14 @@ class Value:
         """
         seed = to_float(seed)
         order = topological_order(self)
-        with _one_thread_at_a_time:
-            interrupted = _of_interrupted_passes(order) if _passes else ()
-            depth = len(_passes)
+        with _one_thread_at_a_time:  # no loop in here: from Python 3.12 on, Ctrl-C in one may skip the `finally`
+            interrupted, depth = _of_interrupted_passes(order), len(_passes)
             try:
                 _passes.append(order)
-                for node in order:
-                    if node.op is not None or node.grad is None:
-                        node.grad = 0.0
-                self.grad += seed
-                for node in reversed(order):
-                    upstream, a, b = node.grad, node._a, node._b
-                    if type(a) is tuple:
-                        for input, local_grad in zip(a, node._da):
-                            input.grad += upstream * local_grad
-                    else:  # the same for one input or two, without a loop
-                        a.grad += upstream * node._da
-                        if b is not None:
-                            b.grad += upstream * node._db
-                for node in order:
-                    if node.op is not ops.CONSTANT:
-                        break
-                    node.grad = NOT_COMPUTED
+                _propagate(order, seed)
             finally:
                 del _passes[depth:]
-                for node, grad in interrupted:
-                    node.grad = grad
+                _put_back(interrupted)
 
     # fmt: off
     def __add__(self, other: Any) -> Value: return binary(ops.ADD, self, other)
@@ -235,44 +217,25 @@ class Value:
         return _restore, (type(self), *mine), (attributes, slots)
 
 
-def topological_order(root: Value) -> list[Value]:
-    """Return every node that root depends on, and root, each after its inputs; constants first.
-
-    A node is created after its inputs, so to sort by creation is to sort topologically.
-    Raises TypeError for a root that is no Value.
-    """
-    global _latest_visit
-    if not isinstance(root, Value):
-        raise TypeError(f"expected the Value to start from, such as a loss, got {type(root).__name__}: {root!r:.60}")
-    with _one_thread_at_a_time:
-        while True:
-            visit = root._visit = _latest_visit = object()  # a mark that no earlier visit has left
-            found, stack = [root], [root]
-            while stack:
-                node = stack.pop()
-                a, b = node._a, node._b
-                if type(a) is not tuple:  # one input or two: the same as below, without a loop
-                    if a._visit is not visit:
-                        a._visit = visit
-                        found.append(a)
-                        stack.append(a)
-                    if b is not None and b._visit is not visit:
-                        b._visit = visit
-                        found.append(b)
-                        stack.append(b)
-                    continue
-                for input in a:
-                    if input._visit is not visit:
-                        input._visit = visit
-                        found.append(input)
-                        stack.append(input)
-            if _latest_visit is visit:
-                break  # else a signal handler or a finaliser has walked in between, over our marks: again
-    found.sort(key=attrgetter("_number"))
-    return found
-
-
-_latest_visit: object = None
+def _propagate(order: list[Value], seed: float) -> None:
+    """Hand the gradient from the last node of `order` down: the chain rule, node by node."""
+    for node in order:
+        if node.op is not None or node.grad is None:
+            node.grad = 0.0
+    order[-1].grad += seed
+    for node in reversed(order):
+        upstream, a, b = node.grad, node._a, node._b
+        if type(a) is tuple:
+            for input, local_grad in zip(a, node._da):
+                input.grad += upstream * local_grad
+        else:  # the same for one input or two, without a loop
+            a.grad += upstream * node._da
+            if b is not None:
+                b.grad += upstream * node._db
+    for node in order:
+        if node.op is not ops.CONSTANT:
+            break
+        node.grad = NOT_COMPUTED
 
 
 def _of_interrupted_passes(order: list[Value]) -> list[tuple[Value, Any]]:
@@ -280,8 +243,62 @@ def _of_interrupted_passes(order: list[Value]) -> list[tuple[Value, Any]]:
 
     Only a signal handler or a finaliser can run within a pass. There are none, as a rule, and no cost.
     """
+    if not _passes:
+        return []
     busy = set(chain(*_passes))
     return [(node, node.grad) for node in order if node in busy and node.op is not None]
+
+
+def _put_back(grads: list[tuple[Value, Any]]) -> None:
+    for node, grad in grads:
+        node.grad = grad
+
+
+def topological_order(root: Value) -> list[Value]:
+    """Return every node that root depends on, and root, each after its inputs; constants first.
+
+    A node is created after its inputs, so to sort by creation is to sort topologically.
+    Raises TypeError for a root that is no Value.
+    """
+    if not isinstance(root, Value):
+        check_class(root)
+        raise TypeError(f"expected the Value to start from, such as a loss, got {type(root).__name__}: {root!r:.60}")
+    with _one_thread_at_a_time:
+        found = _visited(root)
+    found.sort(key=attrgetter("_number"))
+    return found
+
+
+_latest_visit: object = None
+
+
+def _visited(root: Value) -> list[Value]:
+    """Return root and every node that it depends on, in the order in which they are met."""
+    global _latest_visit
+    while True:
+        visit = root._visit = _latest_visit = object()  # a mark that no earlier visit has left
+        found, stack = [root], [root]
+        while stack:
+            node = stack.pop()
+            a, b = node._a, node._b
+            if type(a) is not tuple:  # one input or two: the same as below, without a loop
+                if a._visit is not visit:
+                    a._visit = visit
+                    found.append(a)
+                    stack.append(a)
+                if b is not None and b._visit is not visit:
+                    b._visit = visit
+                    found.append(b)
+                    stack.append(b)
+                continue
+            for input in a:
+                if input._visit is not visit:
+                    input._visit = visit
+                    found.append(input)
+                    stack.append(input)
+        if _latest_visit is visit:
+            return found
+        # else a signal handler or a finaliser has walked in between, over our marks: again
 
 
 def constant(number: Any) -> Value:

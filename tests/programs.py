@@ -540,6 +540,10 @@ PATTERNS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         {"W": (4, 4), "x": (4,)},
         "z = [dot(W[0][:2], x[1:3]), dot(W[1][:3], x[:3]), dot(W[2], x), dot(W[3][1:], x[1:])]\nloss = sum(v.tanh() for v in z)",
     ),
+    "ragged sums that begin alike and go on otherwise": (
+        {"W": (4, 3), "x": (3,)},
+        "z = [dot(W[0], x), dot(W[1][:2], x[::2]), dot(W[2][:2], x[:2]), dot(W[3], x)]\nloss = sum(v.tanh() for v in z)",
+    ),
     "causal sums": (
         {"W": (4, 4), "x": (4, 2)},
         "z = [[dot(W[t][:t + 1], [x[u][d] for u in range(t + 1)]) for d in range(2)] for t in range(4)]\n"

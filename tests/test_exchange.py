@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from microgradlike import Value, check_gradients, detect_anomaly, finite_differences, gradient, vectorize, watch
+from microgradlike import (
+    Value,
+    check_gradients,
+    detect_anomaly,
+    finite_differences,
+    gradient,
+    topological_order,
+    value,
+    vectorize,
+    watch,
+)
+from microgradlike import sum as sum_of
 from microgradlike.check import backward_gradients
 from microgradlike.exchange import Exchange, with_undo
 from microgradlike.matrix.guards import record_guarded
@@ -49,22 +60,23 @@ def interrupted(call, files, moment=None):
     return runs
 
 
-def moments(call, files):
+def moments(call, files, also_from_an_if=False):
     """The first and the last run of each instruction in these files before which Python looks for interrupts."""
+    interrupted(call, files)  # Python 3.13 traces instructions only from the second time on
     runs = interrupted(call, files)
-    places = {code: interruptible(code) for code, _ in runs}
+    places = {code: interruptible(code, also_from_an_if) for code, _ in runs}
     return [(each, n) for each, last in runs.items() if each[1] in places[each[0]] for n in {1, last}]
 
 
-def interruptible(code):
+def interruptible(code, also_from_an_if):
     """Where a function begins, after a call, and where a loop goes back: elsewhere no signal is handled.
 
     Where a loop goes back from an `if`, Python 3.12 and 3.13 forget every `finally` and `with` of the function
-    (its table of exceptions does not cover that jump). Nothing can be done about it within the function.
+    (its table of exceptions does not cover that jump): those are to stand in functions without such a loop.
     """
     found, before = set(), ""
     for instruction in dis.get_instructions(code):
-        goes_back = "JUMP_BACKWARD" in instruction.opname and not before.startswith("POP_JUMP")
+        goes_back = "JUMP_BACKWARD" in instruction.opname and (also_from_an_if or not before.startswith("POP_JUMP"))
         if before == "RESUME" or goes_back or before.startswith("CALL"):
             found.add(instruction.offset)
         before = instruction.opname
@@ -113,6 +125,24 @@ def test_an_interrupted_backward_pass_of_a_check_gives_the_gradients_back():
     for moment in moments(lambda: backward_gradients(loss), files):
         interrupted(lambda: backward_gradients(loss), files, moment)
         assert (w.grad, loss.grad) == (3.0, 4.0), moment
+
+
+@pytest.mark.parametrize("walk", [Value.backward, topological_order])
+def test_an_interrupted_walk_leaves_the_turn_to_others(walk):
+    x = Value(1.25, "x")
+    y = (x * 2.0 + sum_of([x, x * x, 3.0])) ** 2
+    y.backward()
+    expected = x.grad
+    files = {"value.py", Path(__file__).name}
+    every = moments(lambda: walk(y), files, also_from_an_if=True)
+    assert len(every) > 15
+    for moment in every:
+        interrupted(lambda: walk(y), files, moment)
+        assert len(elsewhere(lambda: topological_order(y))) == 9, moment
+        assert not value._passes, moment
+        x.grad = 0.0
+        y.backward()
+        assert x.grad == expected, moment
 
 
 def test_an_interrupted_search_for_anomalies_ends_with_its_context():
