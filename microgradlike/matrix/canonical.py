@@ -167,5 +167,6 @@ def distinct_rows(rows: Ints) -> tuple[Ints, Ints]:
     _, first, number = np.unique(hashes(rows), return_index=True, return_inverse=True)
     if not np.array_equal(rows[first][number], rows):  # two rows with one hash
         _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+        number = number.ravel()  # NumPy 2.0.0 returns a column
     order = np.argsort(first)
     return np.argsort(order)[number], first[order]
