@@ -123,13 +123,14 @@ class Value:
         seed = to_float(seed)
         order = topological_order(self)
         with _one_thread_at_a_time:  # no loop in here: from Python 3.12 on, Ctrl-C in one may skip the `finally`
-            interrupted, depth = _of_interrupted_passes(order), len(_passes)
+            interrupted, depth = _of_interrupted_passes(order) if _passes else [], len(_passes)
             try:
                 _passes.append(order)
                 _propagate(order, seed)
             finally:
                 del _passes[depth:]
-                _put_back(interrupted)
+                if interrupted:
+                    _put_back(interrupted)
 
     # fmt: off
     def __add__(self, other: Any) -> Value: return binary(ops.ADD, self, other)
@@ -241,10 +242,8 @@ def _propagate(order: list[Value], seed: float) -> None:
 def _of_interrupted_passes(order: list[Value]) -> list[tuple[Value, Any]]:
     """Return the nodes of `order` that a pass which this one interrupts is working on, with their gradients so far.
 
-    Only a signal handler or a finaliser can run within a pass. There are none, as a rule, and no cost.
+    Only a signal handler or a finaliser can run within a pass.
     """
-    if not _passes:
-        return []
     busy = set(chain(*_passes))
     return [(node, node.grad) for node in order if node in busy and node.op is not None]
 
