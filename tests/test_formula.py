@@ -1,6 +1,7 @@
 """Formulas keep their meaning, in plain text and in LaTeX, and read as people write them."""
 
 import ast
+import math
 import re
 from collections import Counter
 
@@ -327,3 +328,14 @@ def test_constants_in_formulas_are_exact_enough_to_read_back(f):
     assert read(formula.expression(y, it.names)) == pytest.approx(y.data, rel=1e-14)
     (term,) = [term for step in it.steps for term in step.terms if term.input.label == "x"]
     assert read(term.formula) == pytest.approx(term.local_grad, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (9999999.0, "9999999"), (1e7, "1e+07"), (-1e7, "-1e+07"), (0.0, "0"), (-0.0, "0"), (2.5, "2.5"), (123456.5, "1.235e+05"),
+        (1e-9, "1e-09"), (math.inf, "inf"), (math.nan, "nan"),
+    ],
+)  # fmt: skip
+def test_numbers_are_short(x, text):
+    assert number(x) == text

@@ -227,6 +227,7 @@ SIGMA = {
     "exp(z) / (1 + exp(z))": lambda z: z.exp() / (1 + z.exp()),
     "1 / (1 + e ** −z)": lambda z: 1 / (1 + math.e**-z),
     "1 − σ(−z)": lambda z: 1 - (-z).sigmoid(),
+    "3 / (3 + exp(log 3 − z))": lambda z: 3.0 / (3.0 + (math.log(3.0) - z).exp()),
     "softmax of 0 and z": lambda z: softmax([0.0, z])[1],
     "softmax of z and 2, a shifted": lambda z: softmax([z + 2, 2.0])[0],
 }
