@@ -1053,6 +1053,10 @@ def test_a_batch_is_the_mean_of_its_samples(network, samples):
     for p, data in zip(program.parameters, before, strict=True):
         np.testing.assert_allclose(p.data, data - 0.25 * together[p.name], rtol=1e-13)
         assert not p.has_grad
+        p.grad = data
+        assert p.has_grad
+        p.grad = None  # as PyTorch's zero_grad leaves it
+        assert not p.has_grad
     np.testing.assert_allclose(program.gradients(X[:0], Y[:0])["b¹"], 0.0)
 
 
