@@ -202,6 +202,11 @@ def tree(terms):
     return terms[0]
 
 
+def labelled(v, label):
+    v.label = label
+    return v
+
+
 FORMS = {
     "affine": affine,
     "dot": lambda w, x, b: dot(w, x) + b,
@@ -212,6 +217,8 @@ FORMS = {
     "backwards": lambda w, x, b: functools.reduce(operator.add, [b, *[a * c for a, c in zip(w, x, strict=True)][::-1]]),
     "one sum": lambda w, x, b: sum_([a * c for a, c in zip(w, x, strict=True)] + [b]),
     "minus": lambda w, x, b: b - builtins.sum(-(a * c) for a, c in zip(w, x, strict=True)),
+    "labelled products": lambda w, x, b: builtins.sum((labelled(a * c, "w·x") for a, c in zip(w, x, strict=True)), b),
+    "labelled, minus": lambda w, x, b: b - builtins.sum(labelled(-(a * c), "−w·x") for a, c in zip(w, x, strict=True)),
 }
 
 
