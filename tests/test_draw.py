@@ -13,7 +13,7 @@ import pytest
 import microgradlike
 from microgradlike import Value, affine, constant, dot, explain, formula, nn, operation
 from microgradlike.testing import assert_grads
-from microgradlike.view import diagram
+from microgradlike.view import boxes, diagram
 from microgradlike.view.dot import by_layer, draw, render
 from microgradlike.view.stepper import screens
 
@@ -350,6 +350,21 @@ def test_colours_and_legend():
     assert "W¹ & co" in words and "x" in words
     fills = re.findall(r"^\s*n\d \[.*fillcolor=\"(#\w+)\"", drawn.source, re.MULTILINE)
     assert len(fills) == 4 and len(set(fills)) == 4
+
+
+def test_the_legend_has_its_colours_and_the_note():
+    looks = {name: {"color": "#000000", "fillcolor": "#ffffff"} for name in ("W¹", "b¹")}
+    for note in ("", "w was 2 and is 3 now"):
+        label = boxes.legend(looks, note)
+        assert label.count("W¹") == label.count("b¹") == 1 and note in label
+    assert boxes.legend({}, "a note").count("<td") == 1  # and no empty row of colours
+
+
+def test_a_closed_group_within_an_open_one_is_one_box():
+    model = nn.MLP(2, [2, 1], seed=0)
+    closed = [("layer 1", "neuron 1"), ("layer 1", "neuron 2")]
+    source = draw(nn.quadratic(model([1.0, 2.0]), 1.0), closed=closed).source
+    assert sorted(Counter(re.findall(r"^\s*(c\d+) \[", source, re.MULTILINE)).values()) == [1, 1]
 
 
 # ── Large graphs ───────────────────────────────────────────────────────────────────────────────
