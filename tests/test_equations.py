@@ -1126,6 +1126,20 @@ def a_table_of_vectors(rng):
     return builtins.sum(squares(dot(w, E[i]).tanh() for w in W) for i in (2, 0, 2, 3)), []
 
 
+def repeated_program(reduce, order, inner):
+    def record(rng):
+        a, b = (inner(v) for v in leaves(rng, 2))
+        return reduce([(a, b)[i] for i in order]) ** 2, []
+
+    return record
+
+
+for _name, _reduce in {"logsumexp": logsumexp, "max": maxout, "softmax": lambda z: softmax(z)[0]}.items():
+    for _order in [(0, 0, 1, 0, 1, 1), (0, 1, 1, 0), (0, 1, 0, 1), (0, 0, 1), (1, 1, 1), (0, 1, 0, 1, 1, 0, 1, 0)]:
+        for _inner in (lambda v: sum_([v]), lambda v: v * v, lambda v: v):
+            PROGRAMS[f"{_name} of {_order}, {len(PROGRAMS)}"] = repeated_program(_reduce, _order, _inner)
+
+
 @program
 def labels_that_are_letters(rng):
     i, j, p, e = Value(0.5, "i"), Value(0.7, "j"), Value(0.3, "p₁"), Value(0.2, "e")

@@ -238,7 +238,9 @@ class Equations:
         if x.free.isdisjoint(k):
             return Product(1.0 / prod(var.size for var in k))
         if op is ops.LOGSUMEXP:
-            return Softmax(k, (x,))
+            read = tuple(var for var in k if var in x.free)
+            repeats = prod(var.size for var in k if var not in x.free)  # each of them gets its part
+            return product(Product(1.0 / repeats), Softmax(read, (x,)))
         greatest = Each(_equal, (x, self._value[array]))
         return Each(_quotient, (greatest, total(k, greatest)))
 
