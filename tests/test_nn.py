@@ -1,5 +1,6 @@
 import copy
 import gc
+import inspect
 import pickle
 import random
 import re
@@ -265,7 +266,10 @@ def test_one_network_serves_several_threads():
 
 # The worked example of the documentation, as it stands there.
 documented = {"operation": operation, "__name__": __name__}
-exec(textwrap.dedent(re.search(r"        def v\(x\):.*?\n        \)\n", operation.__doc__, re.DOTALL)[0]), documented)
+exec(
+    textwrap.dedent(re.search(r"    def v\(x\):.*?\n    \)\n", inspect.cleandoc(operation.__doc__), re.DOTALL)[0]),
+    documented,
+)
 gelu = documented["gelu"]
 
 
