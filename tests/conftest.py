@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,42 @@ def browse(chromium):
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def holds_in_children():
+    """A function that forks children, one after the other, while another thread works; in each, `check()` must be true."""
+
+    def forked(check, work, children):
+        going = True
+
+        def keep_working():
+            while going:
+                work()
+
+        thread = threading.Thread(target=keep_working)
+        thread.start()
+        try:
+            for _ in range(children):
+                child = os.fork()
+                if child == 0:
+                    status = 1
+                    try:
+                        status = 0 if check() else 1
+                    finally:
+                        os._exit(status)  # whatever check raises, no second pytest goes on from here
+                deadline = time.monotonic() + 20
+                while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+                    time.sleep(0.001)
+                if ended == (0, 0):
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                assert ended == (child, 0), "the child is stuck, or failed"
+        finally:
+            going = False
+            thread.join()
+
+    return forked
 
 
 @pytest.fixture

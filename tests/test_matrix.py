@@ -6,9 +6,7 @@ import operator
 import os
 import random
 import re
-import signal
 import threading
-import time
 import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -1382,33 +1380,12 @@ def test_relu_is_one_call_and_knows_no_minus_zero():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-def test_a_child_forked_during_a_call_of_another_thread_has_a_program_that_runs():
+def test_a_child_forked_during_a_call_of_another_thread_has_a_program_that_runs(holds_in_children):
     x = [Value(0.0) for _ in range(8)]
     program = vectorize(nn.quadratic(nn.MLP(8, [16, 1], seed=0)(x), 1.0), batch=[x])
     batch = np.linspace(-1, 1, 8 * 400).reshape(400, 8)
-    expected, going = program(batch).sum(), True
-
-    def work():
-        while going:
-            program.backward(batch)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        for _ in range(10):
-            child = os.fork()
-            if child == 0:
-                os._exit(0 if program(batch).sum() == expected else 1)
-            deadline = time.monotonic() + 20
-            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-                time.sleep(0.001)
-            if ended == (0, 0):
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-            assert ended == (child, 0), "the child is stuck, or failed"
-    finally:
-        going = False
-        thread.join()
+    expected = program(batch).sum()
+    holds_in_children(lambda: program(batch).sum() == expected, lambda: program.backward(batch), children=10)
 
 
 def test_a_call_within_a_call_is_refused_and_the_outer_one_is_right():
