@@ -253,7 +253,7 @@ def watch_all(folder: Path) -> None:
     run_pytest(folder, ["tests"], [Watch(folder)])
 
 
-def run_mutant(folder: Path, mutant: Mutant, tests: list[str]) -> None:
+def run_mutant(folder: Path, mutant: Mutant, tests: list[str], covered: dict) -> None:
     """Exit with pytest's status: 0 where the mutant survives."""
     import resource
 
@@ -263,7 +263,21 @@ def run_mutant(folder: Path, mutant: Mutant, tests: list[str]) -> None:
         os.dup2(silence, stream)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     (folder / mutant.module).write_bytes(mutant.source())
-    os._exit(run_pytest(folder, ["--exitfirst", *tests], []))
+    os._exit(run_pytest(folder, ["--exitfirst", *tests], [TimeLimit(covered["seconds"])]))
+
+
+class TimeLimit:
+    """Ends the process at the first test that computes ten times as long as without any change: a loop that never ends."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = seconds
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        limit = used.ru_utime + used.ru_stime + 10 + 10 * self.seconds[function_of(nodeid)]
+        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), resource.RLIM_INFINITY))
 
 
 def selected(mutant: Mutant, covered: dict) -> list[str]:
@@ -288,9 +302,9 @@ def try_all(sample: list[Mutant], covered: dict, jobs: int, folders: list[Path])
                     free.append(folder)
                     yield mutant, "survived"
                     continue
-                process = context.Process(target=run_mutant, args=(folder, mutant, tests))
+                process = context.Process(target=run_mutant, args=(folder, mutant, tests, covered))
                 process.start()
-                limit = 30 + 10 * sum(covered["seconds"][test] for test in tests)
+                limit = 60 + 5 * sum(covered["seconds"][test] for test in tests)  # for what waits without computing
                 running[process.sentinel] = process, mutant, folder, time.monotonic() + limit
             ended = wait(running, timeout=1)
             late = [sentinel for sentinel, (*_, limit) in running.items() if time.monotonic() > limit]
