@@ -3,9 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from microgradlike import watch as watch  # at once, before anybody puts a backward() of their own in place
+from microgradlike.check import watch as watch  # at once, before anybody puts a backward() of their own in place
 from microgradlike.custom import operation
-from microgradlike.explain import explain  # at once: loaded later, the module would take the function's name
 from microgradlike.functions import (
     affine,
     dot,
@@ -19,11 +18,12 @@ from microgradlike.functions import (
 from microgradlike.functions import sum as sum  # not in __all__: a star import must not replace the built-in one
 from microgradlike.graph import gradient, jvp
 from microgradlike.value import Value, constant, topological_order
+from microgradlike.view.explanation import explain
 
 if TYPE_CHECKING:
-    from microgradlike.anomaly import detect_anomaly
-    from microgradlike.check import check_gradients, finite_differences
-    from microgradlike.crosscheck import agreement
+    from microgradlike.check.anomaly import detect_anomaly
+    from microgradlike.check.crosscheck import agreement
+    from microgradlike.check.gradients import check_gradients, finite_differences
     from microgradlike.matrix import vectorize
     from microgradlike.view.dot import draw
     from microgradlike.view.page import steps
@@ -55,11 +55,11 @@ __all__ = [
 ]
 
 _loaded_when_used = {
-    "agreement": "microgradlike.crosscheck",
-    "check_gradients": "microgradlike.check",
-    "detect_anomaly": "microgradlike.anomaly",
+    "agreement": "microgradlike.check.crosscheck",
+    "check_gradients": "microgradlike.check.gradients",
+    "detect_anomaly": "microgradlike.check.anomaly",
     "draw": "microgradlike.view.dot",
-    "finite_differences": "microgradlike.check",
+    "finite_differences": "microgradlike.check.gradients",
     "nn": "microgradlike.nn",
     "steps": "microgradlike.view.page",
     "testing": "microgradlike.testing",

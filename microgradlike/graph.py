@@ -1,15 +1,12 @@
-"""Walking a recorded graph: derivatives of derivatives, forward mode, and names for the nodes."""
+"""Walking a recorded graph: derivatives of derivatives, and forward mode."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from microgradlike import notation, ops
+from microgradlike import ops
 from microgradlike.ieee import check_class, ieee, to_float
-from microgradlike.notation import number, subscript, superscript
 from microgradlike.recording import Choice, all_inputs, choose, full_order, recorded_local_grads
 from microgradlike.value import Value, apply, constant, topological_order
 
@@ -23,7 +20,7 @@ def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
     Raises TypeError where `inputs` are not all Values, and ValueError where a `data` was changed
     after the graph was recorded: the result would mix the old numbers with the new.
     """
-    inputs = listed(inputs)
+    inputs = as_value_list(inputs)
     order = full_order(output)
     needed = set(inputs)
     for node in order:
@@ -79,7 +76,7 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
     for tangents in directions:
         if not isinstance(tangents, Mapping):
             raise TypeError(f"tangents has a number for each Value that moves, as in {{x: 1.0}}: got {tangents!r:.60}")
-        listed(tangents)
+        as_value_list(tangents)
         moving = {v: to_float(t) for v, t in tangents.items()}
         for node in order:
             tangent = moving.get(node, 0.0)
@@ -94,7 +91,7 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
     return products
 
 
-def listed(values: Iterable[Value]) -> list[Value]:
+def as_value_list(values: Iterable[Value]) -> list[Value]:
     """The list of these Values. Raises TypeError for a single one, and for anything else among them."""
     values = as_list(values)
     for v in values:
@@ -113,84 +110,11 @@ def as_list(values: Iterable[Any]) -> list[Any]:
     return list(values)
 
 
-def names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]:
-    """A name for each node: its label; a constant's number; else v₁, v₂, … in the order given.
-
-    Of several nodes with one label each gets its number in that order, as samples do: z²₁⁽¹⁾, z²₁⁽²⁾.
-    A `root` without a label is L, if no other node is called so.
-    """
-    nodes = list(dict.fromkeys(nodes))
-    uses = Counter(node.label for node in nodes)
-    taken = set(uses)
-    numbers: dict[str, Iterator[int]] = {}
-
-    def numbered(what: str, name: Callable[[int], str]) -> str:
-        """The next of name(1), name(2), … that is not taken."""
-        found = next(each for each in map(name, numbers.setdefault(what, count(1))) if each not in taken)
-        taken.add(found)
-        return found
-
-    # A constant stands before all else in an order of nodes: its turn is when it is first used.
-    used = [v for node in nodes for v in node.inputs if v.op is ops.CONSTANT and v.label]
-    result: dict[Value, str] = {}
-    for node in dict.fromkeys([*filter(set(nodes).__contains__, used), *nodes]):
-        label = node.label
-        if label and uses[label] > 1:
-            result[node] = numbered(label, lambda i, of=label: f"{of}⁽{superscript(i)}⁾")  # type: ignore[misc]
-        elif label:
-            result[node] = label
-        elif node.op is ops.CONSTANT:
-            result[node] = notation.constant(node.data)
-        else:
-            result[node] = numbered("", lambda i: "v" + subscript(i))
-    if root is not None and not root.label and "L" not in taken:
-        result[root] = "L"
-    return {node: result[node] for node in nodes}
-
-
-def changed(nodes: Iterable[Value]) -> dict[Value, float | None]:
-    """The inputs of these nodes whose `data` was changed after the recording, with what it was then.
-
-    Many local derivatives are an input's number, as ∂(w·x)/∂w is x, and so have kept it. Where none
-    has, the number is None.
-    """
-    then: dict[Value, float | None] = {}
-    suspects: list[Value] = []
-    for node in nodes:
-        if not node.inputs or _same(_recorded(node), _computed(node, [x.data for x in node.inputs])):
-            continue
-        assert node.op is not None
-        place = {name: i for i, name in enumerate(node.op.operand_names(len(node.inputs)))}
-        formulas = node.op.local_grad_formulas(len(node.inputs))
-        kept = {place[f]: d for f, d in zip(formulas, node.local_grads, strict=True) if f in place}
-        data = [kept.get(i, x.data) for i, x in enumerate(node.inputs)]
-        then |= {x: old for x, old in zip(node.inputs, data, strict=True) if not _same((x.data,), (old,))}
-        if not _same(_recorded(node), _computed(node, data)):
-            unknown = [x for i, x in enumerate(node.inputs) if i not in kept]
-            suspects += [x for x in unknown if not x.inputs and x.op is None] or [node]
-    return {**dict.fromkeys(suspects), **then}
-
-
-def change_note(then: Mapping[Value, float | None], names: Mapping[Value, str]) -> str:
-    """What `changed` found, in words; "" for nothing."""
-    if not then:
-        return ""
-    several = [
-        f"{names[v]} " + ("" if old is None else f"was {number(old)} and ") + f"is {number(v.data)} now"
-        for v, old in sorted(then.items(), key=lambda item: item[1] is None)
-    ]
-    if len(several) > 4:
-        several[3:] = [f"and {len(several) - 3} more"]
-    lost = [names[v] for v, old in then.items() if old is None]
-    but = f", but for that of {', '.join(lost[:4])}{' …' * (len(lost) > 4)}, which it has not kept" if lost else ""
-    return f"{', '.join(several)}: the numbers here are those of the recording{but}."
-
-
-def _recorded(node: Value) -> tuple[float, ...]:
+def recorded(node: Value) -> tuple[float, ...]:
     return node.data, *node.local_grads
 
 
-def _computed(node: Value, data: list[float]) -> tuple[float, ...]:
+def computed(node: Value, data: list[float]) -> tuple[float, ...]:
     """The node's value and local derivatives, if its inputs were these numbers."""
     assert node.op is not None
     operands = node.op.grouped(data)
@@ -198,14 +122,14 @@ def _computed(node: Value, data: list[float]) -> tuple[float, ...]:
     return y, *ops.flat(node.op.local_grads(ieee, y, *operands))
 
 
-def _same(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+def same_numbers(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a == b or all(x == y or (x != x and y != y) for x, y in zip(a, b, strict=True))
 
 
 def _check_unchanged(node: Value) -> None:
-    recorded, now = _recorded(node), _computed(node, [x.data for x in node.inputs])
-    if not _same(recorded, now):
+    then, now = recorded(node), computed(node, [x.data for x in node.inputs])
+    if not same_numbers(then, now):
         raise ValueError(
-            f"data was changed after {node.op} was recorded: its value and local derivatives were {recorded} "
+            f"data was changed after {node.op} was recorded: its value and local derivatives were {then} "
             f"and would be {now} now; record the expression again"
         )

@@ -11,9 +11,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from microgradlike import interop, ops
+from microgradlike import ops
 from microgradlike.ieee import Namespace, ieee
 from microgradlike.ops import Operation
+from microgradlike.support import interop
 from microgradlike.value import Value, apply, constant, topological_order
 
 

@@ -18,15 +18,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isclose
 from typing import Any
 
-from microgradlike import formula
-from microgradlike.check import backward_gradients, by_how_much, check_gradients
-from microgradlike.differences import UNIT, ForwardPass, check_function, judge, value_slope
-from microgradlike.exchange import with_undo
-from microgradlike.graph import as_list, listed, names
+from microgradlike.check.differences import UNIT, ForwardPass, check_function, judge, value_slope
+from microgradlike.check.gradients import backward_gradients, by_how_much, check_gradients
+from microgradlike.graph import as_list, as_value_list
 from microgradlike.ieee import to_float
-from microgradlike.notation import subscript
-from microgradlike.table import clean
+from microgradlike.notation import formula
+from microgradlike.notation.digits import subscript
+from microgradlike.notation.names import node_names
+from microgradlike.support.exchange import with_undo
 from microgradlike.value import Value
+from microgradlike.view.table import clean
 
 Row = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
 
@@ -82,7 +83,7 @@ def assert_local_grads(node: Value, expected: Sequence[float], rel: float = 1e-1
     inputs = node.inputs
     if len(expected) != len(inputs):
         raise AssertionError(f"{len(expected)} local derivatives were expected of a node with {len(inputs)} inputs")
-    name = names([*inputs, node])
+    name = node_names([*inputs, node])
     rows: list[Row] = [
         (formula.partial(name[node], name[v]), formula.derivative(node, i, name), node.local_grads[i], to_float(number))
         for i, (v, number) in enumerate(zip(inputs, expected, strict=True))
@@ -111,13 +112,13 @@ def assert_same_gradients(
 def _as_values(values: Iterable[Any]) -> list[Any]:
     """The list of these Values, of whatever class. Raises TypeError where one has no `data` or no `grad`."""
     values = as_list(values)
-    listed(v for v in values if not (hasattr(v, "data") and hasattr(v, "grad")))
+    as_value_list(v for v in values if not (hasattr(v, "data") and hasattr(v, "grad")))
     return values
 
 
 def _names(values: list[Any]) -> list[str]:
     if all(isinstance(v, Value) for v in values):
-        name = names(values)
+        name = node_names(values)
         return [name[v] for v in values]
     return [getattr(v, "label", "") or f"v{subscript(i)}" for i, v in enumerate(values, 1)]
 

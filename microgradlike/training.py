@@ -13,8 +13,8 @@ from microgradlike.functions import sum
 from microgradlike.matrix import Program, vectorize
 from microgradlike.nn import MLP, cross_entropy
 from microgradlike.nn.optim import Optimizer
-from microgradlike.table import terminal
 from microgradlike.value import Value
+from microgradlike.view.table import terminal
 
 Sample = tuple[list[float], int]  # what goes into the network, and its class
 

@@ -11,10 +11,11 @@ from itertools import chain, count
 from operator import attrgetter
 from typing import Any
 
-from microgradlike import interop, ops
+from microgradlike import ops
 from microgradlike.ieee import check_class, ieee, to_float
-from microgradlike.locks import new_lock
 from microgradlike.ops import Operation, flat
+from microgradlike.support import interop
+from microgradlike.support.locks import new_lock
 
 _new = object.__new__
 _next_number = count(1).__next__

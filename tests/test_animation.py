@@ -6,10 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from microgradlike import Value, notation, steps
+from microgradlike import Value, steps
 from microgradlike import sum as sum_of
-from microgradlike.explain import explain
+from microgradlike.notation.digits import format_number
 from microgradlike.view.animation import BACKWARD, END, FORWARD, START
+from microgradlike.view.explanation import explain
 
 PICTURE = Path(__file__).parents[1] / "notebooks/pictures/backward.svg"
 VISIBLE = """() => [...document.querySelectorAll("text")].filter(e => getComputedStyle(e).opacity !== "0")
@@ -53,7 +54,7 @@ def test_every_moment_shows_the_numbers_of_explain(film):
     _, visible = film(loss)
     forward = [step for step in it.forward if step.terms]
     backward = [step for step in it.steps if step.terms]
-    known = {step.node: notation.number(step.data) for step in it.steps if not step.terms}
+    known = {step.node: format_number(step.data) for step in it.steps if not step.terms}
 
     def numbers(gradients):
         nodes = [step for step in it.steps if not step.constant]
@@ -65,8 +66,8 @@ def test_every_moment_shows_the_numbers_of_explain(film):
         texts = visible(second)
         return sorted(text for text in texts if re.fullmatch(r"(∇ )?(–|-?[\d.]+)", text)), "\n".join(texts)
 
-    edges = [notation.number(term.local_grad) for step in it.steps for term in step.terms]
-    constants = [notation.number(step.data) for step in it.steps if step.constant]
+    edges = [format_number(term.local_grad) for step in it.steps for term in step.terms]
+    constants = [format_number(step.data) for step in it.steps if step.constant]
 
     def check(second, gradients, *lines):
         texts, said = shown(second)
@@ -76,13 +77,13 @@ def test_every_moment_shows_the_numbers_of_explain(film):
 
     check(0.1, {})
     for i, step in enumerate(forward):
-        known[step.node] = notation.number(step.data)
+        known[step.node] = format_number(step.data)
         check(START + i * FORWARD + 0.1, {}, f"{step.name} = {step.definition} = {known[step.node]}")
     begin = START + len(forward) * FORWARD
     gradients = {loss: "1"}
     check(begin + 0.1, gradients, "∂L/∂L = 1")
     for i, step in enumerate(backward, start=1):
-        gradients |= {term.input: notation.number(term.after) for term in step.terms}
+        gradients |= {term.input: format_number(term.after) for term in step.terms}
         lines = ["".join(piece for piece, _ in it.chain_rule(term)) for term in step.terms if not term.constant]
         check(begin + i * BACKWARD + 0.1, gradients, *lines)
     check(begin + (len(backward) + 1) * BACKWARD + END - 0.1, gradients)

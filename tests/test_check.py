@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from microgradlike import Value, affine, constant, dot, logsumexp, maxout, nn, operation, ops, topological_order
-from microgradlike.check import by_how_much, check_gradients, finite_differences
-from microgradlike.differences import judge, local_slope, slope
+from microgradlike.check.differences import judge, local_slope, slope
+from microgradlike.check.gradients import by_how_much, check_gradients, finite_differences
+from microgradlike.check.thousand_digits import thousand_digits
 from microgradlike.testing import assert_gradients
-from microgradlike.thousand_digits import thousand_digits
 from microgradlike.value import apply
 
 ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation) and row is not ops.CONSTANT]

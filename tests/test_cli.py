@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from microgradlike import __version__, nn, training
-from microgradlike.cli import ACTIVATIONS, LOSSES, main
+from microgradlike.cli.commands import ACTIVATIONS, LOSSES, main
 
 
 def run(*args, code=0):
@@ -63,7 +63,9 @@ def test_explain_steps_at_the_press_of_a_key(monkeypatch):
 
     keys = iter(["\x1b[C", "\x1b[C", "\x1b[D", "\x03"])  # forward twice, back, Ctrl-C
     terminal = SimpleNamespace(isatty=lambda: True)
-    monkeypatch.setattr("microgradlike.cli.sys", SimpleNamespace(stdin=terminal, stdout=terminal, stderr=terminal))
+    monkeypatch.setattr(
+        "microgradlike.cli.commands.sys", SimpleNamespace(stdin=terminal, stdout=terminal, stderr=terminal)
+    )
     monkeypatch.setattr("click.getchar", key)
     output = run("explain", "x*x", "x=3", "--step").stdout
     assert re.findall(r"step (\d) of 3", output) == ["0", "1", "2", "1"]
@@ -137,7 +139,7 @@ def test_check_fails_where_a_way_differs(monkeypatch):
         result.grad_w[0][0, 0] *= 1.001
         return result
 
-    monkeypatch.setattr(sys.modules["microgradlike.crosscheck"], "backpropagate", wrong)
+    monkeypatch.setattr(sys.modules["microgradlike.check.crosscheck"], "backpropagate", wrong)
     assert "They disagree" in run("check", code=1).stdout
 
 
@@ -216,7 +218,7 @@ def test_ctrl_c_exits_as_a_shell_expects_and_not_as_a_disagreement(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("microgradlike.crosscheck.agreement", interrupted)
+    monkeypatch.setattr("microgradlike.check.crosscheck.agreement", interrupted)
     assert run("check", code=130).output.strip() == ""
 
 
@@ -242,7 +244,7 @@ def test_the_demo_at_a_reduced_size(tmp_path):
 
 def test_help_teaches_and_loads_nothing_heavy():
     program = (
-        "import sys\nfrom microgradlike.cli import main\n"
+        "import sys\nfrom microgradlike.cli.commands import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print(sorted({'numpy', 'rich', 'matplotlib', 'graphviz', 'mpmath'} & set(sys.modules)))"
     )

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import microgradlike.crosscheck as module
+import microgradlike.check.crosscheck as module
 from microgradlike import Value, operation, topological_order
-from microgradlike.crosscheck import agreement, random_network
+from microgradlike.check.crosscheck import agreement, random_network
 from microgradlike.nn import LOSSES, MLP, Layer, cross_entropy, deltas, modules, quadratic
 from microgradlike.ops import flat
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from microgradlike import Value, check_gradients, custom, gradient, jvp, operation, ops, recording, vectorize
+from microgradlike.check.thousand_digits import thousand_digits
 from microgradlike.matrix.code import Code
-from microgradlike.thousand_digits import thousand_digits
 from microgradlike.value import apply
 
 cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)

@@ -11,7 +11,8 @@ from itertools import pairwise
 import pytest
 
 import microgradlike
-from microgradlike import Value, affine, constant, dot, explain, formula, nn, operation
+from microgradlike import Value, affine, constant, dot, explain, nn, operation
+from microgradlike.notation import formula
 from microgradlike.testing import assert_grads
 from microgradlike.view import boxes, diagram
 from microgradlike.view.dot import by_layer, draw, render

@@ -20,9 +20,9 @@ from microgradlike import (
     watch,
 )
 from microgradlike import sum as sum_of
-from microgradlike.check import backward_gradients
-from microgradlike.exchange import Exchange, with_undo
+from microgradlike.check.gradients import backward_gradients
 from microgradlike.matrix.guards import record_guarded
+from microgradlike.support.exchange import Exchange, with_undo
 from microgradlike.value import record
 
 PACKAGE = Path(watch.__file__).parent
@@ -108,7 +108,7 @@ def test_an_interrupted_check_leaves_every_number_and_every_function_as_it_was(c
     def call():
         check(lambda: v * w, [v, w])
 
-    files = {"check.py", "differences.py", "exchange.py", "watch.py", Path(__file__).name}
+    files = {"gradients.py", "differences.py", "exchange.py", "watch.py", Path(__file__).name}
     every = moments(call, files)
     assert len(every) > (80 if check is check_gradients else 20)
     for moment in every:
@@ -121,7 +121,7 @@ def test_an_interrupted_backward_pass_of_a_check_gives_the_gradients_back():
     w = Value(2.0)
     loss = (w * w).tanh()
     w.grad, loss.grad = 3.0, 4.0
-    files = {"check.py", "exchange.py", "value.py"}
+    files = {"gradients.py", "exchange.py", "value.py"}
     for moment in moments(lambda: backward_gradients(loss), files):
         interrupted(lambda: backward_gradients(loss), files, moment)
         assert (w.grad, loss.grad) == (3.0, 4.0), moment

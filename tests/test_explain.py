@@ -12,7 +12,7 @@ from rich.console import Console
 from wcwidth import wcswidth
 
 import microgradlike
-import microgradlike.table
+import microgradlike.view.table
 from microgradlike import Value, affine, constant, draw, explain, maximum, nn, operation, ops, steps
 from microgradlike import sum as sum_of
 
@@ -140,7 +140,7 @@ def test_only_a_value_can_be_explained(wrong):
 
 
 def test_the_name_is_the_function_whatever_is_imported():
-    import microgradlike.explain
+    import microgradlike.view.explanation
 
     assert microgradlike.explain is explain
 
@@ -409,7 +409,7 @@ def test_rich_shows_the_same_table_in_colour(width):
 
 def test_rows_of_one_step():
     explanation = explain(shared())
-    table = microgradlike.table.Table(explanation.rows(explanation.steps[1], "2"))
+    table = microgradlike.view.table.Table(explanation.rows(explanation.steps[1], "2"))
     assert str(table).splitlines()[0] == " 2 ∂f/∂e = -6                             e = a + b = 1"
     (term, _) = explanation.steps[1].terms
     assert "".join(text for text, _ in explanation.chain_rule(term)) == "∂f/∂a += ∂f/∂e · ∂e/∂a = -6 × 1 = -6"

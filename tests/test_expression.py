@@ -3,7 +3,7 @@ import math
 import pytest
 
 from microgradlike import Value, explain
-from microgradlike.expression import FUNCTIONS, METHODS, record
+from microgradlike.cli.expression import FUNCTIONS, METHODS, record
 
 
 @pytest.mark.parametrize(

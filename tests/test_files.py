@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from microgradlike import Value, draw, steps
-from microgradlike.cli import main
+from microgradlike.cli.commands import main
 from microgradlike.view.files import replace_file
 from microgradlike.view.plots import loss_curve, save
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
-from microgradlike import Value, affine, dot, explain, formula, logsumexp, maximum, maxout, operation, ops
+from microgradlike import Value, affine, dot, explain, logsumexp, maximum, maxout, operation, ops
 from microgradlike import sum as sum_of
 from microgradlike.ieee import ieee
-from microgradlike.notation import number, plain_digits
+from microgradlike.notation import formula
+from microgradlike.notation.digits import format_number, plain_digits
 
 ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation)] + [ops.leaky_relu(0.1), ops.elu(0.7)]
 TEXTS = sorted(
@@ -298,7 +299,7 @@ def test_derivative_in_latex():
     ],
 )  # fmt: skip
 def test_number(x, expected):
-    assert number(x) == expected
+    assert format_number(x) == expected
 
 
 def test_partial():
@@ -338,4 +339,4 @@ def test_constants_in_formulas_are_exact_enough_to_read_back(f):
     ],
 )  # fmt: skip
 def test_numbers_are_short(x, text):
-    assert number(x) == text
+    assert format_number(x) == text

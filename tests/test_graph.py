@@ -26,9 +26,11 @@ from microgradlike import (
     topological_order,
 )
 from microgradlike import sum as sum_of
-from microgradlike.graph import change_note, changed, jvps, names
+from microgradlike.graph import jvps
+from microgradlike.notation.names import node_names
 from microgradlike.recording import full_order
 from microgradlike.value import apply
+from microgradlike.view.changes import change_note, changed_data
 
 
 def sigmoid(x):
@@ -233,25 +235,25 @@ def test_names():
     y = w * x + 0.5
     y.label = "y"
     order = topological_order(y)
-    assert [names(order)[v] for v in order] == ["0.5", "x", "v₁", "v₂", "y"]
+    assert [node_names(order)[v] for v in order] == ["0.5", "x", "v₁", "v₂", "y"]
     many = [Value(1.0) for _ in range(12)]
-    assert names(many)[many[-1]] == "v₁₂"
-    assert list(names([constant(1 / 3)]).values()) == ["0.333333333333333"]
+    assert node_names(many)[many[-1]] == "v₁₂"
+    assert list(node_names([constant(1 / 3)]).values()) == ["0.333333333333333"]
 
 
 def test_several_nodes_of_one_label_are_numbered_and_a_taken_name_is_left_out():
     a, b = Value(1.0, "h"), Value(2.0, "h")
     taken, unnamed = Value(3.0, "v₁"), Value(4.0)
-    assert list(names([a, b, taken, unnamed, unnamed]).values()) == ["h⁽¹⁾", "h⁽²⁾", "v₁", "v₂"]
-    assert list(names([a, b, Value(0.0, "h⁽¹⁾")]).values()) == ["h⁽²⁾", "h⁽³⁾", "h⁽¹⁾"]
-    assert list(names([a, b, b + a]).values()) == ["h⁽¹⁾", "h⁽²⁾", "v₁"]  # as given, not as used
+    assert list(node_names([a, b, taken, unnamed, unnamed]).values()) == ["h⁽¹⁾", "h⁽²⁾", "v₁", "v₂"]
+    assert list(node_names([a, b, Value(0.0, "h⁽¹⁾")]).values()) == ["h⁽²⁾", "h⁽³⁾", "h⁽¹⁾"]
+    assert list(node_names([a, b, b + a]).values()) == ["h⁽¹⁾", "h⁽²⁾", "v₁"]  # as given, not as used
 
 
 @given(st.lists(st.sampled_from(["", "", "L", "v₁", "w", "w⁽¹⁾", "L⁽¹⁾"]), min_size=1, max_size=8), st.data())
 def test_each_node_has_a_name_of_its_own(labels, data):
     nodes = [Value(0.0, label) for label in labels]
     root = data.draw(st.sampled_from(nodes))
-    found = names(nodes, root)
+    found = node_names(nodes, root)
     assert list(found) == nodes and len(set(found.values())) == len(nodes)
     assert [v for v in nodes if labels.count(v.label) == 1 and v.label] == [v for v in nodes if found[v] == v.label]
     called = [v for v in nodes if found[v] == "L"]
@@ -275,11 +277,11 @@ def test_a_number_changed_after_the_recording_is_found_with_what_it_was(row, oth
             inner = bool(inputs[i].inputs)
             x = inputs[i] = inputs[i] if inner else Value(old)
             node = apply(row.op, *inputs)
-            assert changed([node]) == {}
+            assert changed_data([node]) == {}
             for new in (nan, inf, -3.5, 0.0):
                 x.data = new
                 now = apply(row.op, *inputs)
-                found = changed([node])
+                found = changed_data([node])
                 if (now.data, *now.local_grads) == pytest.approx(
                     (node.data, *node.local_grads), rel=0, abs=0, nan_ok=True
                 ):
@@ -296,10 +298,10 @@ def test_a_number_changed_after_the_recording_is_found_with_what_it_was(row, oth
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
 def test_a_note_names_four_changed_numbers_or_three_and_how_many_more(n):
     values = [Value(float(i), f"x{i}") for i in range(n)]
-    note = change_note(dict.fromkeys(values, 7.0), names(values))
+    note = change_note(dict.fromkeys(values, 7.0), node_names(values))
     assert note.count(" was 7 and is ") == (n if n <= 4 else 3)
     assert (f"and {n - 3} more: " in note) == (n > 4) and "not kept" not in note
-    lost = change_note(dict.fromkeys(values), names(values))
+    lost = change_note(dict.fromkeys(values), node_names(values))
     assert " was " not in lost and lost.count(" is ") == (n if n <= 4 else 3)
     listed = ", ".join(f"x{i}" for i in range(min(n, 4))) + " …" * (n > 4)
     assert lost.endswith(f", but for that of {listed}, which it has not kept.")

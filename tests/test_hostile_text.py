@@ -12,9 +12,9 @@ import pytest
 
 import microgradlike
 from microgradlike import Value, affine, check_gradients, constant, draw, explain, operation, steps, vectorize
-from microgradlike.table import Table, terminal
 from microgradlike.testing import assert_grads
 from microgradlike.view.boxes import clean
+from microgradlike.view.table import Table, terminal
 
 TEXTS = [
     "a < b", "<b>", "</b>", "<br/>", ">", "&", "&lt;", "&#0;", "&nbsp;", '"', "'", '"a"', "\\", "\\N \\G \\l", "a\\", "`",

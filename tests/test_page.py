@@ -6,11 +6,13 @@ import re
 import pytest
 
 import microgradlike
-from microgradlike import Value, formula, nn, notation, steps
-from microgradlike.explain import explain
+from microgradlike import Value, nn, steps
 from microgradlike.matrix import vectorize
 from microgradlike.nn.losses import quadratic
+from microgradlike.notation import formula
+from microgradlike.notation.digits import format_number
 from microgradlike.value import topological_order
+from microgradlike.view.explanation import explain
 from microgradlike.view.page import MOST_NODES
 
 
@@ -77,7 +79,7 @@ def gradients_after(it, backward_steps):
     """What is known of each gradient when the seed and so many steps of the backward pass are done."""
     known = {it.root: "1"}
     for step in [step for step in it.steps if step.terms][:backward_steps]:
-        known |= {term.input: notation.number(term.after) for term in step.terms}
+        known |= {term.input: format_number(term.after) for term in step.terms}
     return known
 
 
@@ -125,11 +127,11 @@ def test_the_keyboard_steps_through_the_numbers_of_explain(stepped, make):
         shown = host(page).evaluate(NUMBERS)
         for i, node in enumerate(order):
             if node.op is microgradlike.ops.CONSTANT:
-                assert shown[str(i)][-1] == notation.number(node.data)
+                assert shown[str(i)][-1] == format_number(node.data)
                 continue
             assert shown[str(i)][-1] == f"∇ {known.get(node, '–')}"
             has_value = not node.inputs or node in computed
-            assert shown[str(i)][-2] == (notation.number(node.data) if has_value else "–")
+            assert shown[str(i)][-2] == (format_number(node.data) if has_value else "–")
         said = text(page.locator(".now"))
         if s > len(forward) + 1:
             step = backward[s - len(forward) - 2]
@@ -239,11 +241,11 @@ def test_the_quiz_asks_before_it_shows(stepped, screenshot):
     now.get_by_role("button", name="Hint").click()
     assert "Multiply the upstream gradient ∂L/∂L by the local derivative" in text(now)
     now.get_by_role("button", name="Hint").click()
-    assert f"{notation.number(first.upstream)} × {notation.number(first.local_grad)} = ?" in text(now)
+    assert f"{format_number(first.upstream)} × {format_number(first.local_grad)} = ?" in text(now)
     screenshot(page, "quiz")
     answer.fill(str(first.after * 1.04))
     answer.press("Enter")
-    assert f"Right: ∂L/∂{first.name} = {notation.number(first.after)}" in text(now)
+    assert f"Right: ∂L/∂{first.name} = {format_number(first.after)}" in text(now)
     assert "∇ ?" not in page.locator(".picture").inner_html()
     forth.click()
     forth.click()  # shows rather than skips
@@ -312,7 +314,7 @@ def test_a_closed_box_lights_up_for_what_is_in_it(stepped):
 def test_the_matrix_form_shows_the_gradients_of_the_z_nodes(stepped, screenshot, activation, output):
     loss = network(4, 3, 2, activation=activation, output=output)
     it, order = explain(loss), topological_order(loss)
-    grads = {step.node.label: notation.number(step.upstream) for step in it.steps}
+    grads = {step.node.label: format_number(step.upstream) for step in it.steps}
     page = stepped(steps(loss), f"#step={number_of_steps(it)}")
     page.get_by_label("Level of detail").select_option("every node")
     for layer, neurons, name in ((1, "₁₂₃", "¹"), (2, "₁₂", "²")):
@@ -325,7 +327,7 @@ def test_the_matrix_form_shows_the_gradients_of_the_z_nodes(stepped, screenshot,
             assert vectors[1] == [grads[f"a{name}{j}"] for j in neurons]
         if len(vectors) > 2:
             slopes = {step.node.label: step.terms[0].local_grad for step in it.steps if step.terms}
-            assert vectors[2] == [notation.number(slopes[f"a{name}{j}"]) for j in neurons]
+            assert vectors[2] == [format_number(slopes[f"a{name}{j}"]) for j in neurons]
         matrix.locator(".lights").hover()
         z = {f"n{i}" for i, node in enumerate(order) if node.label in {f"z{name}{j}" for j in neurons}}
         assert lit(page, "lit") == z
@@ -559,7 +561,7 @@ def test_in_a_part_the_gradients_are_those_of_the_whole(stepped):
     upstream = {str(i): next(step.upstream for step in it.steps if step.node is node) for i, node in enumerate(order)}
     assert str(numbered(order)(w)) in shown
     for i, texts in shown.items():
-        assert texts[-1] == f"∇ {notation.number(upstream[i])}"
+        assert texts[-1] == f"∇ {format_number(upstream[i])}"
 
 
 def test_the_page_is_small_and_needs_nobody():

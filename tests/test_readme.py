@@ -12,7 +12,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from microgradlike.cli import main
+from microgradlike.cli.commands import main
 from microgradlike.view.dot import draw
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from wcwidth import wcswidth
 
-from microgradlike.table import GAP, Table, clean
+from microgradlike.view.table import GAP, Table, clean
 
 
 def row(*texts):

@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from microgradlike import Value, explain, nn, notation, steps
+from microgradlike import Value, explain, nn, steps
+from microgradlike.notation.digits import format_number
 from microgradlike.value import topological_order
 from microgradlike.view.widget import StepsWidget, record_again
 
@@ -26,8 +27,8 @@ def test_moving_a_leaf_runs_both_passes_again():
     assert widget.loss.data == fresh.data
     assert loss.data == math.tanh(-5.0) * 2.0  # left as it was
     nodes = {node["name"]: node["data"] for node in widget.data["nodes"]}
-    assert (nodes["w"], nodes["y"]) == ("0.5", notation.number(fresh.data))
-    expected = {step.name: notation.number(step.upstream) for step in explain(widget.loss).steps}
+    assert (nodes["w"], nodes["y"]) == ("0.5", format_number(fresh.data))
+    expected = {step.name: format_number(step.upstream) for step in explain(widget.loss).steps}
     last = {widget.data["nodes"][t["input"]]["name"]: t["after"] for s in widget.data["steps"] for t in s["terms"]}
     assert last == {name: number for name, number in expected.items() if name != "y"}
     widget.numbers = {**widget.numbers, next(iter(widget.numbers)): 2.0}  # as the page does it
@@ -90,7 +91,7 @@ def test_the_module_in_a_browser(browse, screenshot):
     widget.numbers = moved
     page.evaluate("data => model.set('data', data)", widget.data)
     shown = page.locator(".picture").text_content()
-    assert notation.number(widget.loss.data) in shown
+    assert format_number(widget.loss.data) in shown
     slope = next(s.terms[0] for s in explain(widget.loss).steps if s.node.op and s.node.op.name == "tanh")
-    assert notation.number(slope.local_grad) in shown  # the local derivatives follow as well
+    assert format_number(slope.local_grad) in shown  # the local derivatives follow as well
     screenshot(page, "widget")

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradlike import formula, ops
+from microgradlike import ops
 from microgradlike.matrix.entries import (
     Add,
     Each,
@@ -53,9 +53,10 @@ from microgradlike.matrix.names import is_weighted_input, stem
 from microgradlike.matrix.reading import Reading, Side, Vars
 from microgradlike.matrix.text import ATOM, CASES, POWER, PRODUCT, SUM, Text, latex, power
 from microgradlike.matrix.writing import Writer
-from microgradlike.notation import constant
+from microgradlike.notation import formula
+from microgradlike.notation.digits import format_constant
 from microgradlike.ops import Operation
-from microgradlike.table import clean
+from microgradlike.view.table import clean
 
 LONG = 60  # what has more characters than this stands on a line of its own
 
@@ -264,7 +265,7 @@ class Equations:
             greatest = [Each(_equal, (each, y)) for each in x]
             return Each(_quotient, (greatest[i], add(greatest)))
         used = {name: operand for name, operand in zip(names, (*x, y), strict=True) if re.search(rf"\b{name}\b", rule)}
-        settings = {name: constant(value) for name, value in op.parameters.items()}
+        settings = {name: format_constant(value) for name, value in op.parameters.items()}
         if rule == f"d{names[i]}":  # an operation of the user's own, with a rule that is no formula
             return Each(lambda t: Text(f"∂{op.symbol}/∂{names[i]}({_arguments(op, t)})"), tuple(x))
         binds = _binds(ast.parse(rule, mode="eval").body)
@@ -364,7 +365,7 @@ def _binds(rule: ast.expr) -> int:
 def _arguments(op: Operation, t: Sequence[Text]) -> str:
     """What stands between the brackets: the operands, and parameters that are not the usual ones."""
     usual = op in (ops.leaky_relu(0.1), ops.elu(1.0))
-    return ", ".join([*map(str, t), *(() if usual else map(constant, op.parameters.values()))])
+    return ", ".join([*map(str, t), *(() if usual else map(format_constant, op.parameters.values()))])
 
 
 def _square(t: Sequence[Text]) -> Text:

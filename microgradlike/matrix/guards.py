@@ -16,8 +16,8 @@ from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
 from microgradlike import ops
-from microgradlike.exchange import Exchange, with_undo
-from microgradlike.places import Place, place_outside, place_text
+from microgradlike.support.exchange import Exchange, with_undo
+from microgradlike.support.places import Place, place_outside, place_text
 from microgradlike.value import Value, constant
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from microgradlike.matrix.match import Apply, Array, Ref, Sum
-from microgradlike.notation import subscript, superscript
+from microgradlike.notation.digits import subscript, superscript
 from microgradlike.value import Value
 
 

@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
-from microgradlike.locks import renew_in_children
 from microgradlike.matrix.build import Builder, try_rules
 from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned
@@ -34,6 +33,7 @@ from microgradlike.matrix.guards import SYMBOLS, Guard, record_guarded
 from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
 from microgradlike.recording import full_order
+from microgradlike.support.locks import renew_in_children
 from microgradlike.value import NOT_COMPUTED, Value, apply
 
 Numbers = npt.NDArray[Any]
@@ -92,7 +92,7 @@ def vectorize(
     collecting = gc.isenabled()
     gc.disable()  # nothing here is garbage, and looking for it would cost more than all the rest
     try:
-        wanted = None if parameters is None else _listed(parameters)
+        wanted = None if parameters is None else _as_list(parameters)
         with np.errstate(all="ignore"):
             return Program(loss, _arguments(batch), wanted, np.dtype(dtype), guards)
     finally:
@@ -563,17 +563,17 @@ class _Frame:
 
 def _arguments(batch: Any) -> list[list[Value]]:
     """The leaves of each argument of the program."""
-    batch = _listed(batch)
+    batch = _as_list(batch)
     if all(isinstance(v, Value) for v in batch):
         return [batch] if batch else []
     return [_flat(v) for v in batch]
 
 
 def _flat(values: Any) -> list[Value]:
-    return [values] if isinstance(values, Value) else [v for inner in _listed(values) for v in _flat(inner)]
+    return [values] if isinstance(values, Value) else [v for inner in _as_list(values) for v in _flat(inner)]
 
 
-def _listed(values: Any) -> list[Any]:
+def _as_list(values: Any) -> list[Any]:
     if isinstance(values, Value):
         return [values]
     if not isinstance(values, Iterable) or isinstance(values, str | Mapping | Set):

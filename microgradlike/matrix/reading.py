@@ -17,7 +17,7 @@ from microgradlike.matrix.canonical import Ints
 from microgradlike.matrix.code import affine
 from microgradlike.matrix.entries import Entry, Expr, Index, Lookup, Product, Table, Var
 from microgradlike.matrix.match import Array, Group, Ref, common_dims
-from microgradlike.notation import constant, subscript
+from microgradlike.notation.digits import format_constant, subscript
 
 SHOWN = 8  # so many constants of a row are printed
 FEW = 4  # so many terms of a sum may stand one by one
@@ -172,7 +172,7 @@ def _reduced(numbers: Numbers, at: Vars) -> tuple[Numbers, Vars]:
 
 def _list(numbers: Numbers) -> str:
     """[0.5, 1]; the first numbers where there are many."""
-    some = [_list(x) if numbers.ndim > 1 else constant(x) for x in numbers[:SHOWN]]
+    some = [_list(x) if numbers.ndim > 1 else format_constant(x) for x in numbers[:SHOWN]]
     return f"[{', '.join(some + ['…'] * (len(numbers) > SHOWN))}]"
 
 

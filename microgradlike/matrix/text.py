@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
 
-from microgradlike.notation import constant, superscript
+from microgradlike.notation.digits import format_constant, superscript
 
 CASES, SUM, MATRIX, PRODUCT, POWER, ATOM = range(6)  # how tightly a if …, a + b, A b, a ⊙ b, a^b and a bind
 
@@ -47,7 +47,7 @@ class Text:
 
 def number(x: float) -> str:
     """½, 0.25, 1/3, 0.123456789012345: exact to read back."""
-    text = {0.5: "½", 0.25: "¼"}.get(abs(x)) or constant(abs(x))
+    text = {0.5: "½", 0.25: "¼"}.get(abs(x)) or format_constant(abs(x))
     n = round(1 / abs(x)) if 1e-9 < abs(x) < 1 else 0
     if len(text) > 6 and n and 1 / n == abs(x):
         text = f"1/{n}"

@@ -27,7 +27,7 @@ from microgradlike.matrix.entries import (
     total,
 )
 from microgradlike.matrix.text import ATOM, BELOW, MATRIX, T, Text, add, multiply, sigma
-from microgradlike.notation import superscript
+from microgradlike.notation.digits import superscript
 
 LIST = 8  # so many positions that follow no rule stand in a list
 

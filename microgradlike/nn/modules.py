@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from microgradlike import ops
 from microgradlike.functions import softmax
 from microgradlike.ieee import ieee
-from microgradlike.notation import subscript, superscript
+from microgradlike.notation.digits import subscript, superscript
 from microgradlike.ops import AFFINE, Operation
 from microgradlike.value import Value, apply, constant, record, unary
 

@@ -14,11 +14,12 @@ from itertools import accumulate
 from typing import Any
 from xml.etree import ElementTree
 
-from microgradlike import formula, notation
-from microgradlike.explain import Explanation
-from microgradlike.table import STYLES, Piece, clean
+from microgradlike.notation import formula
+from microgradlike.notation.digits import format_number
 from microgradlike.value import Value
 from microgradlike.view.diagram import Diagram
+from microgradlike.view.explanation import Explanation
+from microgradlike.view.table import STYLES, Piece, clean
 
 START, FORWARD, BACKWARD, END = 1.5, 1.0, 2.5, 5.0  # seconds
 MOST_LINES = 4  # under the picture
@@ -64,22 +65,22 @@ def animate(it: Explanation, diagram: Diagram, number: Mapping[Value, int]) -> s
 
 
 def _frames(it: Explanation, drawn: set[Value]) -> Iterator[Frame]:
-    data = {step.node: notation.number(step.data) for step in it.steps if not step.terms}
+    data = {step.node: format_number(step.data) for step in it.steps if not step.terms}
     gradients: dict[Value, str] = {}
     yield Frame(START, [[("The leaves hold their numbers.", "dim")]], dict(data), {})
     for step in it.forward:
         if step.terms:
-            data[step.node] = notation.number(step.data)
+            data[step.node] = format_number(step.data)
             if step.node in drawn:
                 line = [(step.name, "product"), (f" = {step.definition} = ", ""), (data[step.node], "product")]
                 edges = [(step.node, term.position) for term in step.terms]
                 yield Frame(FORWARD, [[("forward:  ", "dim"), *line]], dict(data), {}, step.node, [], edges)
-    gradients[it.root] = notation.number(1.0)
+    gradients[it.root] = format_number(1.0)
     root = formula.partial(it.names[it.root], it.names[it.root])
     seed = [("backward begins with the seed:  ", "dim"), (f"{root} = {gradients[it.root]}", "upstream")]
     yield Frame(BACKWARD, [seed], data, dict(gradients), it.root)
     for step in it.steps:
-        gradients |= {term.input: notation.number(term.after) for term in step.terms}
+        gradients |= {term.input: format_number(term.after) for term in step.terms}
         terms = [term for term in step.terms if not term.constant]
         if terms and step.node in drawn:
             lines = [line for term in terms for line in (it.chain_rule(term), it.running_sum(term)) if line]

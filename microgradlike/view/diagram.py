@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from microgradlike.table import clean
 from microgradlike.view.files import replace_file
+from microgradlike.view.table import clean
 
 TIME_LIMIT = 60.0  # seconds for Graphviz, which takes half a second for 200 nodes; larger graphs get more
 

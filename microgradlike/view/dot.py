@@ -15,9 +15,13 @@ from itertools import accumulate, cycle
 from numbers import Real
 from typing import Any
 
-from microgradlike import formula, graph, notation, ops
+from microgradlike import ops
+from microgradlike.notation import formula
+from microgradlike.notation.digits import format_constant, format_number, plain_digits
+from microgradlike.notation.names import node_names
 from microgradlike.value import Value, topological_order
 from microgradlike.view import boxes
+from microgradlike.view.changes import change_note, changed_data
 from microgradlike.view.diagram import Diagram, render
 
 __all__ = ["Diagram", "by_layer", "draw", "render"]
@@ -68,7 +72,7 @@ def draw(
       the last result in it, unless there are further groups within.
     - depth: draw only the nodes up to this many edges away from v.
     - only: draw only the nodes on the ways from these to v.
-    - names: what to call the nodes, if not as `graph.names` does.
+    - names: what to call the nodes, if not as `node_names` does.
     - max_terms: of w·x + b, Σ and their like, draw only this many terms.
     - max_nodes: raise ValueError where there are more nodes to draw than this.
     """
@@ -83,7 +87,7 @@ def draw(
     edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
     drawing = _Drawing(
         root=v,
-        name=dict(names or graph.names(order, v)),
+        name=dict(names or node_names(order, v)),
         number={node: i for i, node in enumerate(order) if node in edges},
         edges=edges,
         rows=_fold(edges) if fold else set(),
@@ -94,7 +98,7 @@ def draw(
         local_grads=local_grads,
         rankdir=rankdir,
         closed=set(closed),
-        changed=graph.changed(edges),
+        changed=changed_data(edges),
     )
     return drawing.write(by_layer if clusters is True else clusters or (lambda node: None))
 
@@ -107,7 +111,7 @@ def by_layer(node: Value) -> Path | None:
     letter, layer, neuron, comma = label.groups()
     if letter == "w" and not comma:  # two indices of one digit each
         neuron = neuron[0]
-    return f"layer {notation.plain_digits(layer)}", f"neuron {notation.plain_digits(neuron)}"
+    return f"layer {plain_digits(layer)}", f"neuron {plain_digits(neuron)}"
 
 
 def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
@@ -219,7 +223,7 @@ class _Drawing:
         self._write_nodes(picture, (), clusters)
         for node in self.number:
             self._write_edges(picture, node)
-        note = graph.change_note(self.changed, self.name)
+        note = change_note(self.changed, self.name)
         if self._looks or note:
             picture.attr(label=boxes.legend(self._looks, note))
         return Diagram(picture.source, self._titles(clusters))
@@ -268,7 +272,7 @@ class _Drawing:
             elif input in self.rows:
                 ports["x" + operand[1:]] = f":{self._id(input)}:{side}" if side else ""
             else:
-                label = boxes.chip(notation.number(node.local_grads[k]), boxes.LOCAL) if self.local_grads else ""
+                label = boxes.chip(format_number(node.local_grads[k]), boxes.LOCAL) if self.local_grads else ""
                 dot.edge(self._id(input), self._id(node) + ports.get(operand, ""), label, id=self._edge_id(node, k))
         more = self._more(node)
         if more and node not in self.box and self.rows.isdisjoint(node.inputs):
@@ -308,7 +312,7 @@ class _Drawing:
                 self._edge_id(node, k),
                 self.name[leaf],
                 *self._numbers(leaf),
-                f"↑ {notation.number(node.local_grads[k])}" if self.local_grads else "↑",
+                f"↑ {format_number(node.local_grads[k])}" if self.local_grads else "↑",
                 self._look(leaf),
             )
             for k in self.edges[node]
@@ -320,7 +324,7 @@ class _Drawing:
 
     def _numbers(self, node: Value) -> tuple[str, str]:
         """The data and, after ∇, the gradient."""
-        return notation.number(self._data(node)), f"∇ {self._grad(node, notation.number)}" if self.grad else ""
+        return format_number(self._data(node)), f"∇ {self._grad(node, format_number)}" if self.grad else ""
 
     def _data(self, node: Value) -> float:
         """As recorded, where that is known."""
@@ -343,7 +347,7 @@ class _Drawing:
             for k in self.edges[node]:
                 quotient = formula.partial(self.name[node], self.name[node.inputs[k]])
                 rule, number = formula.derivative(node, k, self.name), repr(node.local_grads[k])
-                plain = rule in ("", notation.constant(node.local_grads[k]))
+                plain = rule in ("", format_constant(node.local_grads[k]))
                 titles[self._edge_id(node, k)] = (
                     f"{quotient} = {number}" if plain else f"{quotient} = {rule} = {number}"
                 )

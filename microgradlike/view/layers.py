@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from microgradlike import notation
-from microgradlike.explain import Explanation, Term
+from microgradlike.notation.digits import format_number, superscript
 from microgradlike.value import Value
 from microgradlike.view.dot import by_layer
+from microgradlike.view.explanation import Explanation, Term
 
 
 def matrix_forms(it: Explanation, number: Mapping[Value, int]) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def matrix_forms(it: Explanation, number: Mapping[Value, int]) -> list[dict[str,
 
 def _matrix_form(it: Explanation, number: Mapping[Value, int], l: int, members: list[Value]) -> dict[str, Any]:  # noqa: E741
     z, a = _rows(members, "z"), _rows(members, "a")
-    loss, here, after = it.names[it.root], notation.superscript(l), notation.superscript(l + 1)
+    loss, here, after = it.names[it.root], superscript(l), superscript(l + 1)
     activated = [[_alone(it, node, "a", l) for node in row] for row in z]
     pointwise = all(map(all, activated))  # no softmax, whose every output depends on every z
     outputs = [[term.node for term in row if term] for row in activated] if pointwise else a or z
@@ -45,7 +45,7 @@ def _matrix_form(it: Explanation, number: Mapping[Value, int], l: int, members: 
         return form | {"equation": f"{form['delta']} = {form['arrives']}"}
     form["outputs"] = _numbers(outputs, number)
     if pointwise:
-        slopes = [[notation.number(term.local_grad) for term in row if term] for row in activated]
+        slopes = [[format_number(term.local_grad) for term in row if term] for row in activated]
         return form | {"equation": f"{form['delta']} = {form['arrives']} ⊙ {form['slope']}", "slopes": slopes}
     return form | {"equation": f"{form['delta']} = Jᵀ {form['arrives']},  J = ∂a{here}/∂z{here}"}
 

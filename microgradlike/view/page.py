@@ -22,12 +22,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from microgradlike import formula, notation, ops
-from microgradlike.explain import Explanation, explain
+from microgradlike import ops
+from microgradlike.notation import formula
+from microgradlike.notation.digits import format_number
 from microgradlike.value import Value, topological_order
 from microgradlike.view.boxes import clean
 from microgradlike.view.diagram import Diagram
 from microgradlike.view.dot import TooManyNodes, by_layer, draw
+from microgradlike.view.explanation import Explanation, explain
 from microgradlike.view.files import replace_file
 from microgradlike.view.layers import matrix_forms
 
@@ -113,9 +115,9 @@ class Steps:
 
     def _draw(self, closed: Iterable[tuple[str, ...]], max_nodes: float = math.inf) -> Diagram:
         it = self.explanation
-        grad = {step.node: notation.number(step.upstream) for step in it.steps}
+        grad = {step.node: format_number(step.upstream) for step in it.steps}
         for node, text in grad.items():  # room for the longest of the running sums; a space is half a digit wide
-            longest = max((len(notation.number(term.after)) for term in it.ledger[node]), default=0)
+            longest = max((len(format_number(term.after)) for term in it.ledger[node]), default=0)
             grad[node] = text + "\u00a0" * 2 * (longest - len(text))
         part = {"depth": self.depth, "only": self.only, "color_by": self.color_by, "max_nodes": max_nodes}
         return draw(it.root, grad=grad, names=it.names, closed=closed, **part)  # type: ignore[arg-type]
@@ -170,7 +172,7 @@ class Steps:
     def data(self) -> dict[str, Any]:
         """All that page.js shows besides the pictures; every number is written as it is to be read."""
         it, number, place = self.explanation, self._number, {group: g for g, group in enumerate(self.groups)}
-        data = {step.node: notation.number(step.data) for step in it.steps}
+        data = {step.node: format_number(step.data) for step in it.steps}
         made = {step.node: step.definition for step in it.steps if step.terms}
         last = {by_layer(node): i for node, i in number.items() if node.inputs}  # what a closed box shows
         content: dict[str, Any] = _cleaned({
@@ -179,7 +181,7 @@ class Steps:
             "quiz": self.quiz,
             "tolerance": self.tolerance,
             "root": number[it.root],
-            "one": notation.number(1.0),
+            "one": format_number(1.0),
             "nodes": [
                 _without_none(
                     name=it.names[node],
@@ -196,15 +198,15 @@ class Steps:
             "steps": [
                 {
                     "node": number[step.node],
-                    "upstream": notation.number(step.upstream),
+                    "upstream": format_number(step.upstream),
                     "terms": [
                         {
                             "input": number[term.input],
                             "position": term.position,
-                            "local": notation.number(term.local_grad),
-                            "product": notation.number(term.product),
-                            "before": None if term.before is None else notation.number(term.before),
-                            "after": notation.number(term.after),
+                            "local": format_number(term.local_grad),
+                            "product": format_number(term.product),
+                            "before": None if term.before is None else format_number(term.before),
+                            "after": format_number(term.after),
                             "formula": term.formula,
                         }
                         for term in step.terms

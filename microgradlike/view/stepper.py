@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from microgradlike import formula, notation
-from microgradlike.explain import Explanation
-from microgradlike.table import Row, Table
+from microgradlike.notation import formula
+from microgradlike.notation.digits import format_number
+from microgradlike.view.explanation import Explanation
+from microgradlike.view.table import Row, Table
 
 FORWARD = {"\r", "\n", " ", "\x1b[C", "\x1b[B", "j", "l", "\xe0M"}  # the arrow keys as Unix and Windows send them
 BACK = {"\x1b[D", "\x1b[A", "h", "k", "\xe0K", "\x7f", "\b"}
@@ -16,7 +17,7 @@ HELP = "space or → forward, ← back, q quit"
 
 def screens(it: Explanation) -> Iterator[Table]:
     """What there is to see at each step: a headline, the step, and all the numbers known by then."""
-    known = {step.node: notation.number(step.data) for step in it.steps if not step.terms}
+    known = {step.node: format_number(step.data) for step in it.steps if not step.terms}
     gradients: dict[object, str] = {}
 
     def screen(headline: str, *rows: Row) -> Table:
@@ -30,14 +31,14 @@ def screens(it: Explanation) -> Iterator[Table]:
     yield screen("Start: the leaves hold their numbers")
     forward = [step for step in it.forward if step.terms]
     for i, step in enumerate(forward, start=1):
-        known[step.node] = notation.number(step.data)
+        known[step.node] = format_number(step.data)
         row: Row = [[(step.name, "product"), (f" = {step.definition} = ", ""), (known[step.node], "product")]]
         yield screen(f"Forward {i} of {len(forward)}", row)
-    gradients[it.root] = notation.number(1.0)
+    gradients[it.root] = format_number(1.0)
     yield screen("The backward pass begins with the seed")
     backward = [step for step in it.steps if step.terms]
     for i, step in enumerate(backward, start=1):
-        gradients |= {term.input: notation.number(term.after) for term in step.terms}
+        gradients |= {term.input: format_number(term.after) for term in step.terms}
         yield screen(f"Backward {i} of {len(backward)}", *it.rows(step))
 
 

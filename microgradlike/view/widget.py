@@ -13,8 +13,8 @@ import anywidget
 import traitlets
 
 from microgradlike import ops
-from microgradlike.explain import explain
 from microgradlike.value import Value, apply, constant, topological_order
+from microgradlike.view.explanation import explain
 
 if TYPE_CHECKING:
     from microgradlike.view.page import Steps

@@ -13,10 +13,13 @@ from functools import cached_property
 from textwrap import wrap
 from typing import Any
 
-from microgradlike import formula, graph, ops
-from microgradlike.notation import number
-from microgradlike.table import WIDTH, Piece, Row, Table
+from microgradlike import ops
+from microgradlike.notation import formula
+from microgradlike.notation.digits import format_number
+from microgradlike.notation.names import node_names
 from microgradlike.value import Value, topological_order
+from microgradlike.view.changes import change_note, changed_data
+from microgradlike.view.table import WIDTH, Piece, Row, Table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,8 +126,8 @@ class Explanation:
         return [
             (formula.partial(of, term.name), "product"), (" += ", ""),
             (formula.partial(of, node), "upstream"), (" · ", ""), (formula.partial(node, term.name), "local"), (" = ", ""),
-            (number(term.upstream), "upstream"), (" × ", ""), (number(term.local_grad), "local"), (" = ", ""),
-            (number(term.product), "product"),
+            (format_number(term.upstream), "upstream"), (" × ", ""), (format_number(term.local_grad), "local"), (" = ", ""),
+            (format_number(term.product), "product"),
         ]  # fmt: skip
 
     def running_sum(self, term: Term) -> list[Piece]:
@@ -133,8 +136,8 @@ class Explanation:
             return []
         return [
             (formula.partial(self.names[self.root], term.name), "product"), ("  = ", ""),
-            (number(term.before), ""), (" + ", ""), (number(term.product), ""), (" = ", ""),
-            (number(term.after), "product"),
+            (format_number(term.before), ""), (" + ", ""), (format_number(term.product), ""), (" = ", ""),
+            (format_number(term.after), "product"),
         ]  # fmt: skip
 
     def table(self) -> Table:
@@ -166,8 +169,8 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
     Raises TypeError for anything but a Value.
     """
     order = topological_order(root)
-    names = {node: _shorten(name) if node.label else name for node, name in graph.names(order, root).items()}
-    changed = graph.changed(order)
+    names = {node: _shorten(name) if node.label else name for node, name in node_names(order, root).items()}
+    changed = changed_data(order)
     then = {node: old for node, old in changed.items() if old is not None}
     grads = {root: 1.0}
     steps = []
@@ -180,7 +183,7 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
             grads[input] = after = (0.0 if before is None else before) + product
             terms.append(Term(node, input, position, upstream, local_grad, product, before, after, names))
         steps.append(Step(node, then.get(node, node.data), upstream, tuple(terms), names))
-    return Explanation(root, tuple(steps), names, full, note=graph.change_note(changed, names))
+    return Explanation(root, tuple(steps), names, full, note=change_note(changed, names))
 
 
 def _shorten(name: str) -> str:
@@ -261,12 +264,12 @@ def _gradient(it: Explanation, step: Step, role: str) -> list[Piece]:
     return [
         (formula.partial(it.names[it.root], step.name), role),
         (" = ", ""),
-        (number(step.upstream), role),
+        (format_number(step.upstream), role),
     ]
 
 
 def _equation(name: str, definition: str, data: float, role: str = "") -> list[Piece]:
-    return [(name, role), (f" = {definition}" if definition else "", role), (f" = {number(data)}", role)]
+    return [(name, role), (f" = {definition}" if definition else "", role), (f" = {format_number(data)}", role)]
 
 
 def abbreviated(items: list[Any], most: int, full: bool = False, ends: tuple[int, int] = ENDS) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from microgradlike import ops
-from microgradlike.notation import constant, plain_digits, subscript, superscript
+from microgradlike.notation.digits import format_constant, plain_digits, subscript, superscript
 from microgradlike.ops import Operation
 from microgradlike.value import Value
 
@@ -98,7 +98,7 @@ def _expression(node: Value, names: Mapping[Value, str], depth: int) -> Written:
 
 
 def _stands_for(node: Value, names: Mapping[Value, str]) -> str:
-    return names.get(node) or node.label or ("…" if node.inputs else constant(node.data))
+    return names.get(node) or node.label or ("…" if node.inputs else format_constant(node.data))
 
 
 # ── What the table of operations says, looked up once ──────────────────────────────────────────
@@ -123,7 +123,7 @@ def _identifiers(formula: str) -> tuple[str, ...]:
 
 
 def _parameters(op: Operation) -> dict[str, str]:
-    return {name: constant(value) for name, value in op.parameters.items()}
+    return {name: format_constant(value) for name, value in op.parameters.items()}
 
 
 @lru_cache(maxsize=1024)

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from microgradlike import nn, training
-from microgradlike.crosscheck import agreement
-from microgradlike.explain import Explanation, abbreviated, explain
-from microgradlike.table import Row, Table, clean, terminal
+from microgradlike.check.crosscheck import agreement
 from microgradlike.view.dot import draw
+from microgradlike.view.explanation import Explanation, abbreviated, explain
 from microgradlike.view.files import replace_file, writable
 from microgradlike.view.plots import digit_sheet, save
+from microgradlike.view.table import Row, Table, clean, terminal
 
 FILES = {
     "explanation.html": "every step of that backward pass, for a browser",

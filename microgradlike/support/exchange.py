@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from microgradlike.locks import new_lock
+from microgradlike.support.locks import new_lock
 
 T = TypeVar("T")
 

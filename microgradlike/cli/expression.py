@@ -67,13 +67,19 @@ def record(text: str, numbers: Mapping[str, float]) -> Value:
         if unknown := [
             name for name in dict.fromkeys(map(ast.unparse, called)) if name not in METHODS and name not in FUNCTIONS
         ]:
-            raise ValueError(f"unknown function {_listed(unknown)}; known are {_listed([*METHODS, *FUNCTIONS])}")
+            raise ValueError(
+                f"unknown function {_comma_separated(unknown)}; known are {_comma_separated([*METHODS, *FUNCTIONS])}"
+            )
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called]
         variables = list(dict.fromkeys(name.id for name in sorted(found, key=lambda n: (n.lineno, n.col_offset))))
         if missing := [name for name in variables if name not in numbers]:
-            raise ValueError(f"no number for {_listed(missing)}: add {' '.join(f'{name}=…' for name in missing)}")
+            raise ValueError(
+                f"no number for {_comma_separated(missing)}: add {' '.join(f'{name}=…' for name in missing)}"
+            )
         if unused := [name for name in numbers if name not in variables]:
-            raise ValueError(f"no {_listed(unused)} in {text!r:.60}; its variables are {_listed(variables) or 'none'}")
+            raise ValueError(
+                f"no {_comma_separated(unused)} in {text!r:.60}; its variables are {_comma_separated(variables) or 'none'}"
+            )
         result = _Recorder({name: Value(numbers[name], label=name) for name in variables}).visit(tree)
     except SyntaxError as error:
         raise ValueError(f"{text!r:.60} is not an expression: {error.msg}") from None
@@ -179,5 +185,5 @@ def _misused(function: Callable[..., Any], arguments: list[Any]) -> str:
     return ", ".join(f"[{name}, …]" if is_list else name for name, is_list in zip(names, lists))
 
 
-def _listed(names: Iterable[str]) -> str:
+def _comma_separated(names: Iterable[str]) -> str:
     return ", ".join(names)

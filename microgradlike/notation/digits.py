@@ -5,12 +5,12 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PLAIN = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "-01234567890123456789")
 
 
-def number(x: float) -> str:
+def format_number(x: float) -> str:
     """Four significant digits, but whole numbers in full below ten millions: 0.1966, -3, 12345, 1e-05, nan."""
     return f"{x:z.0f}" if abs(x) < 1e7 and x == int(x) else f"{x:z.4g}"
 
 
-def constant(x: float) -> str:
+def format_constant(x: float) -> str:
     """A number in a formula, exact to read back: 15 significant digits, as in 0.1, 1.0001, 0.333333333333333."""
     return f"{x:z.15g}"
 

@@ -12,8 +12,8 @@ from functools import partial
 from types import FunctionType
 from typing import Any, TypeVar
 
-from microgradlike.exchange import Exchange, with_undo
-from microgradlike.graph import gradient, listed
+from microgradlike.graph import as_value_list, gradient
+from microgradlike.support.exchange import Exchange, with_undo
 from microgradlike.value import Value, record
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def watching(watcher: Watcher) -> tuple[Callable[[], None], Callable[[], None]]:
 
 
 def _record(*args: Any) -> Any:
-    from microgradlike import watch
+    from microgradlike.check import watch
 
     node = watch.originals.record(*args)
     for watcher in watch.watchers.get():
@@ -83,7 +83,7 @@ def _record(*args: Any) -> Any:
 
 
 def _backward(self: Value, seed: float = 1.0) -> None:
-    from microgradlike import watch
+    from microgradlike.check import watch
 
     for watcher in watch.watchers.get():
         watcher.before_backward(self, seed, None)
@@ -91,14 +91,14 @@ def _backward(self: Value, seed: float = 1.0) -> None:
 
 
 def _gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
-    from microgradlike import watch
+    from microgradlike.check import watch
 
     return watch.watched_gradient(output, inputs)
 
 
 def watched_gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
     """Tell the watchers, then return gradient(output, inputs)."""
-    inputs, before = listed(inputs), in_gradient.get()
+    inputs, before = as_value_list(inputs), in_gradient.get()
     for watcher in watchers.get():
         watcher.before_backward(output, 1.0, inputs)
 

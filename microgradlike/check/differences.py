@@ -14,13 +14,13 @@ from inspect import signature
 from math import hypot, inf, isfinite, nan
 from typing import Any, Literal, TypeVar
 
-from microgradlike.exchange import with_undo
-from microgradlike.graph import listed
+from microgradlike.check.thousand_digits import thousand_digits
+from microgradlike.check.watch import unwatched
+from microgradlike.graph import as_value_list
 from microgradlike.ieee import ieee
 from microgradlike.ops import Operation
-from microgradlike.thousand_digits import thousand_digits
+from microgradlike.support.exchange import with_undo
 from microgradlike.value import Value
-from microgradlike.watch import unwatched
 
 UNIT = 2.0**-53  # the relative error of one rounding
 _TINY = 2.0**-1022  # below it floats lose their digits one by one
@@ -66,7 +66,7 @@ def finite_differences(
         raise ValueError(f"eps is the step ε, a positive number: got {eps!r}")
     check_function(f, "finite_differences({}, values)")
     forward_pass = ForwardPass(f)
-    values = listed(values)
+    values = as_value_list(values)
     relative = UNIT ** (1 / 2 if method == "forward" else 1 / 3) * 2**0.5
     here = forward_pass() if method == "forward" else nan
     gradients, steps = [], []

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import Any, Literal
 
-from microgradlike import formula, ops
-from microgradlike.differences import (
+from microgradlike import ops
+from microgradlike.check.differences import (
     UNDEFINED,
     FiniteDifferences,
     ForwardPass,
@@ -27,13 +27,15 @@ from microgradlike.differences import (
     rounding_error,
     value_slope,
 )
-from microgradlike.exchange import with_undo
-from microgradlike.graph import jvp, listed, names
+from microgradlike.check.watch import Watcher, unwatched, watched
+from microgradlike.graph import as_value_list, jvp
 from microgradlike.ieee import check_class
-from microgradlike.places import Place, place_outside, place_text
-from microgradlike.table import Row, Table, clean
+from microgradlike.notation import formula
+from microgradlike.notation.names import node_names
+from microgradlike.support.exchange import with_undo
+from microgradlike.support.places import Place, place_outside, place_text
 from microgradlike.value import NOT_COMPUTED, Value, topological_order
-from microgradlike.watch import Watcher, unwatched, watched
+from microgradlike.view.table import Row, Table, clean
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
@@ -144,7 +146,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     """
     check_function(f)
     forward_pass = ForwardPass(f)
-    values = listed(values)
+    values = as_value_list(values)
     for v in values:
         if v.op is ops.CONSTANT:
             raise ValueError(f"{v!r} is a constant, which has no gradient: make it a leaf, Value({v.data:g})")
@@ -154,7 +156,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
         check_class(loss)
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
-    name = names(order)
+    name = node_names(order)
     local_grads = list(_local_entries(order, name, places.of, rtol))
     backward = backward_gradients(loss)
     noise = rounding_error(backward)

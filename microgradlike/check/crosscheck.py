@@ -25,17 +25,17 @@ from textwrap import wrap
 from typing import Any
 
 from microgradlike import matrix
-from microgradlike.check import backward_gradients
-from microgradlike.differences import UNIT, ForwardPass, judge, rounding_error, value_slope
+from microgradlike.check.differences import UNIT, ForwardPass, judge, rounding_error, value_slope
+from microgradlike.check.gradients import backward_gradients
 from microgradlike.graph import jvps
 from microgradlike.ieee import ieee
 from microgradlike.nn import LOSSES, MLP, Layer
 from microgradlike.nn.deltas import SIGMA, arrays, backpropagate, unknown
 from microgradlike.nn.modules import as_values
-from microgradlike.notation import superscript
+from microgradlike.notation.digits import superscript
 from microgradlike.recording import recorded_local_grads
-from microgradlike.table import WIDTH, Piece, Table
 from microgradlike.value import Value, apply, topological_order
+from microgradlike.view.table import WIDTH, Piece, Table
 
 EPS = 2.0**-52
 FINE = 1e-4  # of the largest entry: where rounding hides more than this, agreement would mean nothing

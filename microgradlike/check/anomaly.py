@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
 
-from microgradlike import formula, ops
-from microgradlike.graph import names
+from microgradlike import ops
+from microgradlike.check.watch import Watcher, in_gradient, watching
 from microgradlike.ieee import to_float
-from microgradlike.places import Place, place_outside, place_text
+from microgradlike.notation import formula
+from microgradlike.notation.names import node_names
+from microgradlike.support.places import Place, place_outside, place_text
 from microgradlike.value import Value, topological_order
-from microgradlike.watch import Watcher, in_gradient, watching
 
 SHOWN = 6  # inputs of an operation
 LONGEST_MEMORY = 100_000  # stretches of nodes that one line recorded in a row
@@ -88,7 +89,7 @@ class _Detector(Watcher):
                 if isfinite(grads[input]) or not (isfinite(upstream) and isfinite(arrived)):
                     continue
                 if isfinite(local_grad) or _all_finite(node.inputs):
-                    what = _what_arrived(node, i, upstream, arrived, grads[input], names(order, root), root)
+                    what = _what_arrived(node, i, upstream, arrived, grads[input], node_names(order, root), root)
                     raise FloatingPointError("\n".join([what, *self._line_of(node)]))
 
     def _line_of(self, node: Value) -> list[str]:
@@ -103,7 +104,7 @@ def _all_finite(values: tuple[Value, ...]) -> bool:
 
 
 def _what_was_made(node: Value) -> str:
-    name = names([*(x for v in node.inputs for x in v.inputs), *node.inputs, node])
+    name = node_names([*(x for v in node.inputs for x in v.inputs), *node.inputs, node])
     assert node.op is not None
     return "\n".join(
         [

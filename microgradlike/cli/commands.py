@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from microgradlike import __version__
-from microgradlike.table import clean, terminal
+from microgradlike.view.table import clean, terminal
 
 if TYPE_CHECKING:
     from microgradlike.training import Task
@@ -103,7 +103,7 @@ def _let_go(stream: Any) -> None:
 
 def number(text: str) -> tuple[str, float]:
     """name=number, as a pair."""
-    from microgradlike.expression import variable
+    from microgradlike.cli.expression import variable
 
     name, equals, value = text.partition("=")
     try:
@@ -169,7 +169,7 @@ def demo(out: Path, steps: int, seed: int) -> None:
     digit's loss, and prints the matrix form found in it, and computes that gradient in five
     ways. Ctrl-C ends the training early, and the rest follows.
     """
-    from microgradlike.demo import run
+    from microgradlike.cli.demo import run
 
     with bad_input(RuntimeError):
         run(out, steps, seed)
@@ -205,7 +205,7 @@ def explain(
 
     from microgradlike import draw
     from microgradlike import explain as explained
-    from microgradlike.expression import record
+    from microgradlike.cli.expression import record
     from microgradlike.view.dot import TooManyNodes
     from microgradlike.view.page import steps
     from microgradlike.view.stepper import step_through
@@ -266,7 +266,7 @@ def check(loss: str, **options: Any) -> None:
       microgradlike check --sizes 8,5,3 --activation maxout --loss cross_entropy
       microgradlike check --sizes 3,4,1 --activation relu --loss hinge
     """
-    from microgradlike.crosscheck import agreement, random_network
+    from microgradlike.check.crosscheck import agreement, random_network
 
     with bad_input():
         table = agreement(loss, *random_network(loss=loss, **options))
@@ -288,7 +288,7 @@ def equations(loss: str, **options: Any) -> None:
       microgradlike equations --sizes 4,8,3 --activation relu --loss cross_entropy
     """
     from microgradlike import Value, nn
-    from microgradlike.crosscheck import random_network
+    from microgradlike.check.crosscheck import random_network
     from microgradlike.matrix import vectorize
 
     with bad_input():

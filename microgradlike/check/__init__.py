@@ -1,0 +1,1 @@
+"""Is the gradient right? Differences, checks of every rule, the agreement of independent ways, and the origin of a nan."""

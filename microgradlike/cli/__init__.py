@@ -1,0 +1,1 @@
+"""The command line: `commands` has what `microgradlike --help` lists."""

@@ -1,0 +1,1 @@
+"""How numbers, nodes and formulas are written."""
