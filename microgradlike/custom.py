@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from microgradlike.ieee import Namespace, ieee
-from microgradlike.ops import Operation, flat
-from microgradlike.recording import values
+from microgradlike.primitive import Operation, flat
+from microgradlike.recording import value_namespace
 from microgradlike.value import Value, apply
 
 
@@ -123,7 +123,7 @@ def _run(function: Callable[..., Any], name: str, rule: str, inputs: tuple[Any, 
     except (TypeError, AttributeError) as error:
         if xp is ieee:
             raise
-        kind = "Values" if xp is values else "arrays"
+        kind = "Values" if xp is value_namespace else "arrays"
         raise TypeError(
             f"operation {name!r}: its {rule} does not run on {kind} ({error}); "
             f"write it with operators and with what xp has: {', '.join(dir(ieee))}"
@@ -156,10 +156,11 @@ for _name, _template in {
     if _name in ("add", "sub", "mul", "truediv", "pow"):
         setattr(_Symbol, f"__r{_name}__", _write(_template.format("{1}", "{0}")))
 
-_symbols = Namespace(**{name: _write(f"{name}({{}})") for name in vars(ieee)})
-_symbols.divide, _symbols.power = _write("({} / {})"), _write("({} ** {})")
-_symbols.maximum, _symbols.minimum = _write("max({}, {})"), _write("min({}, {})")
-_symbols.where = _write("({1} if {0} else {2})")
+_symbols = Namespace(
+    **{name: _write(f"{name}({{}})") for name in dir(ieee)}
+    | {"divide": _write("({} / {})"), "power": _write("({} ** {})"), "where": _write("({1} if {0} else {2})")}
+    | {"maximum": _write("max({}, {})"), "minimum": _write("min({}, {})")}
+)
 
 
 def _formulas(local_grads: Callable[..., Any], operands: tuple[str, ...]) -> tuple[str, ...]:

@@ -110,24 +110,24 @@ def as_list(values: Iterable[Any]) -> list[Any]:
     return list(values)
 
 
-def recorded(node: Value) -> tuple[float, ...]:
+def recorded_numbers(node: Value) -> tuple[float, ...]:
+    """Return a node's value and local derivatives, as they were recorded."""
     return node.data, *node.local_grads
 
 
-def computed(node: Value, data: list[float]) -> tuple[float, ...]:
-    """The node's value and local derivatives, if its inputs were these numbers."""
-    assert node.op is not None
-    operands = node.op.grouped(data)
-    y = node.op.value(ieee, *operands)
-    return y, *ops.flat(node.op.local_grads(ieee, y, *operands))
+def computed_numbers(node: Value, data: list[float]) -> tuple[float, ...]:
+    """Return what a node's value and local derivatives would be if its inputs were these numbers."""
+    y = node.op.evaluate(ieee, data)
+    return y, *node.op.differentiate(ieee, y, data)
 
 
 def same_numbers(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Return whether the numbers are equal, nan to nan."""
     return a == b or all(x == y or (x != x and y != y) for x, y in zip(a, b, strict=True))
 
 
 def _check_unchanged(node: Value) -> None:
-    then, now = recorded(node), computed(node, [x.data for x in node.inputs])
+    then, now = recorded_numbers(node), computed_numbers(node, [x.data for x in node.inputs])
     if not same_numbers(then, now):
         raise ValueError(
             f"data was changed after {node.op} was recorded: its value and local derivatives were {then} "

@@ -1,4 +1,4 @@
-"""Numbers: what counts as one, and the arithmetic of IEEE 754 where Python's own differs.
+"""Numbers: what counts as one, and the functions that rules compute with, by IEEE 754 where Python's own differ.
 
 Python raises an error for 1/0, exp(1000) and log(0), and answers (-8)**0.5 with a complex number.
 NumPy and PyTorch follow IEEE 754: inf, -inf and nan. So do we.
@@ -9,10 +9,25 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from functools import reduce
 from math import inf, nan
 from numbers import Complex, Real
-from types import SimpleNamespace
 from typing import Any
+
+
+class _NotComputed(float):
+    """A zero that knows that it is none: arithmetic sees 0, a reader sees –."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "–"
+
+    def __reduce__(self) -> str:
+        return "NOT_COMPUTED"  # its copy is itself
+
+
+NOT_COMPUTED = _NotComputed()
 
 
 def to_float(x: object) -> float:
@@ -62,17 +77,58 @@ _ADVICE = {
 }
 
 
-class Namespace(SimpleNamespace):
-    """The functions that a rule may take from `xp`: `dir(xp)` lists them, an unknown name says which are near."""
+FUNCTIONS = (
+    "divide", "power", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "abs", "where", "maximum", "minimum",
+)  # fmt: skip
+
+
+class Namespace:
+    """The functions that a rule may take from `xp`, for one kind of number: floats, arrays, Values, symbols.
+
+        divide(a, b), power(a, b)       a / b and aᵇ as IEEE 754 has them: 1/0 is inf, (−8)^½ is nan
+        exp(x), expm1(x), log(x), log1p(x), sqrt(x), sin(x), cos(x), tanh(x)
+        abs(x)                          |x|, for rules that are smooth at 0: on Values it has no kink
+        maximum(a, b), minimum(a, b)    nan where one is nan
+        where(condition, a, b)          a where the condition holds, b elsewhere
+        sigmoid(x)                      1 / (1 + e⁻ˣ), without overflow
+        sum(x), max(x)                  of the numbers x₁, x₂, … of a vector
+
+    The last three are made of the others, unless they are given. `dir(xp)` lists these names.
+    Raises AttributeError for any other name, and says which are near.
+    """
+
+    def __init__(self, **functions: Callable[..., Any]) -> None:
+        vars(self).update(functions)
+
+    @classmethod
+    def of(cls, library: Any) -> Namespace:
+        """Return the namespace of an array library: `Namespace.of(numpy)`, `Namespace.of(jax.numpy)`."""
+        return cls(**{name: getattr(library, name) for name in FUNCTIONS})
+
+    def sigmoid(self, x: Any) -> Any:
+        """Return σ(x) = 1 / (1 + e⁻ˣ)."""
+        e = self.exp(-self.abs(x))  # never overflows
+        return self.divide(self.exp(self.minimum(x, 0.0)), 1.0 + e)
+
+    def sum(self, x: Any) -> Any:
+        """Return x₁ + x₂ + …, added from left to right: the built-in sum rounds otherwise from Python 3.12 on."""
+        total = 0.0
+        for term in x:
+            total = total + term
+        return total
+
+    def max(self, x: Any) -> Any:
+        """Return the largest of x₁, x₂, …"""
+        return reduce(self.maximum, x)
 
     def __getattr__(self, name: str) -> Any:
         from difflib import get_close_matches
 
-        near = " or ".join(get_close_matches(name, vars(self)))
+        near = " or ".join(get_close_matches(name, dir(self)))
         raise AttributeError(f"xp has no {name}{near and f' (did you mean {near}?)'}; it has {', '.join(dir(self))}")
 
     def __dir__(self) -> list[str]:
-        return sorted(vars(self))
+        return sorted([*FUNCTIONS, "sigmoid", "sum", "max"])
 
     def __repr__(self) -> str:
         return f"<xp: {', '.join(dir(self))}>"
@@ -120,4 +176,4 @@ ieee = Namespace(
     maximum=lambda a, b: a if a > b or a != a else b,  # nan wins, as in NumPy
     minimum=lambda a, b: a if a < b or a != a else b,
 )
-"""The namespace of Python floats. Its names are those that a rule may use of `xp`."""
+"""The namespace of Python floats."""

@@ -13,9 +13,33 @@ from typing import Any
 
 from microgradlike import ops
 from microgradlike.ieee import Namespace, ieee
-from microgradlike.ops import Operation
+from microgradlike.primitive import Operation
 from microgradlike.support import interop
 from microgradlike.value import Value, apply, constant, topological_order
+
+# fmt: off
+# What a rule compares and chooses: 1 is true, and 0 false.
+LESS = Operation("less", "<", ("a", "b"),
+    "1 if a < b else 0",    lambda xp, a, b: xp.where(a < b, 1.0, 0.0),
+    ("0", "0"),             lambda xp, y, a, b: (0.0, 0.0))
+LESS_EQUAL = Operation("less_equal", "≤", ("a", "b"),
+    "1 if a <= b else 0",   lambda xp, a, b: xp.where(a <= b, 1.0, 0.0),
+    ("0", "0"),             lambda xp, y, a, b: (0.0, 0.0))
+EQUAL = Operation("equal", "=", ("a", "b"),
+    "1 if a == b else 0",   lambda xp, a, b: xp.where(a == b, 1.0, 0.0),
+    ("0", "0"),             lambda xp, y, a, b: (0.0, 0.0))
+WHERE = Operation("where", "where", ("c", "a", "b"),
+    "a if c != 0 else b",   lambda xp, c, a, b: xp.where(c != 0, a, b),
+    ("0", "1 if c != 0 else 0", "0 if c != 0 else 1"),
+                            lambda xp, y, c, a, b: (0.0, xp.where(c != 0, 1.0, 0.0), xp.where(c != 0, 0.0, 1.0)))
+CHOSEN = Operation("chosen", "where", ("x",),
+    "x",                    lambda xp, x: x,
+    ("1",),                 lambda xp, y, x: (1.0,))
+MAGNITUDE = Operation("magnitude", "abs", ("x",),
+    "abs(x)",               lambda xp, x: abs(x),
+    ("1 if x >= 0 else -1",),
+                            lambda xp, y, x: (xp.where(x >= 0, 1.0, -1.0),))
+# fmt: on
 
 
 class Choice(Value):
@@ -40,7 +64,7 @@ def choose(condition: Value, a: Any, b: Any) -> Value:
     taken = a if condition.data else b
     node = Choice(taken.data)
     node.condition, node.if_true, node.if_false = condition, a, b
-    node.op, node._a, node._da = ops.CHOSEN, taken, 1.0
+    node.op, node._a, node._da = CHOSEN, taken, 1.0
     return node
 
 
@@ -52,7 +76,7 @@ def all_inputs(node: Value) -> tuple[Value, ...]:
 def full_order(root: Value) -> list[Value]:
     """Return the topological order of root with all that choices depend on."""
     order = topological_order(root)
-    if not any(node.op is ops.CHOSEN for node in order):
+    if not any(node.op is CHOSEN for node in order):
         return order
     found, stack = {root: None}, [root]
     while stack:
@@ -66,15 +90,11 @@ def full_order(root: Value) -> list[Value]:
 def recorded_local_grads(node: Value) -> list[Any]:
     """Return ∂node/∂input for each input, as Values recorded by the rule of the node's operation, or as numbers."""
     op = node.op
-    if op is None or not node.inputs:
-        return []
     branches: list[Value] = []
     inputs = [_Number(v, branches) for v in node.inputs]
-    grads = ops.flat(op.local_grads(values, _Number(node, branches), *op.grouped(inputs)))
+    grads = op.differentiate(value_namespace, _Number(node, branches), inputs)
     results = [_node(grad) for grad in grads]
-    for (
-        holds
-    ) in branches:  # a Python `if` in the rule: for numbers that would take the other branch, there is no answer
+    for holds in branches:  # of a Python `if` in the rule: numbers that take the other branch have no answer
         results = [choose(holds, grad, float("nan")) for grad in results]
     return results
 
@@ -100,19 +120,19 @@ def _node(x: Any) -> Any:
 
 
 def _recorded(op: Operation) -> Callable[..., Any]:
-    """The function that records op; of constants it computes it."""
+    """Return the function that records op; of constants it computes it."""
 
     def function(*inputs: Any) -> Any:
         nodes = list(map(_node, inputs))
         if not any(isinstance(x, Value) and x.op is not ops.CONSTANT for x in nodes):
-            return op.value(ieee, *op.grouped([x.data if isinstance(x, Value) else x for x in nodes]))
+            return op.evaluate(ieee, [x.data if isinstance(x, Value) else x for x in nodes])
         return _Number(apply(op, *nodes), next((x.branches for x in inputs if isinstance(x, _Number)), []))
 
     return function
 
 
 def _compared(op: Operation) -> Callable[..., Any]:
-    """The function that records a comparison; between constants it is decided for good."""
+    """Return the function that records a comparison; between constants it is decided for good."""
     record = _recorded(op)
 
     def compare(a: Any, b: Any) -> Any:
@@ -149,14 +169,14 @@ for _name, _op in {"add": ops.ADD, "sub": ops.SUB, "mul": ops.MUL, "truediv": op
     setattr(_Number, f"__r{_name}__", _swapped(_recorded(_op)))
 for _name, _method in {
     "neg": _recorded(ops.NEG), "pos": lambda a: a, "abs": _recorded(ops.ABS),
-    "lt": _compared(ops.LESS), "gt": _swapped(_compared(ops.LESS)),
-    "le": _compared(ops.LESS_EQUAL), "ge": _swapped(_compared(ops.LESS_EQUAL)),
-    "eq": _compared(ops.EQUAL), "ne": lambda a, b: _not(a == b),
+    "lt": _compared(LESS), "gt": _swapped(_compared(LESS)),
+    "le": _compared(LESS_EQUAL), "ge": _swapped(_compared(LESS_EQUAL)),
+    "eq": _compared(EQUAL), "ne": lambda a, b: _not(a == b),
     "and": _and, "rand": _and, "or": _or, "ror": _or, "invert": _not,
 }.items():  # fmt: skip
     setattr(_Number, f"__{_name}__", _method)
 
-values = Namespace(
+value_namespace = Namespace(
     divide=_recorded(ops.DIV),
     power=_recorded(ops.POW),
     exp=_recorded(ops.EXP),
@@ -167,7 +187,7 @@ values = Namespace(
     sin=_recorded(ops.SIN),
     cos=_recorded(ops.COS),
     tanh=_recorded(ops.TANH),
-    abs=_recorded(ops.MAGNITUDE),  # without a kink: a rule that is smooth at 0 stays so
+    abs=_recorded(MAGNITUDE),  # without a kink: a rule that is smooth at 0 stays so
     sigmoid=_recorded(ops.SIGMOID),
     where=_where,
     maximum=_recorded(ops.MAXIMUM),
@@ -175,4 +195,4 @@ values = Namespace(
     sum=lambda x: _recorded(ops.SUM)(*x),
     max=lambda x: _recorded(ops.MAX)(*x),
 )
-"""The namespace of Values."""
+"""The namespace of Values: what its functions compute is recorded."""

@@ -9,17 +9,30 @@ from dataclasses import replace
 
 import pytest
 
-from microgradlike import Value, affine, constant, dot, logsumexp, maxout, nn, operation, ops, topological_order
+from microgradlike import (
+    Value,
+    affine,
+    constant,
+    dot,
+    logsumexp,
+    maxout,
+    nn,
+    operation,
+    ops,
+    recording,
+    topological_order,
+)
 from microgradlike.check.differences import judge, local_slope, slope
 from microgradlike.check.gradients import by_how_much, check_gradients, finite_differences
 from microgradlike.check.thousand_digits import thousand_digits
+from microgradlike.primitive import Operation, flat
 from microgradlike.testing import assert_gradients
 from microgradlike.value import apply
 
-ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation) and row is not ops.CONSTANT]
+ROWS = [row for row in (vars(ops) | vars(recording)).values() if isinstance(row, Operation) and row.operands]
 UNARY = [row for row in ROWS if row.operands == ops.ONE] + [ops.leaky_relu(0.1), ops.elu(1.0), ops.elu(0.5)]
 BINARY = [row for row in ROWS if row.operands == ops.TWO]
-CHOICE = [ops.WHERE]
+CHOICE = [recording.WHERE]
 N_ARY = [row for row in ROWS if row.n_ary]
 
 POINTS = [1e-300, 1e-8, 0.3, 1.0, 2.0, 20.0, 40.0, 700.0, 1e3, 1e16, 1e300]
@@ -208,7 +221,7 @@ def test_a_right_graph_passes_and_nothing_is_touched(values):
 
 def wrong_by(op, position, factor=1.001):
     def local_grads(xp, y, *operands):
-        right = ops.flat(op.local_grads(xp, y, *operands))
+        right = flat(op.local_grads(xp, y, *operands))
         return op.grouped([g * factor or 1e-3 if i == position else g for i, g in enumerate(right)])
 
     return replace(op, local_grads=local_grads)

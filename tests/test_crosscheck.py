@@ -17,7 +17,7 @@ import microgradlike.check.crosscheck as module
 from microgradlike import Value, operation, topological_order
 from microgradlike.check.crosscheck import agreement, random_network
 from microgradlike.nn import LOSSES, MLP, Layer, cross_entropy, deltas, modules, quadratic
-from microgradlike.ops import flat
+from microgradlike.primitive import flat
 
 EPS = 2.0**-52
 SMOOTH = ["linear", "sigmoid", "tanh", "elu", "softmax"]

@@ -8,7 +8,9 @@ import pytest
 
 from microgradlike import Value, check_gradients, custom, gradient, jvp, operation, ops, recording, vectorize
 from microgradlike.check.thousand_digits import thousand_digits
+from microgradlike.ieee import FUNCTIONS, Namespace, ieee
 from microgradlike.matrix.code import Code
+from microgradlike.primitive import Operation
 from microgradlike.value import apply
 
 cube = operation("cube", lambda xp, x: x * x * x, lambda xp, y, x: 3.0 * x * x)
@@ -129,7 +131,7 @@ def test_functions_without_a_method_keep_their_digits_on_values(name, point):
 
 
 def test_rules_run_on_arrays():
-    xp = ops.namespace(np)
+    xp = Namespace.of(np)
     op = hypot(1, 1).op
     a, b = np.array([3.0, 5.0]), np.array([4.0, 12.0])
     y = op.value(xp, a, b)
@@ -216,7 +218,7 @@ def test_a_rule_for_floats_only_is_named_when_it_meets_arrays_and_values(f, why,
     """Whether the value rule or the derivatives, and whether in a program or in a derivative of a derivative."""
 
     def only(result):
-        return lambda xp, *x: result if xp is ops.ieee else f(x[-1])
+        return lambda xp, *x: result if xp is ieee else f(x[-1])
 
     def everywhere(result):
         return lambda xp, *x: result
@@ -236,11 +238,11 @@ def test_a_rule_for_floats_only_is_named_when_it_meets_arrays_and_values(f, why,
 
 @pytest.mark.parametrize(
     "xp",
-    [ops.ieee, ops.namespace(np), thousand_digits().xp, recording.values, Code(float).namespace(), custom._symbols],
+    [ieee, Namespace.of(np), thousand_digits().xp, recording.value_namespace, Code(float).namespace(), custom._symbols],
     ids=["floats", "arrays", "digits", "Values", "programs", "symbols"],
 )
 def test_every_namespace_lists_the_same_names_and_knows_what_an_unknown_one_may_mean(xp):
-    assert dir(xp) == dir(ops.ieee) == sorted({*ops.FUNCTIONS, "sigmoid", "sum", "max"})
+    assert dir(xp) == dir(ieee) == sorted({*FUNCTIONS, "sigmoid", "sum", "max"})
     assert repr(xp) == f"<xp: {', '.join(dir(xp))}>"
     for name, near in [("pow", "power"), ("log2", "log"), ("sinus", "sin"), ("minimun", "minimum")]:
         with pytest.raises(
@@ -252,7 +254,7 @@ def test_every_namespace_lists_the_same_names_and_knows_what_an_unknown_one_may_
 
 
 def test_a_custom_row_is_a_row_like_the_others():
-    assert isinstance(cube(1).op, ops.Operation)
+    assert isinstance(cube(1).op, Operation)
     assert apply(cube(1).op, 3.0).data == 27.0
     assert swish(1).op.symbol == "swish₁"
 

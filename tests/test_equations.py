@@ -29,11 +29,14 @@ from microgradlike import (
     nn,
     operation,
     ops,
+    recording,
     softmax,
     topological_order,
 )
 from microgradlike import sum as sum_
+from microgradlike.ieee import Namespace
 from microgradlike.matrix import vectorize
+from microgradlike.primitive import Operation
 from microgradlike.value import apply
 
 pytestmark = pytest.mark.filterwarnings("ignore:cross_entropy takes logits .* are those of sigmoid")
@@ -58,7 +61,7 @@ HYPERBOLA = operation(
     lambda xp, y, a, b: (xp.divide(1.0, 1.0 + b * b), -xp.divide(2.0 * a * b, (1.0 + b * b) * (1.0 + b * b))),
 )
 MIXED = operation("mixed", lambda xp, a, b: a - a * b * b, lambda xp, y, a, b: (1.0 - b * b, -2.0 * a * b))
-KNOWN = {*FUNCTIONS.values(), *(op for op in vars(ops).values() if isinstance(op, ops.Operation))}
+KNOWN = {*FUNCTIONS.values(), *(op for op in (vars(ops) | vars(recording)).values() if isinstance(op, Operation))}
 
 
 class LeftOut(Exception):
@@ -474,7 +477,7 @@ class Reader:
         while self.take(","):
             arguments.append(self.cases())
         self.expect(")")
-        xp = ops.namespace(np)
+        xp = Namespace.of(np)
         if name in ("leaky ReLU", "ELU") and len(arguments) == 2:
             row = {"leaky ReLU": ops.leaky_relu, "ELU": ops.elu}[name](float(arguments.pop()({})))
         else:
@@ -486,10 +489,9 @@ class Reader:
                 for a, b in itertools.combinations(x, 2):
                     fitting(a, b)
                 shape = max((a.shape for a in x), key=len)
-                operands = row.grouped(x)
-                y = row.value(xp, *operands)
+                y = row.evaluate(xp, x)
                 if slope or name in self.slopes:
-                    y = ops.flat(row.local_grads(xp, y, *operands))[0 if slope else self.slopes[name][1]]
+                    y = row.differentiate(xp, y, x)[0 if slope else self.slopes[name][1]]
                 return np.broadcast_to(y, shape)
 
             return applied

@@ -15,13 +15,13 @@ from microgradlike import (
     finite_differences,
     gradient,
     topological_order,
-    value,
     vectorize,
     watch,
 )
 from microgradlike import sum as sum_of
 from microgradlike.check.gradients import backward_gradients
 from microgradlike.matrix.guards import record_guarded
+from microgradlike.support import passes
 from microgradlike.support.exchange import Exchange, with_undo
 from microgradlike.value import record
 
@@ -121,7 +121,7 @@ def test_an_interrupted_backward_pass_of_a_check_gives_the_gradients_back():
     w = Value(2.0)
     loss = (w * w).tanh()
     w.grad, loss.grad = 3.0, 4.0
-    files = {"gradients.py", "exchange.py", "value.py"}
+    files = {"gradients.py", "exchange.py", "value.py", "passes.py", "visits.py"}
     for moment in moments(lambda: backward_gradients(loss), files):
         interrupted(lambda: backward_gradients(loss), files, moment)
         assert (w.grad, loss.grad) == (3.0, 4.0), moment
@@ -133,13 +133,13 @@ def test_an_interrupted_walk_leaves_the_turn_to_others(walk):
     y = (x * 2.0 + sum_of([x, x * x, 3.0])) ** 2
     y.backward()
     expected = x.grad
-    files = {"value.py", Path(__file__).name}
+    files = {"value.py", "passes.py", "visits.py", Path(__file__).name}
     every = moments(lambda: walk(y), files, also_from_an_if=True)
     assert len(every) > 15
     for moment in every:
         interrupted(lambda: walk(y), files, moment)
         assert len(elsewhere(lambda: topological_order(y))) == 9, moment
-        assert not value._passes, moment
+        assert not passes._going_on, moment
         x.grad = 0.0
         y.backward()
         assert x.grad == expected, moment

@@ -10,15 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.mathtext import MathTextParser
 
-from microgradlike import Value, affine, dot, explain, logsumexp, maximum, maxout, operation, ops
+from microgradlike import Value, affine, dot, explain, logsumexp, maximum, maxout, operation, ops, recording
 from microgradlike import sum as sum_of
 from microgradlike.ieee import ieee
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number, plain_digits
+from microgradlike.primitive import Operation
 
-ROWS = [row for row in vars(ops).values() if isinstance(row, ops.Operation)] + [ops.leaky_relu(0.1), ops.elu(0.7)]
+ROWS = [row for row in (vars(ops) | vars(recording)).values() if isinstance(row, Operation)] + [
+    ops.leaky_relu(0.1),
+    ops.elu(0.7),
+]
 TEXTS = sorted(
-    {row.text for row in ROWS}
+    {row.text for row in ROWS if row}
     | {text for row in ROWS for text in row.local_grad_formulas(5 if row.n_ary else len(row.operands))}
 )
 
@@ -125,7 +129,7 @@ class Divide(ast.NodeTransformer):
 
 def evaluate(text, **values):
     tree = ast.fix_missing_locations(Divide().visit(ast.parse(text, mode="eval")))
-    functions = {**vars(ieee), "abs": abs, "max": max, "min": min}
+    functions = {**vars(ieee), "sigmoid": ieee.sigmoid, "abs": abs, "max": max, "min": min}
     return eval(compile(tree, text, "eval"), {"__builtins__": {}}, {**functions, **values})
 
 

@@ -22,12 +22,14 @@ from microgradlike import (
     maxout,
     minimum,
     ops,
+    recording,
     softmax,
     topological_order,
 )
 from microgradlike import sum as sum_of
 from microgradlike.graph import jvps
 from microgradlike.notation.names import node_names
+from microgradlike.primitive import Operation
 from microgradlike.recording import full_order
 from microgradlike.value import apply
 from microgradlike.view.changes import change_note, changed_data
@@ -98,13 +100,19 @@ def test_four_derivatives(f, oracle, point):
 
 
 def test_every_operation_is_among_them():
-    recorded = {ops.WHERE.name}  # that of a Choice, for others than the scalar engine
+    recorded = {
+        recording.WHERE.name,
+        ops.LEAF.name,
+        ops.CONSTANT.name,
+    }  # that of a Choice, for others than the scalar engine
     for f, _, points in SMOOTH.values():
         x = Value(points[0])
         for output in (f(x), *gradient(f(x), [x])):
-            recorded |= {node.op.name for node in full_order(output) if node.op}
+            recorded |= {node.op.name for node in full_order(output)}
     families = {name for name, value in vars(ops).items() if hasattr(value, "cache_info")}
-    assert recorded == families | {value.name for value in vars(ops).values() if isinstance(value, ops.Operation)}
+    assert recorded == families | {
+        row.name for row in (vars(ops) | vars(recording)).values() if isinstance(row, Operation)
+    }
 
 
 def test_mixed_partial_derivatives():
@@ -291,7 +299,7 @@ def test_a_number_changed_after_the_recording_is_found_with_what_it_was(row, oth
                 elif inner:
                     assert found == {node: None}
                 else:
-                    leaves = [v for v in inputs if v.op is None and v not in kept(node)]
+                    leaves = [v for v in inputs if v.op is ops.LEAF and v not in kept(node)]
                     assert found == dict.fromkeys([*leaves, x])
 
 

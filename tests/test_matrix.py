@@ -55,16 +55,15 @@ def replay(loss, leaf_data):
     data = {}
     for node in order:
         if node.inputs:
-            data[node] = node.op.value(ieee, *node.op.grouped([data[i] for i in node.inputs]))
+            data[node] = node.op.evaluate(ieee, [data[i] for i in node.inputs])
         else:
             data[node] = leaf_data.get(node, node.data)
     grads = dict.fromkeys(order, 0.0)
     grads[loss] = 1.0
     for node in reversed(order):
         if node.inputs:
-            operands = node.op.grouped([data[i] for i in node.inputs])
-            local_grads = node.op.local_grads(ieee, data[node], *operands)
-            for i, local_grad in zip(node.inputs, ops.flat(local_grads), strict=True):
+            local_grads = node.op.differentiate(ieee, data[node], [data[i] for i in node.inputs])
+            for i, local_grad in zip(node.inputs, local_grads, strict=True):
                 grads[i] += grads[node] * local_grad
     return data, grads
 
@@ -638,7 +637,7 @@ def random_network(rng):
         ]
     )()
     if rng.random() < 0.4:
-        loss += 1e-2 * builtins.sum(v * v for v in topological_order(loss) if v.op is None and v not in flat(X))
+        loss += 1e-2 * builtins.sum(v * v for v in topological_order(loss) if v.op is ops.LEAF and v not in flat(X))
     return loss, rng.choice([[X], [X], [X[0]], []])
 
 

@@ -182,7 +182,7 @@ def test_parameters_may_be_replaced_between_calls():
     neuron.w[0], neuron.w[1], neuron.b = Value(2.0), -1.0, 0.5  # plain numbers are constants
     second = neuron([3.0, 5.0])
     assert (second.data, second.label) == (1.5, "z")
-    assert [v.op for v in second.inputs[:2]] == [None, ops.CONSTANT]
+    assert [v.op for v in second.inputs[:2]] == [ops.LEAF, ops.CONSTANT]
     neuron.w.reverse()
     assert neuron([3.0, 5.0]).data == 7.5
     second.backward()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_ops import TABLE
 
-from microgradlike import Value, draw, explain, gradient, nn, operation, ops, vectorize
+from microgradlike import Value, draw, explain, gradient, nn, operation, recording, vectorize
 from microgradlike import sum as sum_of
 from microgradlike.recording import Choice, full_order
 from microgradlike.value import apply
@@ -199,7 +199,7 @@ def test_choices_between_constants_are_made_for_good():
     x = Value(2.0)
     (slope,) = gradient(x**2, [x])  # the rule compares the exponent with 0
     assert not any(isinstance(node, Choice) for node in full_order(slope))
-    assert ops.CHOSEN not in [node.op for node in full_order(gradient(slope, [x])[0])]
+    assert recording.CHOSEN not in [node.op for node in full_order(gradient(slope, [x])[0])]
 
 
 def test_choices_are_explained_and_bring_no_cycles():

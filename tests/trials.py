@@ -68,7 +68,7 @@ def _pass(
     data, exact, numbers = {}, {}, []
     for node in order:
         if node.inputs:
-            y = float(node.op.value(ieee, *node.op.grouped([data[i] for i in node.inputs])))
+            y = float(node.op.evaluate(ieee, [data[i] for i in node.inputs]))
             is_exact = node.op.name in EXACT and all(exact[i] for i in node.inputs) and _short(y)
             is_exact |= node.op.name in COMPARISONS
         else:
@@ -79,8 +79,7 @@ def _pass(
     grads[order[-1]] = 1.0
     for node in reversed(order):
         if node.inputs:
-            operands = node.op.grouped([data[i] for i in node.inputs])
-            local_grads = ops.flat(node.op.local_grads(ieee, data[node], *operands))
+            local_grads = node.op.differentiate(ieee, data[node], [data[i] for i in node.inputs])
             for i, local_grad in zip(node.inputs, local_grads, strict=True):
                 share = grads[node] * float(local_grad)
                 grads[i] += share * noise(False)

@@ -105,7 +105,6 @@ def _all_finite(values: tuple[Value, ...]) -> bool:
 
 def _what_was_made(node: Value) -> str:
     name = node_names([*(x for v in node.inputs for x in v.inputs), *node.inputs, node])
-    assert node.op is not None
     return "\n".join(
         [
             f"{node.op.name} makes {node.data} of finite inputs",
@@ -120,7 +119,6 @@ def _what_arrived(
 ) -> str:
     input, local_grad = node.inputs[i], node.local_grads[i]
     rule = formula.derivative(node, i, name)
-    assert node.op is not None
     total, gradient, local = (
         formula.partial(name[y], name[x]) for y, x in ((root, input), (root, node), (node, input))
     )

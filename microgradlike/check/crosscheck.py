@@ -298,8 +298,7 @@ def _recompute(C: Value, given: Iterable[Value]) -> Callable[[], float]:
     def forward() -> float:
         data: dict[Value, float] = {}
         for node in steps:
-            assert node.op is not None
-            data[node] = node.op.value(ieee, *node.op.grouped([data.get(v, v.data) for v in node.inputs]))
+            data[node] = node.op.evaluate(ieee, [data.get(v, v.data) for v in node.inputs])
         return data[C]
 
     return forward
@@ -335,7 +334,6 @@ def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
     """How far each local derivative is off where the inputs are off by so much."""
     if not node.inputs:
         return []
-    assert node.op is not None
     inputs = [Value(v.data) for v in node.inputs]
     input_off = dict(zip(inputs, map(data_off.__getitem__, node.inputs), strict=True))
     local_grads = recorded_local_grads(apply(node.op, *inputs))

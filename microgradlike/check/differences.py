@@ -18,7 +18,7 @@ from microgradlike.check.thousand_digits import thousand_digits
 from microgradlike.check.watch import unwatched
 from microgradlike.graph import as_value_list
 from microgradlike.ieee import ieee
-from microgradlike.ops import Operation
+from microgradlike.primitive import Operation
 from microgradlike.support.exchange import with_undo
 from microgradlike.value import Value
 
@@ -247,7 +247,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
 
     def y(x: float) -> float:
         try:
-            return op.value(ieee, *op.grouped([*data[:position], x, *data[position + 1 :]]))  # type: ignore[no-any-return]
+            return op.evaluate(ieee, [*data[:position], x, *data[position + 1 :]])  # type: ignore[no-any-return]
         except (ArithmeticError, ValueError):  # a custom rule outside its domain
             return nan
 
@@ -256,7 +256,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
         return in_floats
     digits = thousand_digits()
     exact_data = [digits.number(x) for x in data]
-    exact_rule = digits.real(lambda *inputs: op.value(digits.xp, *op.grouped(inputs)))
+    exact_rule = digits.real(lambda *inputs: op.evaluate(digits.xp, inputs))
 
     def exact_y(x: Any) -> Any:
         return exact_rule(*exact_data[:position], x, *exact_data[position + 1 :])

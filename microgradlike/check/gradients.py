@@ -29,12 +29,12 @@ from microgradlike.check.differences import (
 )
 from microgradlike.check.watch import Watcher, unwatched, watched
 from microgradlike.graph import as_value_list, jvp
-from microgradlike.ieee import check_class
+from microgradlike.ieee import NOT_COMPUTED, check_class
 from microgradlike.notation import formula
 from microgradlike.notation.names import node_names
 from microgradlike.support.exchange import with_undo
 from microgradlike.support.places import Place, place_outside, place_text
-from microgradlike.value import NOT_COMPUTED, Value, topological_order
+from microgradlike.value import Value, topological_order
 from microgradlike.view.table import Row, Table, clean
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
@@ -204,7 +204,6 @@ def _local_entries(
     for node in order:
         if not node.inputs:
             continue
-        assert node.op is not None
         data = [v.data for v in node.inputs]
         where = place_text(places[node]) if node in places else ""
         for i, recorded in enumerate(node.local_grads):
@@ -345,7 +344,6 @@ def _verdict(entry: GradientEntry) -> str:
 
 def _describe(entry: LocalEntry) -> Block:
     node, name = entry.node, entry.names
-    assert node.op is not None
     input = node.inputs[entry.position]
     y, x = name[node], name[input]
     wrong = entry.status == "wrong"

@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from microgradlike.ieee import Namespace, ieee
-from microgradlike.ops import with_reductions
 
 
 class ThousandDigits(NamedTuple):
@@ -64,4 +63,4 @@ def thousand_digits() -> ThousandDigits:
         maximum=ieee.maximum,
         minimum=ieee.minimum,
     )
-    return ThousandDigits(with_reductions(xp), number, lambda x: mpmath.libmp.to_float(number(x)._mpf_), real)
+    return ThousandDigits(xp, number, lambda x: mpmath.libmp.to_float(number(x)._mpf_), real)

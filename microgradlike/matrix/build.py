@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from microgradlike import ops
+from microgradlike import recording
 from microgradlike.matrix.canonical import Ints
 from microgradlike.matrix.code import Code, Dims, Symbol, affine
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum, common_dims, dependents
-from microgradlike.ops import flat
+from microgradlike.primitive import flat
 
 
 class Builder:
@@ -152,7 +152,7 @@ class Builder:
         dims, saved = self.saved[array]
         upstream, taken = (x.reshape(*dims) if x is not None and x.inner else x for x in (upstream, taken))  # type: ignore[assignment]
         match array.instruction:
-            case Apply(ops.WHERE, [_, *branches]):
+            case Apply(recording.WHERE, [_, *branches]):
                 _, _, condition, _, _ = saved
                 for ref, mask in zip(branches, (condition != 0, condition == 0), strict=True):
                     here = self.code.number(mask) if taken is None else taken * self.code.number(mask)

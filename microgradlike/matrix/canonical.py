@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
-from microgradlike.ops import Operation
-from microgradlike.recording import all_inputs
+from microgradlike.primitive import Operation
+from microgradlike.recording import CHOSEN, WHERE, all_inputs
 from microgradlike.value import Value
 
 Ints = npt.NDArray[np.int64]
@@ -41,7 +41,7 @@ class Graph:
 
     nodes: list[Value]
     number: dict[Value, int]
-    ops: list[Operation | None]
+    ops: list[Operation]
     start: Ints
     edges: Ints
     live: npt.NDArray[np.bool_]
@@ -63,9 +63,9 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     counts = np.fromiter(map(len, inputs), np.int64, n)
     start = np.concatenate([[0], np.cumsum(counts)])
     edges = np.fromiter(map(number.__getitem__, chain.from_iterable(inputs)), np.int64, start[-1])
-    operations = [ops.WHERE if node.op is ops.CHOSEN else node.op for node in nodes]
+    operations = [WHERE if node.op is CHOSEN else node.op for node in nodes]
     kinds = {op: kind for kind, op in enumerate((*ADDITIVE, ops.MUL))}
-    kind = np.fromiter((kinds.get(op, -1) for op in operations), np.int64, n)  # type: ignore[arg-type]
+    kind = np.fromiter((kinds.get(op, -1) for op in operations), np.int64, n)
     ADD, SUB, NEG, _SUM, DOT, AFFINE, MUL = range(7)
 
     consumer = np.repeat(np.arange(n), counts)
@@ -138,14 +138,12 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     )  # fmt: skip
 
 
-def _in_branch(operations: Sequence[Operation | None], start: Ints, edges: Ints) -> npt.NDArray[np.bool_]:
+def _in_branch(operations: Sequence[Operation], start: Ints, edges: Ints) -> npt.NDArray[np.bool_]:
     """Mark the branches of choices, and all that they are computed from."""
     marked = np.zeros(len(operations), bool)
-    if ops.WHERE in operations:
+    if WHERE in operations:
         for i in reversed(range(len(operations))):
-            marked[edges[start[i] + (operations[i] is ops.WHERE) : start[i + 1]]] |= (
-                marked[i] or operations[i] is ops.WHERE
-            )
+            marked[edges[start[i] + (operations[i] is WHERE) : start[i + 1]]] |= marked[i] or operations[i] is WHERE
     return marked
 
 

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from math import prod
 from textwrap import indent
-from types import CodeType, SimpleNamespace
+from types import CodeType
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from microgradlike import ops
-from microgradlike.ieee import ieee
+from microgradlike.ieee import FUNCTIONS, Namespace, ieee
 from microgradlike.matrix.canonical import Ints
 
 Dims = tuple[int, ...]
@@ -348,7 +347,7 @@ class Code:
 
     def namespace(self) -> Any:
         """What the rules of `ops` use as xp."""
-        return ops.namespace(SimpleNamespace(**{name: partial(self.call, name) for name in ops.FUNCTIONS}))
+        return Namespace(**{name: partial(self.call, name) for name in FUNCTIONS})
 
     def stacked(self, starts: Ints | None) -> Any:
         """The same for n-ary rules whose operands are all in one array: those of each result, or of each segment."""

@@ -58,7 +58,7 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[Ints, Ints]:
     is_sum, operations = graph.is_sum.tolist(), graph.ops
     for i in graph.live.nonzero()[0].tolist():
         op = operations[i]
-        if op is None or op is ops.CONSTANT:
+        if op is ops.LEAF or op is ops.CONSTANT:
             continue
         key: object
         below = 0

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradlike import ops
+from microgradlike import ops, recording
 from microgradlike.matrix.entries import (
     Add,
     Each,
@@ -55,7 +55,7 @@ from microgradlike.matrix.text import ATOM, CASES, POWER, PRODUCT, SUM, Text, la
 from microgradlike.matrix.writing import Writer
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_constant
-from microgradlike.ops import Operation
+from microgradlike.primitive import Operation
 from microgradlike.view.table import clean
 
 LONG = 60  # what has more characters than this stands on a line of its own
@@ -253,7 +253,7 @@ class Equations:
             return Product(float(rule))
         if op is ops.EXP:
             return y
-        if len(x) == 1 and op not in (ops.ABS, ops.MAGNITUDE):
+        if len(x) == 1 and op not in (ops.ABS, recording.MAGNITUDE):
             return Each(lambda t: Text(f"{op.symbol}'({_arguments(op, t)})"), tuple(x))
         number = x[-1].number if isinstance(x[-1], Product) and not x[-1].parts else None
         if op is ops.POW and i == 0 and number is not None:
@@ -329,7 +329,7 @@ def _applied(op: Operation, x: list[Expr]) -> Expr:
     """op(x), with the signs of arithmetic."""
     if op is ops.NEG:
         return product(Product(-1.0), x[0])
-    if op is ops.CHOSEN:
+    if op is recording.CHOSEN:
         return x[0]
 
     def write(t: Sequence[Text]) -> Text:
@@ -338,9 +338,9 @@ def _applied(op: Operation, x: list[Expr]) -> Expr:
         if op is ops.POW:
             exponent = str(t[1])
             return power(t[0], t[1].within(ATOM) if "/" in exponent or not t[1].is_number else exponent)
-        if op in (ops.LESS, ops.LESS_EQUAL, ops.EQUAL):
+        if op in (recording.LESS, recording.LESS_EQUAL, recording.EQUAL):
             return Text(f"[{t[0]} {op.symbol} {t[1]}]")
-        if op is ops.WHERE:
+        if op is recording.WHERE:
             bracket = re.fullmatch(r"\[([^\[\]]*)\]", str(t[0]))
             return Text(f"{t[1].within(SUM)} if {bracket[1] if bracket else f'{t[0]} ≠ 0'} else {t[2]}", CASES)
         return Text(f"{op.symbol}({_arguments(op, t)})")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from microgradlike import ops
 from microgradlike.support.exchange import Exchange, with_undo
+from microgradlike.support.interop import NumberLike
 from microgradlike.support.places import Place, place_outside, place_text
 from microgradlike.value import Value, constant
 
@@ -116,7 +117,7 @@ def _noted_read(node: Value) -> float:
 
 _noted_methods = Exchange(
     [
-        *((Value, name, _noted(getattr(Value, name), function)) for name, function in FUNCTIONS.items()),
+        *((NumberLike, name, _noted(getattr(NumberLike, name), function)) for name, function in FUNCTIONS.items()),
         (Value, "data", property(_noted_read, Value.data.fset, doc=Value.data.__doc__)),  # type: ignore[attr-defined]
     ]
 )

@@ -25,7 +25,7 @@ import numpy as np
 from microgradlike import ops
 from microgradlike.matrix.canonical import Graph, Ints, distinct_rows, is_reduction
 from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, refine
-from microgradlike.ops import Operation
+from microgradlike.primitive import Operation
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
 

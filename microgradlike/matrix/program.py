@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
+from microgradlike.ieee import NOT_COMPUTED, Namespace
 from microgradlike.matrix.build import Builder, try_rules
 from microgradlike.matrix.canonical import canonicalise
 from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned
@@ -34,7 +35,7 @@ from microgradlike.matrix.match import Array, Matcher
 from microgradlike.matrix.names import name_arrays
 from microgradlike.recording import full_order
 from microgradlike.support.locks import renew_in_children
-from microgradlike.value import NOT_COMPUTED, Value, apply
+from microgradlike.value import Value, apply
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
@@ -117,7 +118,7 @@ class Parameter:
     overwrites the numbers of `grad`: copy them to keep them.
     """
 
-    xp = ops.namespace(np)  # what optimisers compute with
+    xp = Namespace.of(np)  # what optimisers compute with
 
     def __init__(self, name: str, nodes: list[Value], data: Numbers, gradient: Numbers) -> None:
         self.name, self.nodes, self.label = name, nodes, name
@@ -183,7 +184,7 @@ class Program:
         graph = canonicalise([*(v for v in columns if v not in present), *nodes])
         in_loss = set(full_order(loss)) if compared else present
         kinds = [
-            PARAMETER if op is None else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
+            PARAMETER if op is ops.LEAF else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
             for v, op in zip(graph.nodes, graph.ops)
         ]
         kind = np.array(kinds, np.int64)
@@ -587,7 +588,7 @@ def _check_leaves(columns: list[Value], wanted: list[Value] | None, present: set
     for v in (*columns, *(wanted or ())):
         if not isinstance(v, Value):
             raise TypeError(f"expected Values, got {type(v).__name__}: {v!r:.40}")
-        if v.op is not None:
+        if v.op is not ops.LEAF:
             what = "a constant" if v.op is ops.CONSTANT else f"the result of {v.op}"
             raise ValueError(f"batch and parameters must be leaves, Value(…), but {v!r} is {what}")
     varying = set(columns)

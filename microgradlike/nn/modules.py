@@ -20,7 +20,8 @@ from microgradlike import ops
 from microgradlike.functions import softmax
 from microgradlike.ieee import ieee
 from microgradlike.notation.digits import subscript, superscript
-from microgradlike.ops import AFFINE, Operation
+from microgradlike.ops import AFFINE
+from microgradlike.primitive import Operation
 from microgradlike.value import Value, apply, constant, record, unary
 
 Sigma = str | Callable[[Value], Value]  # a name in ACTIVATIONS, or a function of z

@@ -16,7 +16,7 @@ from typing import Any
 
 from microgradlike import ops
 from microgradlike.notation.digits import format_constant, plain_digits, subscript, superscript
-from microgradlike.ops import Operation
+from microgradlike.primitive import Operation
 from microgradlike.value import Value
 
 IF, OR, AND, COMPARE, SUM, QUOTIENT, PRODUCT, SIGN, POWER, ATOM = range(10)
@@ -53,7 +53,6 @@ def derivative(
 
     "" where an operation of your own has a rule that cannot be written as a formula.
     """
-    assert node.op is not None
     inputs = node.inputs
     index, formulas = _row(node.op, len(inputs))
     formula = formulas[position]
@@ -84,7 +83,6 @@ def _expression(node: Value, names: Mapping[Value, str], depth: int) -> Written:
     writer, inputs = _Plain(), node.inputs
     if depth == 0 or not inputs:
         return writer.name(_stands_for(node, names))
-    assert node.op is not None
     index, _ = _row(node.op, len(inputs))
     parameters = _parameters(node.op)
 

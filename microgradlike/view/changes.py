@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from microgradlike.graph import computed, recorded, same_numbers
+from microgradlike.graph import computed_numbers, recorded_numbers, same_numbers
 from microgradlike.notation.digits import format_number
+from microgradlike.ops import LEAF
 from microgradlike.value import Value
 
 
@@ -18,17 +19,18 @@ def changed_data(nodes: Iterable[Value]) -> dict[Value, float | None]:
     then: dict[Value, float | None] = {}
     suspects: list[Value] = []
     for node in nodes:
-        if not node.inputs or same_numbers(recorded(node), computed(node, [x.data for x in node.inputs])):
+        if not node.inputs or same_numbers(
+            recorded_numbers(node), computed_numbers(node, [x.data for x in node.inputs])
+        ):
             continue
-        assert node.op is not None
         place = {name: i for i, name in enumerate(node.op.operand_names(len(node.inputs)))}
         formulas = node.op.local_grad_formulas(len(node.inputs))
         kept = {place[f]: d for f, d in zip(formulas, node.local_grads, strict=True) if f in place}
         data = [kept.get(i, x.data) for i, x in enumerate(node.inputs)]
         then |= {x: old for x, old in zip(node.inputs, data, strict=True) if not same_numbers((x.data,), (old,))}
-        if not same_numbers(recorded(node), computed(node, data)):
+        if not same_numbers(recorded_numbers(node), computed_numbers(node, data)):
             unknown = [x for i, x in enumerate(node.inputs) if i not in kept]
-            suspects += [x for x in unknown if not x.inputs and x.op is None] or [node]
+            suspects += [x for x in unknown if not x.inputs and x.op is LEAF] or [node]
     return {**dict.fromkeys(suspects), **then}
 
 

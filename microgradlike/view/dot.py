@@ -168,7 +168,7 @@ def _fold(edges: dict[Value, list[int]]) -> set[Value]:
     for node, positions in edges.items():
         if node.op in (ops.DOT, ops.AFFINE):
             leaves = [node.inputs[k] for k in positions if _operands(node)[k][0] in "wb"]
-            rows.update(leaf for leaf in leaves if leaf.op is None and uses[leaf] == 1)
+            rows.update(leaf for leaf in leaves if leaf.op is ops.LEAF and uses[leaf] == 1)
     return rows
 
 
@@ -297,7 +297,7 @@ class _Drawing:
         return dict(zip(dict.fromkeys(self.group.values()), cycle(boxes.PALETTE), strict=False))
 
     def _look(self, node: Value) -> dict[str, str]:
-        look = boxes.LEAF if node.op is None else boxes.CONSTANT if node.op is ops.CONSTANT else boxes.OPERATION
+        look = boxes.LEAF if node.op is ops.LEAF else boxes.CONSTANT if node.op is ops.CONSTANT else boxes.OPERATION
         if node is self.root:
             look = look | boxes.ROOT | {"class": f"{look['class']} root"}
         return look | (self._looks[self.group[node]] if node in self.group else {})

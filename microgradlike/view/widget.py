@@ -35,7 +35,7 @@ class StepsWidget(anywidget.AnyWidget):
 
     def __init__(self, steps: Steps) -> None:
         self.loss, self._steps = steps.explanation.root, steps
-        self._leaves = {str(i): leaf for i, leaf in enumerate(steps.order) if leaf.op is None}
+        self._leaves = {str(i): leaf for i, leaf in enumerate(steps.order) if leaf.op is ops.LEAF}
         numbers = {i: leaf.data for i, leaf in self._leaves.items()}
         data = {**steps.data, "id": steps.id}
         super().__init__(_esm=steps.module(), data=data, pictures=steps.pictures, numbers=numbers)
@@ -73,7 +73,6 @@ def record_again(loss: Value, numbers: dict[Value, float]) -> Value:
     again: dict[Value, Value] = {}
     for node in topological_order(loss):
         if node.inputs:
-            assert node.op is not None
             copy = apply(node.op, *(again[input] for input in node.inputs))
         else:
             copy = constant(node.data) if node.op is ops.CONSTANT else Value(numbers.get(node, node.data))
