@@ -21,7 +21,7 @@ def operation(
     *,
     symbol: str | None = None,
 ) -> Callable[..., Value]:
-    """A function that records a new operation y = value(xp, *inputs), with its local derivatives.
+    """Return a function that records a new operation y = value(xp, *inputs), with its local derivatives.
 
     `value(xp, *inputs)` computes y. `local_grads(xp, y, *inputs)` computes ∂y/∂input, one number
     for one input, else a tuple with one for each. Take functions from `xp` (`xp.exp`, `xp.where`,
@@ -45,7 +45,9 @@ def operation(
 
     `nn.MLP(2, [8, 1], activation=gelu)` takes it as its activation, and `vectorize` runs it on batches.
 
-    `dir(xp)` lists these functions. Raises TypeError for rules whose parameters are not these. A call raises
+    `dir(xp)` lists these functions, and `help(microgradlike.ieee.Namespace)` explains them.
+
+    Raises TypeError for rules whose parameters are not these. A call raises
     TypeError for a wrong number of inputs, and ValueError where a rule fails or does not return one real
     number for each derivative; `vectorize` and `gradient` raise TypeError for a rule that runs on floats
     only. `check_gradients` finds a wrong rule.
@@ -112,7 +114,7 @@ def _real(y: Any, name: str, rule: str, inputs: tuple[Any, ...]) -> float:
 
 
 def _run(function: Callable[..., Any], name: str, rule: str, inputs: tuple[Any, ...], xp: Any, *args: Any) -> Any:
-    """function(xp, *args), whose errors name the operation and say what to write."""
+    """Return function(xp, *args). Errors name the operation and say what to write."""
     try:
         return function(xp, *args)
     except (ArithmeticError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Functions of several Values: each records one node, except the softmaxes, which are made of others.
 
-Every argument may be a plain number instead of a Value; `values` is any iterable of them.
+Every argument may be a plain number instead of a Value; `values` is any iterable of them. All raise
+TypeError for what is no real number.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from microgradlike.value import Value, apply, constant
 
 
 def maximum(a: Any, b: Any) -> Value:
-    """max(a, b). Where they tie, each takes half of the gradient."""
+    """Return max(a, b). Where they tie, each takes half of the gradient. Raises TypeError for what is no number."""
     return apply(ops.MAXIMUM, a, b)
 
 
 def minimum(a: Any, b: Any) -> Value:
-    """min(a, b). Where they tie, each takes half of the gradient."""
+    """Return min(a, b). Where they tie, each takes half of the gradient. Raises TypeError for what is no number."""
     return apply(ops.MINIMUM, a, b)
 
 
 def maxout(values: Iterable[Any]) -> Value:
-    """max zᵢ, the maxout activation of the weighted inputs zᵢ. Those that tie share the gradient.
+    """Return max zᵢ, the maxout activation of the weighted inputs zᵢ. Those that tie share the gradient.
 
-    Raises ValueError for no values at all.
+    Source: Goodfellow et al., Maxout Networks (2013). Raises ValueError for no values at all, and TypeError
+    for what is no number.
     """
     values = tuple(values)
     if not values:
@@ -34,43 +36,47 @@ def maxout(values: Iterable[Any]) -> Value:
 
 
 def sum(values: Iterable[Any]) -> Value:
-    """x₁ + … + xₙ as one node, added from left to right; 0 for no values."""
+    """Return x₁ + … + xₙ as one node, added from left to right; 0 for no values. Raises TypeError for what is no number."""
     values = tuple(values)
     return apply(ops.SUM, *values) if values else constant(0.0)
 
 
 def dot(w: Iterable[Any], x: Iterable[Any]) -> Value:
-    """w·x = Σ wᵢxᵢ as one node. Raises ValueError where the lengths differ."""
+    """Return w·x = Σ wᵢxᵢ as one node. Raises ValueError where the lengths differ, TypeError for what is no number."""
     w, x = _pair(w, x)
     return apply(ops.DOT, *w, *x) if w else constant(0.0)
 
 
 def affine(w: Iterable[Any], x: Iterable[Any], b: Any) -> Value:
-    """The weighted input z = w·x + b as one node, summed as ((b + w₁x₁) + w₂x₂) + …
+    """Return the weighted input z = w·x + b as one node, summed as ((b + w₁x₁) + w₂x₂) + …
 
-    Raises ValueError where the lengths of w and x differ.
+    Raises ValueError where the lengths of w and x differ, and TypeError for what is no number.
     """
     w, x = _pair(w, x)
     return apply(ops.AFFINE, *w, *x, b)
 
 
 def logsumexp(values: Iterable[Any]) -> Value:
-    """log Σ exp xᵢ, without overflow and without losing small terms; −inf for no values."""
+    """Return log Σ exp xᵢ, without overflow and without losing small terms; −inf for no values.
+
+    Raises TypeError for what is no number.
+    """
     values = tuple(values)
     return apply(ops.LOGSUMEXP, *values) if values else constant(float("-inf"))
 
 
 def softmax(values: Iterable[Any]) -> list[Value]:
-    """[exp(xᵢ) / Σⱼ exp(xⱼ)], as exp of `log_softmax`."""
+    """Return [exp(xᵢ) / Σⱼ exp(xⱼ)], one Value for each xᵢ, as exp of `log_softmax`. They add up to 1.
+
+    Raises TypeError for what is no number.
+    """
     return [log_p.exp() for log_p in log_softmax(values)]
 
 
 def log_softmax(values: Iterable[Any]) -> list[Value]:
-    """[xᵢ − log Σⱼ exp(xⱼ)].
-
-    It is subtracted twice. For large xᵢ the first difference is rounded, but the same for all, and the
-    second one removes that, as subtracting max x would first; but where two xᵢ tie, max has a kink.
-    """
+    """Return [xᵢ − log Σⱼ exp(xⱼ)], one Value for each xᵢ. Raises TypeError for what is no number."""
+    # Twice: for large xᵢ the first difference is rounded, but alike for all, and the second removes that. To
+    # subtract max xᵢ first would do the same, but max has a kink where two xᵢ tie.
     return _less_logsumexp(_less_logsumexp(values))
 
 

@@ -12,10 +12,10 @@ from microgradlike.value import Value, apply, constant, topological_order
 
 
 def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
-    """[∂output/∂v for v in inputs], as Values that can be differentiated again.
+    """Return [∂output/∂v for v in inputs], as Values that can be differentiated again.
 
-    The same chain rule as `backward()`, with the local derivatives recorded as expressions by the
-    rules of `ops`. No `.grad` is touched. An input that output does not depend on gets 0.
+    This is the chain rule of `backward()`, with the local derivatives recorded as expressions by the
+    rules of `ops`. It touches no `.grad`. An input that output does not depend on gets 0.
 
     Raises TypeError where `inputs` are not all Values, and ValueError where a `data` was changed
     after the graph was recorded: the result would mix the old numbers with the new.
@@ -46,7 +46,7 @@ def gradient(output: Value, inputs: Iterable[Value]) -> list[Value]:
 
 
 def _edges(node: Value) -> list[tuple[Value, Any, Value | None]]:
-    """The inputs of a node with their local derivatives (None for 1) and the condition under which they count."""
+    """Return the inputs of a node, with their local derivatives (None for 1) and the condition under which each counts."""
     if isinstance(node, Choice):
         return [(node.if_true, None, node.condition), (node.if_false, None, 1.0 - node.condition)]
     return [(input, d, None) for input, d in zip(node.inputs, recorded_local_grads(node), strict=True)]
@@ -61,16 +61,19 @@ def _either(a: Value | None, b: Value | None) -> Value | None:
 
 
 def jvp(output: Value, tangents: Mapping[Value, float]) -> float:
-    """Forward mode: Σ ∂output/∂v · tangents[v], the Jacobian–vector product, in one pass.
+    """Return Σ ∂output/∂v · tangents[v], the Jacobian–vector product, by one pass in forward mode.
 
-    The local derivatives are the recorded ones; each node's tangent is the sum over its inputs of
-    ∂node/∂input times the input's tangent. Nodes in the middle of the graph may have tangents too.
+    `tangents` maps Values to real numbers, as in `jvp(loss, {w: 1.0})`; all others have the tangent 0. Each
+    node's tangent is the sum over its inputs of ∂node/∂input, as recorded, times the input's tangent. Nodes
+    in the middle of the graph may have tangents too.
+
+    Raises TypeError where tangents do not map Values to real numbers, and for an output that is no Value.
     """
     return jvps(output, [tangents])[0]
 
 
 def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[float]:
-    """`jvp` along several directions, ordering the graph only once."""
+    """Return `jvp(output, tangents)` for each of these directions; the graph is ordered only once."""
     order = topological_order(output)
     products = []
     for tangents in directions:
@@ -92,7 +95,7 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
 
 
 def as_value_list(values: Iterable[Value]) -> list[Value]:
-    """The list of these Values. Raises TypeError for a single one, and for anything else among them."""
+    """Return the list of these Values. Raises TypeError for a single one, and for anything else among them."""
     values = as_list(values)
     for v in values:
         if not isinstance(v, Value):
@@ -102,7 +105,7 @@ def as_value_list(values: Iterable[Value]) -> list[Value]:
 
 
 def as_list(values: Iterable[Any]) -> list[Any]:
-    """The list of these. Raises TypeError for a single Value, of whatever class, and for a network."""
+    """Return the list of these. Raises TypeError for a single Value, of whatever class, and for a network."""
     if hasattr(values, "backward"):
         raise TypeError("a list of Values is expected: write [v] for a single one")
     if callable(getattr(values, "parameters", None)):
