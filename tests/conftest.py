@@ -5,7 +5,6 @@ import shutil
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -14,14 +13,22 @@ from hypothesis import settings
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-SCREENSHOTS = Path(__file__).parents[1] / "screenshots"
+PICTURES = pytest.StashKey()
 
 
-def pytest_collection_modifyitems(items):
-    """`-m "not browser"` leaves out the tests that need one."""
-    for item in items:
-        if "chromium" in getattr(item, "fixturenames", ()):
-            item.add_marker("browser")
+@pytest.hookimpl(tryfirst=True)  # before any fixture is made: it fails without Chromium as well
+def pytest_runtest_setup(item):
+    """Fail a test that opens a browser without `@pytest.mark.browser`, which `-m "not browser"` leaves out."""
+    if "chromium" in item.fixturenames and not item.get_closest_marker("browser"):
+        pytest.fail("this test opens a browser: mark it with @pytest.mark.browser", pytrace=False)
+    if item.get_closest_marker("browser") and "chromium" not in item.fixturenames:
+        pytest.fail("this test opens no browser: remove its mark", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say where the pictures lie."""
+    if PICTURES in config.stash:
+        terminalreporter.write_line(f"pictures of the pages: {config.stash[PICTURES]}")
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +111,14 @@ def holds_in_children():
     return forked
 
 
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory, pytestconfig):
+    """The folder of the pictures, outside the checkout: pytest keeps those of its last three runs."""
+    pytestconfig.stash[PICTURES] = tmp_path_factory.mktemp("pictures", numbered=False)
+    return pytestconfig.stash[PICTURES]
+
+
 @pytest.fixture
-def screenshot():
-    """Keeps a picture of a page in screenshots/, for a person to look at."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    return lambda page, name: page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+def screenshot(pictures):
+    """Keep a picture of a page, for a person to look at."""
+    return lambda page, name: page.screenshot(path=pictures / f"{name}.png", full_page=True)

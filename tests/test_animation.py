@@ -48,6 +48,7 @@ def film(browse, tmp_path):
     return play
 
 
+@pytest.mark.browser
 def test_every_moment_shows_the_numbers_of_explain(film):
     loss = example()
     it = explain(loss)
@@ -89,6 +90,7 @@ def test_every_moment_shows_the_numbers_of_explain(film):
     check(begin + (len(backward) + 1) * BACKWARD + END - 0.1, gradients)
 
 
+@pytest.mark.browser
 def test_where_nothing_may_move_the_end_is_shown(film, screenshot):
     page, _ = film(example(), reduced_motion="reduce")
     assert page.evaluate("document.getAnimations().length") == 0
@@ -98,6 +100,7 @@ def test_where_nothing_may_move_the_end_is_shown(film, screenshot):
     screenshot(page, "film-end")
 
 
+@pytest.mark.browser
 def test_it_plays_in_an_image(browse, tmp_path, screenshot):
     page = browse(steps(example()).save(tmp_path / "film.svg").parent.as_uri())
     page.goto((tmp_path / "film.svg").as_uri())

@@ -7,6 +7,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -448,7 +449,6 @@ def test_neurons_of_several_samples_stand_below_each_other():
 
 def test_the_source_is_the_same_in_every_process():
     program = (
-        "import sys; sys.path.insert(0, 'tests')\n"
         "from test_draw import layer, draw\n"
         "loss = layer((3, 4, 2)); loss.backward()\n"
         "print(draw(loss, color_by=lambda node: node.label[:1] or None).source)"
@@ -456,6 +456,7 @@ def test_the_source_is_the_same_in_every_process():
     sources = {
         subprocess.run(
             [sys.executable, "-c", program],
+            cwd=Path(__file__).parent,
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONUTF8": "1"},
             capture_output=True,
             text=True,

@@ -9,11 +9,11 @@ import re
 
 import numpy as np
 import pytest
+from graphs import flat, leaves, random_graph, random_network
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from matplotlib import mathtext
 from programs import PATTERNS, pattern, random_program, record
-from test_matrix import flat, leaves, random_graph, random_network
 
 from microgradlike import (
     Value,

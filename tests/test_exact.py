@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
-from test_ops import mistaken
+from oracles import mistaken
 
 from microgradlike import Value, affine, dot, gradient, jvp, maximum, maxout, minimum, ops, topological_order
 from microgradlike import sum as sum_of

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mp, mpf
-from test_ops import TABLE
+from oracles import TABLE
 
 from microgradlike import (
     Value,

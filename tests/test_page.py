@@ -110,6 +110,7 @@ def lit(page, mark):
 # ── In the browser ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("make", EXPRESSIONS)
 def test_the_keyboard_steps_through_the_numbers_of_explain(stepped, make):
     loss = make()
@@ -152,6 +153,7 @@ def test_the_keyboard_steps_through_the_numbers_of_explain(stepped, make):
     assert text(page.locator(".place")) == f"backward {len(backward)} / {len(backward)}"  # the last step is the end
 
 
+@pytest.mark.browser
 def test_the_mouse_the_other_keys_and_links(stepped):
     page = stepped(steps(shared()))
     place, slider = page.locator(".place"), page.get_by_label("Step", exact=True)
@@ -182,12 +184,14 @@ def test_the_mouse_the_other_keys_and_links(stepped):
     )
 
 
+@pytest.mark.browser
 def test_a_link_opens_at_its_step(stepped):
     assert text(stepped(steps(shared()), "#step=4").locator(".place")) == "backward 0 / 3"
     assert text(stepped(steps(shared()), "#step=400").locator(".place")) == "backward 3 / 3"
     assert text(stepped(steps(shared()), "#step=x").locator(".place")) == "forward 0 / 3"
 
 
+@pytest.mark.browser
 def test_the_space_bar_plays_and_pauses(stepped, tmp_path, browse):
     page = browse()
     page.clock.install()
@@ -204,6 +208,7 @@ def test_the_space_bar_plays_and_pauses(stepped, tmp_path, browse):
     assert page.get_by_role("button", name="Play").count() == 1  # it has stopped by itself
 
 
+@pytest.mark.browser
 def test_a_click_opens_the_ledger(stepped, screenshot):
     page = stepped(steps(shared()), "#step=6")
     page.locator("[id$=-n0]").click()
@@ -221,6 +226,7 @@ def test_a_click_opens_the_ledger(stepped, screenshot):
     assert "Click a node" in text(ledger)
 
 
+@pytest.mark.browser
 def test_the_quiz_asks_before_it_shows(stepped, screenshot):
     page = stepped(steps(squares(), quiz=True, tolerance=0.05), "#step=0")
     it = explain(squares())
@@ -253,6 +259,7 @@ def test_the_quiz_asks_before_it_shows(stepped, screenshot):
     assert now.get_by_role("textbox").count() == 0
 
 
+@pytest.mark.browser
 def test_the_quiz_asks_where_a_sum_runs(stepped):
     page = stepped(steps(shared()))
     page.get_by_label("Quiz").check()
@@ -264,6 +271,7 @@ def test_the_quiz_asks_where_a_sum_runs(stepped):
     assert "Right: ∂f/∂b = -8" in text(page.locator(".now"))
 
 
+@pytest.mark.browser
 def test_neurons_and_layers_open_and_close(stepped, screenshot):
     page = stepped(steps(network(4, 3, 2)))
     boxes, detail = page.locator(".node.group"), page.get_by_label("Level of detail")
@@ -297,6 +305,7 @@ def test_neurons_and_layers_open_and_close(stepped, screenshot):
     screenshot(page, "network-open")
 
 
+@pytest.mark.browser
 def test_a_closed_box_lights_up_for_what_is_in_it(stepped):
     loss = network(4, 3, 2)
     it = explain(loss)
@@ -310,6 +319,7 @@ def test_a_closed_box_lights_up_for_what_is_in_it(stepped):
     assert page.locator(".along").count() == 3
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("activation, output", [("sigmoid", "sigmoid"), ("tanh", "linear"), ("relu", "softmax")])
 def test_the_matrix_form_shows_the_gradients_of_the_z_nodes(stepped, screenshot, activation, output):
     loss = network(4, 3, 2, activation=activation, output=output)
@@ -360,6 +370,7 @@ def background(page):
     return page.locator(".box").evaluate("box => getComputedStyle(box).backgroundColor")
 
 
+@pytest.mark.browser
 def test_light_and_dark(stepped, browse, screenshot):
     result = steps(network(4, 3, 2))
     light, dark = stepped(result, "#step=18"), stepped(result, "#step=18", color_scheme="dark")
@@ -375,6 +386,7 @@ def test_light_and_dark(stepped, browse, screenshot):
     assert background(within) == background(light)
 
 
+@pytest.mark.browser
 def test_a_phone(stepped, screenshot):
     page = stepped(steps(network(4, 3, 2)), "#step=18", width=390, height=844, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -392,6 +404,7 @@ def test_a_phone(stepped, screenshot):
     screenshot(page, "phone")
 
 
+@pytest.mark.browser
 def test_what_a_screen_reader_finds(stepped):
     page = stepped(steps(shared()), "#step=7")
     for role in ("button", "slider", "checkbox", "combobox"):
@@ -417,6 +430,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.browser
 def test_hostile_labels_are_text(stepped, browse, screenshot):
     leaves = [Value(1.0 + i, label) for i, label in enumerate(HOSTILE)]
     loss = microgradlike.sum(leaves) * 2.0
@@ -449,6 +463,7 @@ def exported(*results):
     return exporter.from_notebook_node(nbformat.new_notebook(cells=cells))[0]
 
 
+@pytest.mark.browser
 def test_an_exported_notebook_works_without_network(browse, tmp_path, screenshot):
     page_of = tmp_path / "notebook.html"
     html = exported(steps(shared()), steps(shared()), steps(network(4, 3, 2)))
@@ -467,6 +482,7 @@ def test_an_exported_notebook_works_without_network(browse, tmp_path, screenshot
     screenshot(page, "notebook")
 
 
+@pytest.mark.browser
 def test_where_no_script_runs_a_picture_stands(browse, tmp_path, screenshot):
     page_of = steps(shared()).save(tmp_path / "f.html")
     page = browse(page_of.as_uri(), java_script_enabled=False)
@@ -475,6 +491,7 @@ def test_where_no_script_runs_a_picture_stands(browse, tmp_path, screenshot):
     screenshot(page, "without-script")
 
 
+@pytest.mark.browser
 def test_nothing_leaks_out_of_an_output_or_into_it(browse):
     page = browse()
     around = (
@@ -490,11 +507,13 @@ def test_nothing_leaks_out_of_an_output_or_into_it(browse):
     assert all(each.startswith(id) for each in ids)
 
 
+@pytest.mark.browser
 def test_who_wants_less_motion_gets_less(stepped):
     page = stepped(steps(shared()), reduced_motion="reduce")
     assert page.locator(".node > *").first.evaluate("e => getComputedStyle(e).transitionDuration") == "0s"
 
 
+@pytest.mark.browser
 def test_five_hundred_nodes_stay_smooth(stepped, screenshot):
     loss = by_hand(7, 3)
     assert 490 <= len(topological_order(loss)) <= MOST_NODES
@@ -513,6 +532,7 @@ def test_five_hundred_nodes_stay_smooth(stepped, screenshot):
     screenshot(page, "five-hundred")
 
 
+@pytest.mark.browser
 def test_too_large_a_graph_is_shown_in_boxes_and_says_so(stepped, screenshot):
     result = steps(network(11, 11, 11, 11, 11))
     page = stepped(result)
@@ -548,6 +568,7 @@ def test_a_part_of_a_large_graph_can_be_shown():
         steps(loss, only=[Value(1.0)])
 
 
+@pytest.mark.browser
 def test_in_a_part_the_gradients_are_those_of_the_whole(stepped):
     loss = network(4, 3, 2)
     it, order = explain(loss), topological_order(loss)
@@ -605,6 +626,7 @@ def test_saving(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.HTML"]
 
 
+@pytest.mark.browser
 def test_odd_graphs(stepped):
     page = stepped(steps(Value(2.0, "x")))
     page.keyboard.press("End")

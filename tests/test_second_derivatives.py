@@ -9,7 +9,7 @@ from math import isnan
 
 import numpy as np
 import pytest
-from test_ops import TABLE
+from oracles import TABLE
 
 from microgradlike import Value, draw, explain, gradient, nn, operation, recording, vectorize
 from microgradlike import sum as sum_of

@@ -67,6 +67,7 @@ MODEL = """window.model = {
 };"""
 
 
+@pytest.mark.browser
 def test_the_module_in_a_browser(browse, screenshot):
     result = steps(expression())
     widget = result.widget()
