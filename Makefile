@@ -4,7 +4,8 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-oldest test-python mutants fuzz docs lint notebooks check-notebooks benchmarks clean
+.PHONY: demo test test-oldest test-python lint docs notebooks check-notebooks fuzz mutants \
+	benchmarks benchmarks-torch help clean
 
 demo: $(VENV)/installed          ## the main job, on handwritten digits
 	$(VENV)/bin/microgradlike demo
@@ -12,20 +13,11 @@ demo: $(VENV)/installed          ## the main job, on handwritten digits
 test: $(VENV)/installed-dev      ## all tests
 	$(VENV)/bin/python -m pytest $(TESTS)
 
-test-oldest:                     ## with the oldest dependencies that we allow, on Python 3.11 or 3.12; all but the browser's
+test-oldest:                     ## with the oldest dependencies allowed, on Python 3.11 or 3.12; no browser
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt TESTS='-m "not browser"'
 
-fuzz: $(VENV)/installed-dev      ## random programs against the scalar engine, and JAX where it is installed: MINUTES=10
-	$(VENV)/bin/python tests/fuzz.py --minutes $(or $(MINUTES),10)
-
-test-python:                     ## on another Python, as in `make test-python PYTHON=python3.13`; all but the browser's
+test-python:                     ## on another Python, PYTHON=python3.13; no browser
 	$(MAKE) test VENV=.venv-$(notdir $(PYTHON)) TESTS='-m "not browser"'
-
-mutants: $(VENV)/installed-dev   ## 1,000 small mistakes in the package: does a test fail for each? Some hours; see tests/mutants.py
-	$(VENV)/bin/python tests/mutants.py
-
-docs: $(VENV)/installed-dev      ## docs/edges.md, from what the tests run
-	$(VENV)/bin/python tests/test_edges.py
 
 lint: $(VENV)/installed-dev      ## style, types, and who may import whom
 	$(VENV)/bin/ruff check
@@ -33,15 +25,37 @@ lint: $(VENV)/installed-dev      ## style, types, and who may import whom
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-notebooks: $(VENV)/installed-dev  ## execute the course again; only what came out otherwise is written
+docs: $(VENV)/installed-dev      ## write docs/edges.md, from what the tests run
+	$(VENV)/bin/python tests/test_edges.py
+
+notebooks: $(VENV)/installed-dev  ## execute the course again; write only what came out otherwise
 	$(VENV)/bin/python notebooks/run.py
 
 check-notebooks: $(VENV)/installed-dev  ## execute it, and fail where a committed output is out of date
 	$(VENV)/bin/python notebooks/run.py --check
 
-benchmarks: $(VENV)/installed-dev  ## the published measurements, a few minutes
-	$(VENV)/bin/python benchmarks/micrograd_demo.py
-	$(VENV)/bin/python benchmarks/memory.py
+fuzz: $(VENV)/installed-dev      ## random programs against the scalar engine, and JAX if installed: MINUTES=10
+	$(VENV)/bin/python tests/fuzz.py --minutes $(or $(MINUTES),10)
+
+mutants: $(VENV)/installed-dev   ## 1,000 small mistakes: does a test fail for each? Takes hours
+	$(VENV)/bin/python tests/mutants.py
+
+benchmarks: $(VENV)/installed-dev  ## speed and memory beside micrograd and NumPy: see benchmarks/README.md
+	$(VENV)/bin/python -m benchmarks.micrograd_demo
+	$(VENV)/bin/python -m benchmarks.memory
+	$(VENV)/bin/python -m benchmarks.matrix_speed
+	$(VENV)/bin/python -m benchmarks.matrix_checks
+	$(VENV)/bin/python -m benchmarks.matrix_lowering
+
+# PyTorch takes gigabytes, so nothing here installs it: say which Python has it.
+benchmarks-torch: $(VENV)/installed-dev  ## beside PyTorch too, TORCH=python; draws build/ladder.png
+	@test -n "$(TORCH)" || { echo "which Python has PyTorch? make benchmarks-torch TORCH=/path/to/python" >&2; exit 2; }
+	mkdir -p build
+	$(VENV)/bin/python -m benchmarks.matrix_speed --torch $(TORCH) --threads 1 2 --json build/figures.json
+	$(VENV)/bin/python -m benchmarks.matrix_ladder build/figures.json build/ladder.png
+
+help:                            ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 clean:                           ## start anew
 	rm -rf .venv .venv-*

@@ -1,6 +1,6 @@
 """What the found program costs and keeps: gradients, training a GPT, and graphs that have no matrix form.
 
-    python benchmarks/matrix_checks.py
+    python -m benchmarks.matrix_checks
 
 The cheap gradient principle says a gradient costs a small multiple of its function, however many
 parameters there are; finite differences cost one function a parameter. The GPT is trained by the
@@ -11,18 +11,14 @@ scalar engine takes to record and differentiate them anew.
 
 import builtins
 import random
-import sys
 import time
-from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+import numpy as np
 
-import machine  # noqa: E402
-import matrix_speed as speed  # noqa: E402
-import numpy as np  # noqa: E402
-
-from microgradlike import Value, nn, topological_order  # noqa: E402
-from microgradlike.matrix import vectorize  # noqa: E402
+from benchmarks import machine
+from benchmarks import matrix_speed as speed
+from microgradlike import Value, nn, topological_order
+from microgradlike.matrix import vectorize
 
 
 def ratio(name, program, args):

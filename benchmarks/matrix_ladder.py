@@ -1,7 +1,7 @@
 """The timing ladder: one training step, from scalar Python to the array program, as a picture.
 
-python benchmarks/matrix_speed.py --torch PYTHON --json figures.json
-python benchmarks/matrix_ladder.py figures.json picture.png
+python -m benchmarks.matrix_speed --torch PYTHON --json figures.json
+python -m benchmarks.matrix_ladder figures.json picture.png
 """
 
 import argparse

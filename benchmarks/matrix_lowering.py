@@ -1,6 +1,6 @@
 """How long it takes to find the matrix form, for graphs of a thousand to a million scalar nodes.
 
-    python benchmarks/matrix_lowering.py [--picture FILE.png] [--rounds 3]
+    python -m benchmarks.matrix_lowering [--picture FILE.png] [--rounds 3]
 
 Networks n-n/4-10 written out with * and +. Each measurement in a process of its own; medians of the
 processor time and of the peak memory beyond what the graph itself takes. A first small
@@ -16,8 +16,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 WIDTHS = (40, 80, 160, 320, 640, 1160)
 
@@ -61,12 +59,12 @@ def main():
     if options.worker:
         worker(options.worker)
         return
-    import machine
+    from benchmarks import machine
 
     print(machine.describe())
     rows = []
     for width in WIDTHS:
-        command = [sys.executable, __file__, "--worker", str(width)]
+        command = [sys.executable, "-m", __spec__.name, "--worker", str(width)]
         runs = [subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True) for _ in range(options.rounds)]
         rows.append(
             [statistics.median(column) for column in zip(*(map(float, r.stdout.split()) for r in runs), strict=True)]

@@ -1,6 +1,6 @@
 """One training step: the program found in the scalar graph against NumPy by hand, PyTorch, and scalar engines.
 
-    python benchmarks/matrix_speed.py [--torch PYTHON] [--rounds 5] [--threads 1 2] [--json FILE] [CASE …]
+    python -m benchmarks.matrix_speed [--torch PYTHON] [--rounds 5] [--threads 1 2] [--json FILE] [CASE …]
 
 Each contestant runs in a process of its own, in turn, for several rounds; the medians are compared.
 `--torch` names a Python that has PyTorch. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset: where they
@@ -18,8 +18,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 SIZES = (784, 30, 10)
 
@@ -369,7 +367,7 @@ def compare(contestants, options, environment):
     for _ in range(options.rounds):
         for name in times:
             python = options.torch if name == "PyTorch" else sys.executable
-            worker = [python, __file__, "--worker", contestants[name]]
+            worker = [python, "-m", __spec__.name, "--worker", contestants[name]]
             out = subprocess.run(worker, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
             times[name].append(float(out))
     return {name: statistics.median(t) for name, t in times.items()}
@@ -387,8 +385,9 @@ def main():
     if options.worker:
         print(seconds(eval(options.worker)))
         return
-    import machine
     import numpy as np
+
+    from benchmarks import machine
 
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     print(f"{machine.describe()}; NumPy {np.__version__} with {blas['name']} {blas['version']}")

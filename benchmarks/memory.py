@@ -10,7 +10,7 @@ micrograd's backward() recurses and fails on a chain of about a thousand, so her
 topological list, a set of visited nodes, each node's _backward) are taken by a loop instead. The
 frames of the recursion would come on top of its figure.
 
-    python benchmarks/memory.py [OPERATIONS]
+    python -m benchmarks.memory [OPERATIONS]
 """
 
 import gc
@@ -84,13 +84,13 @@ def measure(engine: str, how: str, n: int) -> None:
 
 
 def main(n: int) -> None:
-    from machine import describe
+    from benchmarks.machine import describe
 
     print(f"{__doc__.splitlines()[0]}\n{describe()}; a chain of {n:,} operations\n")
     print(f"{'engine':14} {'measured by':12} {'recorded':>9} {'backward':>9} {'left':>6} {'cycles':>11}")
     for engine in ENGINES:
         for how in ("tracemalloc", "resident set"):
-            command = [sys.executable, __file__, engine, how, str(n)]
+            command = [sys.executable, "-m", __spec__.name, engine, how, str(n)]
             recorded, peak, left, cycles = json.loads(
                 subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
             )

@@ -16,7 +16,7 @@ The cyclic garbage collector is
   between  off during the step, and run by hand between steps, outside the clock: what the
            engines cost without collecting and without fresh pages.
 
-    python benchmarks/micrograd_demo.py [ROUNDS]
+    python -m benchmarks.micrograd_demo [ROUNDS]
 """
 
 import gc
@@ -113,13 +113,15 @@ def measure(engine: str, collector: str) -> None:
 
 
 def run(engine: str, collector: str) -> tuple[float, float, list[float]]:
-    result = subprocess.run([sys.executable, __file__, engine, collector], check=True, stdout=subprocess.PIPE)
+    result = subprocess.run(
+        [sys.executable, "-m", __spec__.name, engine, collector], check=True, stdout=subprocess.PIPE
+    )
     seconds, loss, grads = json.loads(result.stdout)
     return seconds, loss, grads
 
 
 def main(rounds: int) -> None:
-    from machine import describe
+    from benchmarks.machine import describe
 
     print(f"{__doc__.splitlines()[0]}\n{describe()}; {rounds} rounds\n")
     print(f"{'collector':10} {'engine':24} {'ms a step':>10} {'times faster than micrograd':>30}")
