@@ -1,22 +1,23 @@
 """What several test modules hold the package against: independent closed forms, and rules that are made wrong.
 
 `TABLE` has for every row of `ops` its function in mpmath, written from the definition. It shares nothing with the
-rules but the names. `evaluate` runs the text of an example. `mistaken` and `broken` put a mistake into a row for a
-while: a check that passes with it checks nothing.
+rules but the names, and neither does `COMPLEX_SIGMA` with the δ equations. `mistaken` and `broken` put a mistake into
+a row for a while: a check that passes with it checks nothing.
 """
 
-import ast
-import operator
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf, nan
 
 import mpmath
+import numpy as np
 from mpmath import mp, mpf
 
-from microgradlike import Value, maximum, ops, recording
+from microgradlike import ops, recording
 from microgradlike.primitive import Operation, flat
+
+DIGITS = 400  # more than 50 of them remain of 1 − σ(710), and of log(1 + 5e-324)
 
 # ── The rows of `ops`, against mpmath ──────────────────────────────────────────────────────────
 
@@ -152,6 +153,20 @@ TABLE = [
 ]  # fmt: skip
 
 
+# ── Activations, from their definitions ──────────────────────────────────────────────────────────
+
+COMPLEX_SIGMA = {  # σ of a layer, for complex numbers as well: steps along i then differentiate without rounding
+    "linear": lambda z: z,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": np.tanh,
+    "relu": lambda z: np.where(z.real > 0, z, 0),
+    "leaky_relu": lambda z: np.where(z.real > 0, z, 0.1 * z),
+    "elu": lambda z: np.where(z.real > 0, z, np.exp(z) - 1),
+    "maxout": lambda z: np.where(z[0].real > z[1].real, z[0], z[1]),
+    "softmax": lambda z: np.exp(z) / np.exp(z).sum(),
+}
+
+
 # ── Mistakes in a row ──────────────────────────────────────────────────────────────────────────
 
 
@@ -172,29 +187,3 @@ def mistaken(op, mistake):
     """The row for a while with a mistake in its local derivatives: a function of all of them."""
     right = op.local_grads
     return broken(op, local_grads=lambda xp, y, *x: op.grouped(mistake(flat(right(xp, y, *x)))))
-
-
-# ── The text of an example ─────────────────────────────────────────────────────────────────────
-
-OPERATORS = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-    ast.Pow: operator.pow, ast.USub: operator.neg,
-}  # fmt: skip
-FUNCTIONS = {name: getattr(Value, name) for name in ("exp", "log", "sin", "sigmoid", "tanh", "relu")} | {
-    "maximum": maximum
-}
-
-
-def evaluate(node, names, functions=FUNCTIONS):
-    match node:
-        case ast.Constant(value=number):
-            return number
-        case ast.Name(id=name):
-            return names[name]
-        case ast.BinOp(left, op, right):
-            return OPERATORS[type(op)](evaluate(left, names, functions), evaluate(right, names, functions))
-        case ast.UnaryOp(op, operand):
-            return OPERATORS[type(op)](evaluate(operand, names, functions))
-        case ast.Call(ast.Name(id=name), args):
-            return functions[name](*(evaluate(arg, names, functions) for arg in args))
-    raise AssertionError(f"the examples use plain arithmetic only, not {ast.dump(node)}")

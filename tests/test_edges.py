@@ -15,7 +15,7 @@ from math import inf, nan
 from pathlib import Path
 
 import pytest
-from oracles import FUNCTIONS, evaluate
+from expressions import FUNCTIONS, evaluate
 
 from microgradlike import Value, constant, gradient, log_softmax, logsumexp, maxout, minimum, softmax, vectorize
 

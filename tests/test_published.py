@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from oracles import evaluate
+from expressions import evaluate
 
 from microgradlike import Value, gradient, jvp
 

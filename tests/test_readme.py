@@ -10,13 +10,18 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
+from wcwidth import wcswidth
 
+import microgradlike
+from microgradlike import matrix, nn, testing
 from microgradlike.cli.commands import main
 from microgradlike.view.dot import draw
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+PAGES = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md"))]
 PICTURE = ROOT / "notebooks/pictures/graph.svg"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", re.DOTALL)
 
@@ -80,15 +85,49 @@ def test_every_command_runs(tmp_path, monkeypatch):
     assert {"make", "microgradlike", "uv"} == {shlex.split(line)[0] for line in lines}
 
 
-def test_every_file_exists_and_every_module_is_on_the_map():
+def test_every_file_that_a_page_links_to_exists():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for target, _, heading in re.findall(r"\]\((?!http)([^)#]*)(#([^)]*))?\)", text):
+            linked = page.parent / target if target else page
+            assert linked.exists(), f"{page.name}: {target}"
+            if heading:
+                assert heading in anchors(linked.read_text(encoding="utf-8")), f"{page.name}: {target}#{heading}"
+
+
+def anchors(text):
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_map_has_every_module_and_nothing_else():
+    the_code = README.read_text(encoding="utf-8").split("## The code")[1]
+    found = set()
+    for names in re.findall(r"^\| (`.*?) \|", the_code, re.MULTILINE):
+        first, *others = re.findall(r"`([^`]+)`", names)
+        inside = "" if first.startswith("tests") else f"{Path(first).parent}/"
+        found |= {first.rstrip("/"), *((inside + other).rstrip("/") for other in others)}
+    package = ROOT / "microgradlike"
+    modules = {path for path in package.glob("*.py") if not path.name.startswith("__")}
+    packages = {path.parent for path in package.glob("*/__init__.py")}
+    there = {str(path.relative_to(ROOT)) for path in modules | packages} | {"tests", "benchmarks", "notebooks"}
+    assert found == there
+
+
+@pytest.mark.parametrize("module", [microgradlike, nn, testing, matrix], ids=lambda module: module.__name__)
+def test_every_public_name_is_found_from_here(module):
     text = README.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
-        assert (ROOT / target).exists(), target
-    for names in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE):
-        folder, *others = re.findall(r"`([^`]+)`", names)
-        inside = "" if folder.startswith("tests") else f"{Path(folder).parent}/"
-        for name in [folder, *(inside + other for other in others)]:
-            assert (ROOT / name).exists(), name
+    code = " ".join(re.findall(r"```python\n.*?```|`[^`\n]+`", text, re.DOTALL))
+    public = getattr(module, "__all__", None) or [name for name in vars(module) if name.startswith("assert_")]
+    assert len(public) >= 4
+    assert [name for name in public if not re.search(rf"\b{name}\b", code)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_line_fits_a_terminal(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if wcswidth(line) > 100] == []
 
 
 if __name__ == "__main__":
