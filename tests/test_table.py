@@ -1,13 +1,20 @@
 """A table lines up in the terminal, never takes a label for markup, and leaks no style."""
 
 import io
+import sys
+from unicodedata import category
 from xml.etree import ElementTree
 
 import pytest
-from rich.console import Console
-from wcwidth import wcswidth
+from hypothesis import given
+from hypothesis import strategies as st
+from optional import optional
 
-from microgradlike.view.table import GAP, Table, clean
+from microgradlike.view.table import GAP, Table, clean, text_width
+
+Console = optional("rich.console").Console
+cell_len = optional("rich.cells").cell_len
+wcswidth = optional("wcwidth").wcswidth
 
 
 def row(*texts):
@@ -24,6 +31,26 @@ def test_second_cells_stand_in_a_column():
 def test_columns_line_up_whatever_the_label(label):
     lines = str(Table([row(label, "|"), row("abcdef", "|")])).splitlines()
     assert [wcswidth(line) for line in lines] == [6 + GAP + 1] * 2
+
+
+def test_every_character_takes_as_many_cells_as_rich_gives_it():
+    categories = ((character, category(character)) for character in map(chr, range(sys.maxunicode + 1)))
+    shown = [character for character, of in categories if of[0] != "C" and of not in ("Zl", "Zp")]
+    assert [each for each in shown if text_width(each) != cell_len(each)] == []
+    emoji = [each for each in shown if cell_len(f"{each}\ufe0f") != cell_len(each)]
+    assert len(emoji) > 200 and [each for each in emoji if text_width(f"{each}\ufe0f") != 2] == []
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["a", "∂", "w²", "日", "한", "각", "e\u0301", "👍🏽", "🇩🇪", "❤\ufe0f", "1\ufe0f\u20e3", "👩\u200d🔬"]
+        )
+    )
+)
+def test_a_text_takes_as_many_cells_as_rich_and_terminals_give_it(parts):
+    text = "".join(parts)
+    assert text_width(text) == cell_len(text) == wcswidth(text)
 
 
 def test_a_row_that_does_not_fit_the_column_moves_left_then_to_the_next_line():

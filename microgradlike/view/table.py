@@ -6,13 +6,16 @@ looks is said here, once. Nothing in a piece is ever taken for markup, whatever 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from itertools import groupby
 from typing import Any
+
+from microgradlike.support.extras import needed_for
 
 Piece = tuple[str, str]  # a text and its role
 Row = Sequence[Sequence[Piece]]  # of no cell (a gap), one (a line of its own) or two (two columns)
@@ -84,7 +87,8 @@ def terminal() -> Any:
 
     Where nobody reads the output any more, BrokenPipeError is raised, as by `print`.
     """
-    from rich.console import Console
+    with needed_for("the command line"):
+        from rich.console import Console
 
     class Terminal(Console):
         def on_broken_pipe(self) -> None:  # rich itself would exit with code 1
@@ -114,9 +118,31 @@ def _visible(character: str) -> str:
 
 
 def _width(cell: Sequence[Piece]) -> int:
-    from rich.cells import cell_len
+    return sum(len(text) if text.isascii() else text_width(text) for text, _ in cell)
 
-    return sum(len(text) if text.isascii() else cell_len(text) for text, _ in cell)
+
+@lru_cache(4096)
+def text_width(text: str) -> int:
+    """Return how many cells of a terminal a text without control characters takes, as rich has it.
+
+    A zero-width joiner draws the next character into the one before it. The variation selector 16 makes an
+    emoji, two cells wide, of a symbol.
+    """
+    shown = re.sub("\u200d.?", "", text)
+    emoji = [each for each in re.findall("(.)\ufe0f", shown) if unicodedata.category(each) == "So" or each in _EMOJI]
+    return sum(map(_character_width, shown)) + sum(2 - _character_width(each) for each in emoji)
+
+
+_EMOJI = "#*0123456789‼⁉ℹ↔⤴⤵◻◼"  # that have other categories
+_NO_CELL = re.compile("[\u1160-\u11ff\ud7b0-\ud7fb\u3164\uffa0\U0001f3fb-\U0001f3ff]")  # within Hangul; skin tones
+_TWO_CELLS = re.compile("[\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001d300-\U0001d376]")  # since Unicode 16
+
+
+@lru_cache(4096)
+def _character_width(character: str) -> int:
+    if unicodedata.category(character)[0] == "M" or _NO_CELL.match(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" or _TWO_CELLS.match(character) else 1
 
 
 def _fold(cell: Sequence[Piece], width: int) -> Iterator[list[Piece]]:
