@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 CONSTRAINTS := constraints.txt
+DEV := --editable '.[dev]'
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-oldest test-python lint docs notebooks check-notebooks fuzz mutants \
+.PHONY: demo test test-oldest test-python test-bare lint docs notebooks check-notebooks fuzz mutants \
 	benchmarks benchmarks-torch help clean
 
 demo: $(VENV)/installed          ## the main job, on handwritten digits
@@ -18,6 +19,9 @@ test-oldest:                     ## with the oldest dependencies allowed, on Pyt
 
 test-python:                     ## on another Python, PYTHON=python3.13; no browser
 	$(MAKE) test VENV=.venv-$(notdir $(PYTHON)) TESTS='-m "not browser"'
+
+test-bare:                       ## those that need no extra, in an installation without extras
+	$(MAKE) test VENV=.venv-bare DEV='--editable . pytest hypothesis' TESTS='-m "not browser"'
 
 lint: $(VENV)/installed-dev      ## style, types, and who may import whom
 	$(VENV)/bin/ruff check
@@ -61,11 +65,11 @@ clean:                           ## start anew
 	rm -rf .venv .venv-*
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
-	$(PIP_INSTALL) --editable .
+	$(PIP_INSTALL) --editable '.[draw,matrix,cli,check,plots]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml $(CONSTRAINTS)
-	$(PIP_INSTALL) --editable '.[dev]'
+	$(PIP_INSTALL) $(DEV)
 	touch $(VENV)/installed $@
 
 # Some Linux distributions leave out ensurepip: then the pip they do have installs one.

@@ -17,6 +17,7 @@ from microgradlike.functions import (
 )
 from microgradlike.functions import sum as sum  # not in __all__: a star import must not replace the built-in one
 from microgradlike.graph import gradient, jvp
+from microgradlike.support.extras import MissingPackage, needed_for
 from microgradlike.value import Value, constant, topological_order
 from microgradlike.view.explanation import explain
 
@@ -71,5 +72,9 @@ def __getattr__(name: str) -> Any:
     """Import what is not needed for the engine itself (NumPy, Graphviz, …) only when it is used."""
     if name not in _loaded_when_used:
         raise AttributeError(f"module 'microgradlike' has no attribute {name!r}")
-    module = import_module(_loaded_when_used[name])
+    try:
+        with needed_for(name):
+            module = import_module(_loaded_when_used[name])
+    except MissingPackage as missing:
+        return missing  # whoever calls it is told
     return module if name in ("nn", "testing") else getattr(module, name)

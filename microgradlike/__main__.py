@@ -1,5 +1,5 @@
 """`python -m microgradlike`: the command line."""
 
-from microgradlike.cli.commands import main
+from microgradlike.cli import main
 
-main(prog_name="microgradlike")
+main()

@@ -7,14 +7,18 @@ import random
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from microgradlike import datasets
 from microgradlike.functions import sum
-from microgradlike.matrix import Program, vectorize
 from microgradlike.nn import MLP, cross_entropy
 from microgradlike.nn.optim import Optimizer
+from microgradlike.support.extras import needed_for
 from microgradlike.value import Value
 from microgradlike.view.table import terminal
+
+if TYPE_CHECKING:
+    from microgradlike.matrix import Program
 
 Sample = tuple[list[float], int]  # what goes into the network, and its class
 
@@ -76,6 +80,8 @@ def matrix_steps(
 
 def program(model: MLP, sample: Sample) -> Program:
     """The array program found in the scalar graph of the loss of one sample."""
+    from microgradlike.matrix import vectorize
+
     x = [Value(number) for number in sample[0]]
     y = [Value(p) for p in _probabilities(sample[1], len(model.layers[-1].neurons))]
     return vectorize(cross_entropy(model(x), y), batch=[x, y])
@@ -109,7 +115,8 @@ def correct(model: MLP, samples: list[Sample]) -> int:
 
 def watched(losses: Generator[float], n: int) -> list[float]:
     """The losses of the first n steps, with a progress bar; fewer where Ctrl-C stops them."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    with needed_for("the progress bar"):
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     done: list[float] = []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()

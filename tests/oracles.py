@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf, nan
 
-import mpmath
-import numpy as np
-from mpmath import mp, mpf
+from optional import optional
 
 from microgradlike import ops, recording
 from microgradlike.primitive import Operation, flat
+
+mpmath = optional("mpmath")
+mp, mpf = mpmath.mp, mpmath.mpf
+np = optional("numpy")
 
 DIGITS = 400  # more than 50 of them remain of 1 − σ(710), and of log(1 + 5e-324)
 

@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from optional import optional
 
 from microgradlike import Value
 from microgradlike.course import check, progress, seal
+
+np = optional("numpy")
 
 RIGHT = [
     (6, 6), (6, 6.0), (6, 5.9999999999999), (0, 0.0), (2047, 2047), (-3, Value(-3.0)),
@@ -75,7 +77,7 @@ def test_what_progress_counts_is_text(monkeypatch):
 
 
 def test_the_style_is_found_by_name():
-    from matplotlib import pyplot
+    pyplot = optional("matplotlib.pyplot")
 
     with pyplot.style.context("microgradlike.course"):
         assert pyplot.rcParams["axes.spines.top"] is False

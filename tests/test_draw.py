@@ -1,5 +1,6 @@
 """Drawings: what the DOT says, what the SVG holds, and the three ways to run Graphviz."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -631,13 +632,14 @@ def test_notebooks_get_an_image_svg_and_text():
     import base64
 
     drawn = draw(neuron())
+    svg = drawn.svg()
     bundle = drawn._repr_mimebundle_()
-    assert bundle["image/svg+xml"] == drawn.svg()
+    assert bundle["image/svg+xml"] == svg
     assert bundle["text/plain"] == str(drawn) == repr(drawn)
     image = ET.fromstring(bundle["text/html"].replace(">", "/>"))
     head, data = image.get("src").split(",")
     assert head == "data:image/svg+xml;base64"
-    assert base64.b64decode(data).decode() == drawn.svg()
+    assert base64.b64decode(data).decode() == svg
     assert image.get("alt") == "Computation graph of o: 10 nodes"
 
 
@@ -674,12 +676,17 @@ def test_dot_on_path_is_used_first(tmp_path, monkeypatch):
     assert render("digraph {}", "svg").decode() == picture.format("-Tsvg", "digraph {}")
 
 
+needs_pygraphviz = pytest.mark.skipif(not importlib.util.find_spec("pygraphviz"), reason="pygraphviz is not installed")
+
+
+@needs_pygraphviz
 def test_the_bundled_graphviz_is_used_where_there_is_no_dot(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert b"<svg" in render("digraph { a -> b }", "svg")
     assert capfd.readouterr() == ("", "")
 
 
+@needs_pygraphviz
 def test_the_bundled_graphviz_is_used_where_dot_is_broken(tmp_path, monkeypatch):
     fake_dot(tmp_path, "import sys; sys.exit('no layout plugin')")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -689,11 +696,12 @@ def test_the_bundled_graphviz_is_used_where_dot_is_broken(tmp_path, monkeypatch)
 def test_no_graphviz_at_all(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(diagram.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"there is none.*pip install --upgrade pygraphviz.*graphviz\.org"):
+    with pytest.raises(RuntimeError, match=r"there is none.*pip install .microgradlike\[draw\].*graphviz\.org"):
         draw(neuron()).svg()
     draw(neuron()).save(tmp_path / "x.dot")
 
 
+@needs_pygraphviz
 def test_every_failure_is_told(tmp_path, monkeypatch):
     fake_dot(tmp_path, "import sys; sys.exit('no layout plugin')")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -776,6 +784,7 @@ def test_a_picture_of_something_else_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "x.svg").exists()
 
 
+@needs_pygraphviz
 def test_pygraphviz_without_a_graphviz_of_its_own(tmp_path, monkeypatch):
     """As built from source: the module is there, and what it needs is not."""
     (tmp_path / "pygraphviz.py").write_text("raise ImportError('libgvc.so.6: cannot open shared object file')")

@@ -20,7 +20,6 @@ from microgradlike import (
 )
 from microgradlike import sum as sum_of
 from microgradlike.check.gradients import backward_gradients
-from microgradlike.matrix.guards import record_guarded
 from microgradlike.support import passes
 from microgradlike.support.exchange import Exchange, with_undo
 from microgradlike.value import record
@@ -164,6 +163,8 @@ def test_an_interrupted_search_for_anomalies_ends_with_its_context():
 
 
 def test_an_interrupted_recording_leaves_the_comparisons_of_values_as_they_were():
+    from microgradlike.matrix.guards import record_guarded
+
     x = Value(2.0)
 
     def call():
@@ -183,6 +184,8 @@ def test_an_interrupted_recording_leaves_the_comparisons_of_values_as_they_were(
 
 def test_each_thread_notes_its_own_comparisons_and_waits_for_nobody():
     """Two recordings overlap, one thread compares outside of any, and the first to leave leaves the others theirs."""
+    from microgradlike.matrix.guards import record_guarded
+
     x, both = Value(2.0), threading.Barrier(2, timeout=20)
     found = {}
 

@@ -8,13 +8,15 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
-from wcwidth import wcswidth
+from optional import optional
 
 import microgradlike
 import microgradlike.view.table
 from microgradlike import Value, affine, constant, draw, explain, maximum, nn, operation, ops, steps
 from microgradlike import sum as sum_of
+
+Console = optional("rich.console").Console
+wcswidth = optional("wcwidth").wcswidth
 
 
 def labelled(node, label):

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.mathtext import MathTextParser
+from optional import optional
 
 from microgradlike import Value, affine, dot, explain, logsumexp, maximum, maxout, operation, ops, recording
 from microgradlike import sum as sum_of
@@ -185,7 +185,7 @@ def test_latex(python, names, expected):
     assert formula.latex(python, names) == expected
 
 
-MATHTEXT = MathTextParser("path")
+MATHTEXT = optional("matplotlib.mathtext").MathTextParser("path")
 
 
 @pytest.mark.parametrize("text", TEXTS)

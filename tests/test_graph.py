@@ -6,7 +6,7 @@ from math import inf, nan
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mpmath import mp, mpf
+from optional import optional
 from oracles import TABLE
 
 from microgradlike import (
@@ -33,6 +33,8 @@ from microgradlike.primitive import Operation
 from microgradlike.recording import full_order
 from microgradlike.value import apply
 from microgradlike.view.changes import change_note, changed_data
+
+mp, mpf = optional("mpmath").mp, optional("mpmath").mpf
 
 
 def sigmoid(x):

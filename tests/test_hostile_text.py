@@ -7,14 +7,16 @@ from collections import Counter
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
+from optional import optional
 
 import microgradlike
 from microgradlike import Value, affine, check_gradients, constant, draw, explain, operation, steps, vectorize
 from microgradlike.testing import assert_grads
 from microgradlike.view.boxes import clean
 from microgradlike.view.table import Table, terminal
+
+np = optional("numpy")
 
 TEXTS = [
     "a < b", "<b>", "</b>", "<br/>", ">", "&", "&lt;", "&#0;", "&nbsp;", '"', "'", '"a"', "\\", "\\N \\G \\l", "a\\", "`",

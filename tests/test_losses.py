@@ -5,15 +5,17 @@ import warnings
 from fractions import Fraction
 from math import exp, log
 
-import mpmath
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optional import optional
 
 from microgradlike import Value, dot, log_softmax, logsumexp, maxout, ops, softmax, topological_order, vectorize
 from microgradlike import sum as sum_node
 from microgradlike.nn import LOSSES, MLP, SGD, cross_entropy, hinge, mean_squared_error, quadratic
+
+mpmath = optional("mpmath")
+np = optional("numpy")
 
 quarters = st.integers(-64, 64).map(lambda n: n / 4)
 vectors = st.integers(1, 5).flatmap(lambda n: st.tuples(*[st.lists(quarters, min_size=n, max_size=n)] * 2))

@@ -1,18 +1,18 @@
 """micrograd's example, test and demo run with only the import changed, and give the same numbers."""
 
-import importlib
 import random
 from types import SimpleNamespace
 
 import pytest
+from optional import optional
 
 from microgradlike.datasets import moons
 
 
 @pytest.fixture(params=["micrograd", "microgradlike"])
 def package(request):
-    engine = importlib.import_module("micrograd.engine" if request.param == "micrograd" else "microgradlike")
-    return SimpleNamespace(Value=engine.Value, nn=importlib.import_module(f"{request.param}.nn"))
+    engine = optional("micrograd.engine" if request.param == "micrograd" else "microgradlike")
+    return SimpleNamespace(Value=engine.Value, nn=optional(f"{request.param}.nn"))
 
 
 def test_the_example_of_its_readme(package):
@@ -112,7 +112,7 @@ def test_the_training_loop_of_its_demo():
     X, classes = moons(20)
     y = [2 * c - 1 for c in classes]
     theirs, ours = (
-        train(SimpleNamespace(Value=importlib.import_module(engine).Value, nn=importlib.import_module(nn)), X, y, 12)
+        train(SimpleNamespace(Value=optional(engine).Value, nn=optional(nn)), X, y, 12)
         for engine, nn in [("micrograd.engine", "micrograd.nn"), ("microgradlike", "microgradlike.nn")]
     )
     assert len(ours[1]) == 337

@@ -9,15 +9,16 @@ import textwrap
 import threading
 from math import sqrt
 
-import micrograd.nn
-import mpmath
-import numpy as np
 import pytest
+from optional import optional
 
 from microgradlike import Value, affine, check_gradients, nn, operation, ops, topological_order, vectorize
 from microgradlike.datasets import moons
 from microgradlike.nn import MLP, Layer, Module, Neuron, modules
-from microgradlike.nn.deltas import arrays, backpropagate
+
+micrograd_nn = optional("micrograd.nn")
+mpmath = optional("mpmath")
+np = optional("numpy")
 
 
 def data(parameters):
@@ -34,7 +35,7 @@ def labels(values):
 @pytest.mark.parametrize("sizes", [(2, [16, 16, 1]), (3, [4, 4, 1]), (1, [1])])
 def test_the_global_seed_gives_the_network_that_micrograd_gives(sizes):
     random.seed(1337)
-    theirs = micrograd.nn.MLP(*sizes)
+    theirs = micrograd_nn.MLP(*sizes)
     random.seed(1337)
     ours = MLP(*sizes)
     assert data(ours.parameters()) == data(theirs.parameters())
@@ -312,8 +313,10 @@ def test_a_network_with_an_operation_as_its_activation_is_copied_printed_and_che
     twin = pickle.loads(pickle.dumps(model))
     assert twin([0.5, 1.0]).data == copy.deepcopy(model)([0.5, 1.0]).data == model([0.5, 1.0]).data
     assert labels(model.layers[0].a) == ["a¹₁", "a¹₂", "a¹₃"]
+    from microgradlike.nn import deltas
+
     with pytest.raises(ValueError, match="layer 1: unknown activation of your own, gelu; known are linear, sigmoid"):
-        backpropagate(*arrays(model), [0.5, 1.0], 1.0)
+        deltas.backpropagate(*deltas.arrays(model), [0.5, 1.0], 1.0)
 
 
 # ── Names, copies, errors ──────────────────────────────────────────────────────────────────────

@@ -10,10 +10,8 @@ import math
 from itertools import product
 from math import inf, nan
 
-import mpmath
-import numpy as np
 import pytest
-from mpmath import mp, mpf
+from optional import optional
 from oracles import DIGITS, TABLE, broken, mistaken, sigmoid
 
 from microgradlike import Value, ops, recording
@@ -21,9 +19,11 @@ from microgradlike.ieee import FUNCTIONS, Namespace, ieee
 from microgradlike.primitive import Operation, flat
 from microgradlike.value import apply
 
+mpmath = optional("mpmath")
+mp, mpf = mpmath.mp, mpmath.mpf
+np = optional("numpy")
+
 ULPS = 4  # the largest error, in units in the last place of the exact result
-
-
 CASES = [pytest.param(row, id=str(row)) for row in TABLE]
 NOT_RULES = {"LEAF", "CONSTANT"}  # nothing is computed
 

@@ -1,12 +1,14 @@
 import math
 import re
 
-import numpy as np
 import pytest
+from optional import optional
 
 from microgradlike import Value, vectorize
 from microgradlike.nn import MLP, SGD, Adam
 from microgradlike.nn.optim import Optimizer
+
+np = optional("numpy")
 
 
 def test_sgd_takes_a_step_against_the_gradient():

@@ -6,8 +6,7 @@ import re
 import pytest
 
 import microgradlike
-from microgradlike import Value, nn, steps
-from microgradlike.matrix import vectorize
+from microgradlike import Value, nn, steps, vectorize
 from microgradlike.nn.losses import quadratic
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number

@@ -7,14 +7,16 @@ derivatives are checked against exact ones in test_graph.py. What both share is 
 import math
 from math import isnan
 
-import numpy as np
 import pytest
+from optional import optional
 from oracles import TABLE
 
 from microgradlike import Value, draw, explain, gradient, nn, operation, recording, vectorize
 from microgradlike import sum as sum_of
 from microgradlike.recording import Choice, full_order
 from microgradlike.value import apply
+
+np = optional("numpy")
 
 FAR = [(x,) for x in (-1e300, -800.0, -40.0, -1.0, -1e-9, -0.0, 0.0, 1e-9, 0.3, 1.0, 40.0, 800.0, 1e300)]
 NOT_BY_THEMSELVES = {"less", "less_equal", "equal", "where", "chosen"}  # what rules record, and nobody else

@@ -21,8 +21,8 @@ from decimal import Decimal
 from fractions import Fraction
 from math import inf, nan
 
-import numpy as np
 import pytest
+from optional import optional
 
 import microgradlike.value
 from microgradlike import (
@@ -42,6 +42,8 @@ from microgradlike import (
 from microgradlike import sum as sum_of
 from microgradlike.support import passes, visits
 from microgradlike.value import NOT_COMPUTED
+
+np = optional("numpy")
 
 # ── What is recorded ───────────────────────────────────────────────────────────────────────────
 

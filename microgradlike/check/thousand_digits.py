@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from microgradlike.ieee import Namespace, ieee
+from microgradlike.support.extras import needed_for
 
 
 class ThousandDigits(NamedTuple):
@@ -32,7 +33,8 @@ def thousand_digits() -> ThousandDigits:
     Its numbers refuse to become floats by themselves: a rule that calls `math.exp` raises TypeError, instead
     of losing 984 digits unnoticed.
     """
-    import mpmath  # type: ignore[import-untyped]
+    with needed_for("to judge a derivative that floats leave in doubt, check_gradients"):
+        import mpmath  # type: ignore[import-untyped]
 
     context = mpmath.MPContext()  # its settings, and its class of numbers, are nobody else's
     context.dps = 1000

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from microgradlike import __version__
+from microgradlike.support.extras import needed_for
 from microgradlike.view.table import clean, terminal
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ def demo(out: Path, steps: int, seed: int) -> None:
     digit's loss, and prints the matrix form found in it, and computes that gradient in five
     ways. Ctrl-C ends the training early, and the rest follows.
     """
-    from microgradlike.cli.demo import run
+    with needed_for("the demo", extra="all"):
+        from microgradlike.cli.demo import run
 
     with bad_input(RuntimeError):
         run(out, steps, seed)

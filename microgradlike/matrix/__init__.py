@@ -29,6 +29,9 @@ A difference a − b that a sum adds stays one. Constant factors are joined, c·
 between 10⁻⁹ and 10⁹; products are otherwise as recorded. A zero may lose its sign.
 """
 
-from microgradlike.matrix.program import Parameter, Place, Program, gradients, vectorize
+from microgradlike.support.extras import needed_for
+
+with needed_for("the matrix form"):
+    from microgradlike.matrix.program import Parameter, Place, Program, gradients, vectorize
 
 __all__ = ["Parameter", "Place", "Program", "gradients", "vectorize"]

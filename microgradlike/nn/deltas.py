@@ -18,8 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from microgradlike.support.extras import needed_for
+
+with needed_for("the matrix form of backpropagation"):
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from microgradlike.nn.modules import MLP

@@ -140,7 +140,7 @@ def render(dot_source: str, format: str) -> bytes:
     raise RuntimeError(
         "drawing needs Graphviz, and "
         + ("it failed:\n  " + "\n  ".join(failures) + "\n" if failures else "there is none. ")
-        + "Install it by `pip install --upgrade pygraphviz`, which brings Graphviz along, or see "
+        + 'Install it by `pip install "microgradlike[draw]"` (pygraphviz, which brings Graphviz along), or see '
         "https://graphviz.org/download (the program `dot` must be on PATH). "
         '`draw(v).save("graph.dot")` works without.'
     )

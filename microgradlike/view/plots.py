@@ -7,11 +7,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
+from microgradlike.support.extras import needed_for
 from microgradlike.view.files import replace_file
+
+with needed_for("a plot", extra="plots"):
+    import numpy as np
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 
 def loss_curve(losses: Sequence[float], title: str) -> Figure:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import anywidget
-import traitlets
-
 from microgradlike import ops
+from microgradlike.support.extras import needed_for
 from microgradlike.value import Value, apply, constant, topological_order
 from microgradlike.view.explanation import explain
+
+with needed_for("the widget"):
+    import anywidget
+    import traitlets
 
 if TYPE_CHECKING:
     from microgradlike.view.page import Steps
