@@ -1,8 +1,8 @@
 """The backward pass as a page that steps through it: pictures by `draw`, numbers by `explain`.
 
-What there is to show is written down here, as one JSON text, and page.js shows it. A notebook gets
-an <img> of the graph, which stays where no script may run, and a script that puts the page in its
-place where one may. A saved page is the same with a head around it. Nothing is ever fetched.
+What there is to show is written down here, as one JSON text, and the scripts in `browser/` show it. A
+notebook gets an <img> of the graph, which stays where no script may run, and a script that puts the page in
+its place where one may. A saved page is the same with a head around it. Nothing is ever fetched.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from microgradlike.view.explanation import Explanation, explain
 from microgradlike.view.files import replace_file
 from microgradlike.view.layers import matrix_forms
 
+# Put together as plain text within one function: a module could not be imported from a file without a server, and
+# a notebook's output has no address to import from. They declare functions only, so that any order will do.
+SCRIPTS = ["page", "elements", "passes", "picture", "quiz", "panels", "matrix", "controls", "keys", "theme"]
 MOST_NODES = 500  # a picture of more would bring a browser to a standstill
 MOST_NEURONS = 30  # of more than these, each has no picture of its own in which it alone is open
 
@@ -170,7 +173,7 @@ class Steps:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """All that page.js shows besides the pictures; every number is written as it is to be read."""
+        """All that the page shows besides the pictures; every number is written as it is to be read."""
         it, number, place = self.explanation, self._number, {group: g for g, group in enumerate(self.groups)}
         data = {step.node: format_number(step.data) for step in it.steps}
         made = {step.node: step.definition for step in it.steps if step.terms}
@@ -245,8 +248,8 @@ class Steps:
             return list(pool.map(lambda view: view[2].svg(f"{self.id}-"), self.views))
 
     def module(self) -> str:
-        """page.js as the module that anywidget loads."""
-        return _file("page.js") + _file("widget.js").replace("CSS", _in_script(_file("page.css")), 1)
+        """Return the page as the module that anywidget loads."""
+        return _scripts() + _file("widget.js").replace("CSS", _in_script(_file("page.css")), 1)
 
     def image(self) -> str:
         """The first of the pictures as an <img>, which any page shows."""
@@ -260,10 +263,11 @@ class Steps:
         return f"""<div id="{self.id}" data-lm-suppress-shortcuts="true">
 {self.image()}
 <script>(() => {{
+"use strict";
 const host = document.currentScript?.closest("#{self.id}")
   || [...document.querySelectorAll("#{self.id}")].find((each) => !each.shadowRoot);
 if (!host) return;
-{_file("page.js")}
+{_scripts()}
 const picture = host.querySelector("img").src.split(",")[1];
 const first = new TextDecoder().decode(Uint8Array.from(atob(picture), (each) => each.charCodeAt(0)));
 show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(alone).lower()});
@@ -322,10 +326,15 @@ def _cleaned(data: Any) -> Any:
     return clean(data) if isinstance(data, str) else data
 
 
+def _scripts() -> str:
+    """Return the scripts of the page, one after the other."""
+    return "".join(_file(f"{name}.js") for name in SCRIPTS)
+
+
 @cache
 def _file(name: str) -> str:
-    """A file beside this one, without indentation and comments."""
-    text = (resources.files("microgradlike.view") / name).read_text(encoding="utf-8")
+    """Return a file of `browser/`, without indentation and comments."""
+    text = (resources.files("microgradlike.view") / "browser" / name).read_text(encoding="utf-8")
     return re.sub(r"^\s+|^\s*//.*\n", "", text, flags=re.MULTILINE)
 
 
