@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from microgradlike import __version__
+from microgradlike import __version__, nn
+from microgradlike.cli import expression as language
 from microgradlike.view.table import clean, terminal
 
 if TYPE_CHECKING:
     from microgradlike.training import Task
 
-ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "softmax"]
-LOSSES = ["quadratic", "mean_squared_error", "cross_entropy", "hinge"]
+OPTIMIZERS = {"sgd": (nn.SGD, 0.3), "adam": (nn.Adam, 0.01)}  # and their learning rates
 CLOSED_PIPE = 141  # as shells report a program that was writing to a pipe when its reader went away
 
 
@@ -103,12 +103,10 @@ def _let_go(stream: Any) -> None:
 
 def number(text: str) -> tuple[str, float]:
     """name=number, as a pair."""
-    from microgradlike.cli.expression import variable
-
     name, equals, value = text.partition("=")
     try:
         if name.strip().isidentifier() and equals:
-            return variable(name.strip()), float(value)
+            return language.variable(name.strip()), float(value)
     except ValueError:
         pass
     raise click.BadParameter(f"expected name=number, as in w=2, got {text!r}")
@@ -189,9 +187,8 @@ def explain(
 ) -> None:  # fmt: skip
     """An expression's backward pass, product by product.
 
-    EXPRESSION has numbers, variables, + - * / ** and the functions abs, exp, log, sqrt, sin, cos,
-    tanh, sigmoid, softplus, relu, leaky_relu, elu, maximum, minimum; of lists maxout, sum, dot,
-    affine, logsumexp, softmax, log_softmax. Each variable needs a NAME=NUMBER.
+    EXPRESSION has numbers, variables, + - * / ** and the functions {functions}; of lists
+    {functions_of_lists}. Each variable needs a NAME=NUMBER.
 
     \b
     A neuron:
@@ -205,7 +202,6 @@ def explain(
 
     from microgradlike import draw
     from microgradlike import explain as explained
-    from microgradlike.cli.expression import record
     from microgradlike.view.dot import TooManyNodes
     from microgradlike.view.page import steps
     from microgradlike.view.stepper import step_through
@@ -215,7 +211,7 @@ def explain(
     if twice := [name for i, (name, _) in enumerate(numbers) if name in dict(numbers[:i])]:
         raise click.UsageError(f"two numbers for {', '.join(twice)}: give one")
     with bad_input():
-        result = record(expression, dict(numbers))
+        result = language.record(expression, dict(numbers))
         result.backward()
     explanation = replace(explained(result, full=full), how_to_see_all="--full")
     if step:
@@ -235,12 +231,18 @@ def explain(
             click.echo(f"\nThe {content} is in {clean(str(path))}")
 
 
+explain.help = (explain.help or "").format(
+    functions=", ".join(name for name in (*language.METHODS, *language.FUNCTIONS) if not language.takes_lists(name)),
+    functions_of_lists=", ".join(name for name in language.FUNCTIONS if language.takes_lists(name)),
+)
+
+
 def network(command: Callable[..., None]) -> Callable[..., None]:
     """The options that describe a network and its loss."""
-    sigma = click.Choice(ACTIVATIONS)
+    sigma = click.Choice(list(nn.ACTIVATIONS))
     for option in (
         click.option("--seed", default=0, show_default=True, help="Of the weights, the input and the target."),
-        click.option("--loss", default="quadratic", show_default=True, type=click.Choice(LOSSES), help="The cost C."),
+        click.option("--loss", default="quadratic", show_default=True, type=click.Choice(list(nn.LOSSES)), help="The cost C."),
         click.option("--output", type=sigma, help="The last layer's σ.  [default: as fits the loss]"),
         click.option("--activation", default="tanh", show_default=True, type=sigma, help="Hidden layers' σ."),
         click.option(
@@ -287,7 +289,7 @@ def equations(loss: str, **options: Any) -> None:
       microgradlike equations --sizes 4,3,2 --activation tanh
       microgradlike equations --sizes 4,8,3 --activation relu --loss cross_entropy
     """
-    from microgradlike import Value, nn
+    from microgradlike import Value
     from microgradlike.check.crosscheck import random_network
     from microgradlike.matrix import vectorize
 
@@ -304,9 +306,9 @@ def equations(loss: str, **options: Any) -> None:
 @click.option("--batch-size", default=10, show_default=True, type=click.IntRange(1), help="Samples in a minibatch.")
 @click.option("--sizes", type=layer_sizes, metavar="N,N,…", help="The network.  [default: 2,16,16,1 or 64,16,10]")
 @click.option(
-    "--activation", default="tanh", show_default=True, type=click.Choice(ACTIVATIONS), help="Hidden layers' σ."
+    "--activation", default="tanh", show_default=True, type=click.Choice(list(nn.ACTIVATIONS)), help="Hidden layers' σ."
 )
-@click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(["sgd", "adam"]), help="How to step.")
+@click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(list(OPTIMIZERS)), help="How to step.")
 @click.option(
     "--engine",
     default="scalar",
@@ -314,7 +316,11 @@ def equations(loss: str, **options: Any) -> None:
     type=click.Choice(["scalar", "matrix"]),
     help="One number at a time, or by the matrices found in the scalar graph.",
 )
-@click.option("--lr", type=click.FloatRange(0), help="The learning rate η.  [default: 0.3 for sgd, 0.01 for adam]")
+@click.option(
+    "--lr",
+    type=click.FloatRange(0),
+    help=f"The learning rate η.  [default: {', '.join(f'{rate} for {name}' for name, (_, rate) in OPTIMIZERS.items())}]",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the samples.")
 @click.option("--plot", type=picture, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(
@@ -332,7 +338,7 @@ def train(
       microgradlike train digits --steps 10000 --engine matrix
       microgradlike train moons --sizes 2,8,1 --activation relu --lr 0.1
     """
-    from microgradlike import nn, training
+    from microgradlike import training
     from microgradlike.view.plots import loss_curve, save
 
     plot = plot or picture(f"{task}-loss.png")
@@ -344,8 +350,8 @@ def train(
         model = nn.MLP(sizes[0], sizes[1:], activation, seed=seed, init="xavier")
         trained: Any = model if engine == "scalar" else training.program(model, data.train[0])
         parameters = model.parameters() if engine == "scalar" else trained.parameters
-        rate = {"sgd": 0.3, "adam": 0.01}[optimizer] if lr is None else lr
-        updates = {"sgd": nn.SGD, "adam": nn.Adam}[optimizer](parameters, lr=rate)
+        make_optimizer, rate = OPTIMIZERS[optimizer]
+        updates = make_optimizer(parameters, lr=rate if lr is None else lr)
     run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
     losses = training.watched(run(trained, data.train, updates, batch_size, seed), steps)
     right, of = training.correct(model, data.test), len(data.test)

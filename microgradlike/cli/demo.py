@@ -27,7 +27,7 @@ FILES = {
 }
 
 
-def run(out: Path, steps: int = 600, seed: int = 0) -> None:
+def run(out: Path, steps: int, seed: int) -> None:
     """Print the demo, and write its pictures and tables to the folder `out`."""
     console = terminal()
     task = training.digits()

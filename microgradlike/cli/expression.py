@@ -21,31 +21,16 @@ OPERATORS: dict[type, Callable[..., Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
-METHODS = {
-    "abs": Value.__abs__,
-    **{
-        name: getattr(Value, name)
-        for name in (
-            "exp",
-            "expm1",
-            "log",
-            "log1p",
-            "sqrt",
-            "sin",
-            "cos",
-            "tanh",
-            "sigmoid",
-            "softplus",
-            "relu",
-            "leaky_relu",
-            "elu",
-        )
-    },
-}
-FUNCTIONS = {
-    name: getattr(functions, name)
-    for name in ("maximum", "minimum", "maxout", "sum", "dot", "affine", "logsumexp", "softmax", "log_softmax")
-}
+
+
+def _functions_of(owner: Any, module: str) -> dict[str, Callable[..., Any]]:
+    """Return the public functions that a class or a module defines in this module, by name."""
+    own = {name: f for name, f in vars(owner).items() if inspect.isfunction(f) and f.__module__ == module}
+    return {name: f for name, f in own.items() if not name.startswith("_") and name != "backward"}
+
+
+METHODS = {"abs": Value.__abs__, **_functions_of(Value, Value.__module__)}  # of one Value
+FUNCTIONS = _functions_of(functions, functions.__name__)  # of several
 
 
 def record(text: str, numbers: Mapping[str, float]) -> Value:
@@ -90,6 +75,15 @@ def record(text: str, numbers: Mapping[str, float]) -> Value:
     if not isinstance(result, Value):
         raise ValueError(f"{text!r:.60} is a list of {len(result)}: pick one with [0] … [{len(result) - 1}]")
     return result
+
+
+def takes_lists(name: str) -> bool:
+    """Return whether the function of this name takes a list, as sum([a, b]) does."""
+    return name in FUNCTIONS and any(_is_list(p) for p in inspect.signature(FUNCTIONS[name]).parameters.values())
+
+
+def _is_list(parameter: inspect.Parameter) -> bool:
+    return "Iterable" in str(parameter.annotation)
 
 
 def variable(name: str) -> str:
@@ -175,7 +169,7 @@ def _operator(op: ast.AST) -> Callable[..., Value]:
 def _misused(function: Callable[..., Any], arguments: list[Any]) -> str:
     """What to write between the parentheses, if these arguments are too many, too few, or no lists; else ""."""
     parameters = inspect.signature(function).parameters.values()
-    lists = ["Iterable" in str(p.annotation) for p in parameters]
+    lists = list(map(_is_list, parameters))
     needed = sum(p.default is p.empty for p in parameters)
     if needed <= len(arguments) <= len(lists) and all(
         isinstance(argument, list) == is_list for argument, is_list in zip(arguments, lists)
