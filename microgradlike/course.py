@@ -45,9 +45,9 @@ def check(answer: Any, expected: str | Callable[[Any], Any], hint: str = "") -> 
 
 
 def seal(answer: Any) -> str:
-    """A fingerprint by which `check` knows an answer, and from which it cannot be read.
+    """Return a fingerprint by which `check` knows an answer, and from which nobody can read it.
 
-    An int is to be met exactly, another number (or Value) to three digits, a text apart from case
+    An int must be met exactly, another number (or Value) to three digits, a text apart from case
     and spaces, a list or tuple element by element.
     """
     if isinstance(answer, list | tuple):
@@ -78,7 +78,7 @@ def _fits(answer: Any, sealed: str) -> bool:
 
 
 def progress(items: Sequence[T], what: str = "") -> Iterator[T]:
-    """The items one by one, with a progress bar in a notebook. It is gone when they are."""
+    """Yield the items one by one, with a progress bar in a notebook that goes away at the end."""
     display = import_module("IPython.display").display
     bar = display({"text/html": ""}, raw=True, display_id=True)
     shown = 0.0

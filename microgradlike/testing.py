@@ -29,13 +29,15 @@ from microgradlike.support.exchange import with_undo
 from microgradlike.value import Value
 from microgradlike.view.table import clean
 
+__all__ = ["assert_gradients", "assert_grads", "assert_local_grads", "assert_same_gradients"]
+
 Row = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
 
 
 def assert_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float = 1e-5) -> None:
-    """∂f()/∂v agrees with finite differences for all values, and all local derivatives are right.
+    """Assert that ∂f()/∂v agrees with finite differences for all values, and that all local derivatives are right.
 
-    The report of `check_gradients(f, values, rtol)` is the message of the AssertionError.
+    Raises AssertionError with the report of `check_gradients(f, values, rtol)`, and TypeError or ValueError as it does.
     """
     __tracebackhide__ = True
     check_function(f, "assert_gradients({}, values)")
@@ -63,10 +65,10 @@ def _assert_like_differences(f: Callable[[], Any], values: list[Any], rtol: floa
 
 
 def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float = 0.0) -> None:
-    """v.grad is what is expected of it, for every v: `assert_grads({a: 3.0, b: 2.0})` after backward().
+    """Assert that v.grad is as expected, for every v: `assert_grads({a: 3.0, b: 2.0})` after backward().
 
     `rel` and `abs` are the tolerances of `math.isclose`. Raises AssertionError otherwise, also for
-    a grad that no backward pass has computed.
+    a grad that no backward pass has computed, and TypeError for a key that has no `data` or no `grad`.
     """
     __tracebackhide__ = True
     values = _as_values(expected)
@@ -78,7 +80,10 @@ def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float
 
 
 def assert_local_grads(node: Value, expected: Sequence[float], rel: float = 1e-12, abs: float = 0.0) -> None:
-    """The local derivatives ∂node/∂input that the node recorded are as expected, in the order of its inputs."""
+    """Assert that the local derivatives ∂node/∂input that a node recorded are as expected, in the order of its inputs.
+
+    `rel` and `abs` are the tolerances of `math.isclose`. Raises AssertionError otherwise.
+    """
     __tracebackhide__ = True
     inputs = node.inputs
     if len(expected) != len(inputs):
@@ -95,9 +100,11 @@ def assert_local_grads(node: Value, expected: Sequence[float], rel: float = 1e-1
 def assert_same_gradients(
     f: Callable[[], Value], g: Callable[[], Value], values: Iterable[Value], rel: float = 1e-9, abs: float = 1e-12
 ) -> None:
-    """f() and g() have the same value and the same gradient: two ways to write one function.
+    """Assert that f() and g(), two ways to write one function, have the same value and the same gradient.
 
-    The gradients left in the values by earlier backward passes stay as they were.
+    `rel` and `abs` are the tolerances of `math.isclose`. The gradients left in the values by earlier backward
+    passes stay as they were. Raises AssertionError otherwise, and TypeError for an f or g that is no function
+    without arguments.
     """
     __tracebackhide__ = True
     for each in (f, g):
@@ -110,7 +117,7 @@ def assert_same_gradients(
 
 
 def _as_values(values: Iterable[Any]) -> list[Any]:
-    """The list of these Values, of whatever class. Raises TypeError where one has no `data` or no `grad`."""
+    """Return the list of these Values, of whatever class. Raises TypeError where one has no `data` or no `grad`."""
     values = as_list(values)
     as_value_list(v for v in values if not (hasattr(v, "data") and hasattr(v, "grad")))
     return values
@@ -128,7 +135,7 @@ def _has_grad(v: Any) -> bool:
 
 
 def _gradients(f: Callable[[], Any], values: list[Any]) -> tuple[float, list[float]]:
-    """f() and its gradient, whose `grad` is then again what it was."""
+    """Return f() and its gradient. The `grad` of the values is left as it was."""
     y = f()
     if isinstance(y, Value):
         grads = backward_gradients(y)

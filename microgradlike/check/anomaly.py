@@ -140,7 +140,7 @@ def _equation(node: Value, name: Mapping[Value, str]) -> str:
 
 
 def _inputs(node: Value, name: Mapping[Value, str]) -> list[str]:
-    """The inputs, and what they were computed from; of many, those that are largest."""
+    """Describe the inputs and what they were computed from, a line each; of many, only the largest."""
     inputs = [v for v in dict.fromkeys(node.inputs) if v.op is not ops.CONSTANT or v.label]
     if len(inputs) > SHOWN:
         inputs.sort(key=lambda v: -abs(v.data))

@@ -76,18 +76,18 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Of the whole array: δ², ∂C/∂w²."""
+        """The name of the whole array: δ², ∂C/∂w²."""
         layer = superscript(self.layer)
         return f"δ{layer}" if self.letter == "z" else f"∂C/∂{self.letter}{layer}"
 
     def entry_name(self, i: int) -> str:
-        """Of one entry: δ²₁, ∂C/∂w²₁₃."""
+        """Return the name of one entry: δ²₁, ∂C/∂w²₁₃."""
         label = self.nodes[i].label
         return f"δ{label[1:]}" if self.letter == "z" else f"∂C/∂{label}"
 
     @property
     def largest(self) -> int:
-        """The number of the entry of largest magnitude."""
+        """The index of the entry of largest magnitude."""
         return max(range(len(self.gradient)), key=lambda i: abs(self.gradient[i]))
 
     @property
@@ -97,7 +97,7 @@ class Row:
 
     @property
     def allowed(self) -> float:
-        """How far a way that differs by rounding only may be off: 256 eps of the largest entry, or what rounding explains."""
+        """How far off rounding alone may be: 256 eps of the largest entry, or what the roundings add up to."""
         return max(256 * EPS * self.scale, self.rounding)
 
     @property
@@ -113,7 +113,7 @@ class Row:
         return not max(self.allowed, *(column.error for column in self.columns.values())) <= FINE * self.scale
 
     def relative(self, way: str) -> float:
-        """The largest difference of this way from the scalar graph, relative to the largest entry."""
+        """Return the largest difference of this way from the scalar graph, relative to the largest entry."""
         difference = self.columns[way].largest
         return difference / self.scale if difference and self.scale else difference
 
@@ -150,7 +150,7 @@ class Agreement:
         return max((row.allowed / row.scale for row in self.rows if row.scale and not row.undecided), default=256 * EPS)
 
     def table(self) -> Table:
-        """The table in pieces of text, each with its role."""
+        """Return the table in pieces of text, each with its role."""
         return Table([line] if line else [] for line in _lines(self))
 
     def __str__(self) -> str:
@@ -184,7 +184,8 @@ def agreement(
     Forward mode and differences need passes for each entry. They take at most `max_entries` of an
     array, evenly spaced, and the largest.
 
-    Raises ValueError for a loss that is none of `nn.LOSSES`, and where shapes do not fit.
+    Raises TypeError for a model that is no `nn.MLP`, ValueError for a loss that is none of `nn.LOSSES`, and where
+    shapes do not fit.
     """
     if not isinstance(model, MLP):
         raise TypeError(f"agreement takes a whole network, such as nn.MLP(2, [3, 1]): got {model!r:.60}")
@@ -238,7 +239,7 @@ def random_network(
     seed: int = 0,
     output: str | None = None,
 ) -> tuple[MLP, list[float], list[float]]:
-    """A network of these sizes, n₀ to n_L, and an x and y for it: weights, biases and numbers from `seed`.
+    """Return a network of the sizes n₀ to n_L, an input x and a target y: weights, biases and numbers from `seed`.
 
     Unless `output` says otherwise, the last layer is like the others for a quadratic loss of sigmoid,
     tanh or softmax, and else linear. For cross-entropy y is one-hot (0 or 1 of a single output), for the
@@ -269,7 +270,7 @@ def random_network(
 
 
 def _exact(row: Row, found: Mapping[Value, float]) -> Column:
-    """A way that differs from the scalar graph by rounding only."""
+    """Return the column of a way that differs from the scalar graph by rounding only."""
     entries = [i for i, v in enumerate(row.nodes) if v in found]
     numbers = [found[row.nodes[i]] for i in entries]
     off = [_difference(number, row.gradient[i]) for i, number in zip(entries, numbers, strict=True)]
@@ -291,7 +292,7 @@ def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noi
 
 
 def _recompute(C: Value, given: Iterable[Value]) -> Callable[[], float]:
-    """The forward pass of a recorded graph again, from whatever data its leaves and `given` have by then."""
+    """Return a function that computes C anew, from the data that its leaves and `given` have when it is called."""
     fixed = set(given)
     steps = [node for node in topological_order(C) if node.inputs and node not in fixed]
 
@@ -309,7 +310,7 @@ def _difference(a: float, b: float) -> float:
 
 
 def _rounding(C: Value, gradients: dict[Value, float]) -> tuple[dict[Value, float], float]:
-    """How far rounding can have moved each ∂C/∂v, and C, at most, to first order.
+    """Bound, to first order, how far rounding can have moved each ∂C/∂v, and C.
 
     Forwards: a node is off by its own rounding, and by ∂node/∂input times what each input is off by.
     Backwards: a product upstream · local is off by what either factor is off by, times the other; and
@@ -331,7 +332,7 @@ def _rounding(C: Value, gradients: dict[Value, float]) -> tuple[dict[Value, floa
 
 
 def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
-    """How far each local derivative is off where the inputs are off by so much."""
+    """Bound how far each local derivative is off where each input is off by its `data_off`."""
     if not node.inputs:
         return []
     inputs = [Value(v.data) for v in node.inputs]
@@ -346,12 +347,12 @@ def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
 
 
 def _evenly(n: int, most: int, and_this: int) -> list[int]:
-    """Entry numbers: all n, or `most` of them, evenly spaced, and one in particular."""
+    """Return the indices of all n entries, or of `most` of them, evenly spaced, and of `and_this`."""
     return list(range(n)) if n <= most else sorted({*(i * n // most for i in range(most)), and_this})
 
 
 def _pieces(layer: Layer, z: list[Any], letter: str) -> list[Value]:
-    """All z, b or w of a layer in the order of the arrays in `nn.deltas`: maxout's two sets one after the other."""
+    """Return all z, b or w of a layer as `nn.deltas` orders them: maxout's second set after its first."""
     neurons = [
         [{"z": [z_j], "b": [b], "w": w}[letter] for (w, b), z_j in zip(neuron.pieces(), _as_tuple(zs), strict=True)]
         for neuron, zs in zip(layer.neurons, z, strict=True)
@@ -429,7 +430,7 @@ def _off(difference: float) -> str:
 
 
 def _verdict(a: Agreement) -> Iterator[Piece]:
-    """What the numbers say, in words: agreement or not, kinks, and which entries were left out."""
+    """Say what the numbers mean: agreement or not, kinks, and which entries were left out."""
     if not isfinite(a.loss):
         yield f"C is {a.loss}: there is nothing to compare.", "upstream"
     elif a.wrong or a.loss_off:

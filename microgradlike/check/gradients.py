@@ -97,7 +97,7 @@ class GradientReport:
 
     @property
     def undefined(self) -> list[GradientEntry | LocalEntry]:
-        """The local derivatives and gradients that could not be compared, as the function is not defined around them."""
+        """The local derivatives and gradients that cannot be compared: the function is not defined around them."""
         entries: list[GradientEntry | LocalEntry] = [*self.local_grads, *self.gradients]
         return [entry for entry in entries if entry.status == "undefined"]
 
@@ -115,7 +115,7 @@ class GradientReport:
         )
 
     def table(self) -> Table:
-        """The table that notebooks show."""
+        """Return the table that notebooks show."""
         return Table(_table(self))
 
     def _repr_html_(self) -> str:
@@ -181,7 +181,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
 
 
 def backward_gradients(loss: Value) -> dict[Value, float]:
-    """∂loss/∂v as `loss.backward()` computes it, for all nodes v, whose `grad` is then again what it was."""
+    """Return ∂loss/∂v for all nodes v, as `loss.backward()` computes it; their `grad` is left as it was."""
     order = topological_order(loss)
     before = [v.grad for v in order]
 
@@ -216,7 +216,7 @@ def _local_entries(
 
 
 def _possible_gradients(loss: Value, order: list[Value], entries: list[LocalEntry]) -> dict[Value, tuple[float, float]]:
-    """Between what ∂loss/∂v may lie for the nodes v below a kink: the chain rule, on intervals.
+    """Return the bounds of ∂loss/∂v for the nodes v below a kink: the chain rule, on intervals.
 
     There each local derivative is anything from the slope on the left to the one on the right.
     """
@@ -238,14 +238,14 @@ def _possible_gradients(loss: Value, order: list[Value], entries: list[LocalEntr
 
 
 def _explains(possible: tuple[float, float], found: Slope, rtol: float) -> bool:
-    """Whether the slopes that were found are among those that the kinks make possible."""
+    """Return whether the slopes that were found are among those that the kinks make possible."""
     slopes = (found.left, found.right) if found.kink else (found.estimate,)
     margin = rtol * max(map(abs, slopes)) + found.error
     return bool(possible[0] - margin <= min(slopes) and max(slopes) <= possible[1] + margin)
 
 
 def _cause(entry: GradientEntry, loss: Value, reused: set[Value]) -> Cause:
-    """Why a gradient is wrong although all local derivatives are right."""
+    """Return why a gradient is wrong although all local derivatives are right."""
     forward = jvp(loss, {entry.value: 1.0})
     if not isfinite(forward):
         return ""
@@ -313,7 +313,7 @@ def _tally(what: str, entries: list[Any]) -> str:
 
 
 def _blocks(report: GradientReport, gradients: list[GradientEntry], most: int) -> Iterator[Block]:
-    """The local derivatives that are wrong or not defined, these gradients, and what the wrong ones come from.
+    """Describe the local derivatives that are wrong or not defined, these gradients, and why some are wrong.
 
     What is computed from a nan or an infinity is counted, and not listed: the operation that made it is.
     """
@@ -367,7 +367,7 @@ def _causes(report: GradientReport) -> list[str]:
 
 
 def by_how_much(got: float, expected: float) -> str:
-    """The error in words: absolute, and as a share of what was expected."""
+    """Return the error in words: absolute, and as a share of what was expected."""
     if not isfinite(got):
         return "not a finite number"
     if got == -expected:

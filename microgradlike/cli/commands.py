@@ -19,7 +19,9 @@ from microgradlike.view.table import clean, terminal
 if TYPE_CHECKING:
     from microgradlike.training import Task
 
+ACTIVATION, LOSS = click.Choice(list(nn.ACTIVATIONS)), click.Choice(list(nn.LOSSES))
 OPTIMIZERS = {"sgd": (nn.SGD, 0.3), "adam": (nn.Adam, 0.01)}  # and their learning rates
+RATES = ", ".join(f"{rate} for {name}" for name, (_, rate) in OPTIMIZERS.items())
 CLOSED_PIPE = 141  # as shells report a program that was writing to a pipe when its reader went away
 
 
@@ -81,7 +83,7 @@ def _closed_pipe() -> Iterator[None]:
 
 
 def _of_the_output(error: Exception) -> bool:
-    """Whether the system refused what was printed: such an error names no file."""
+    """Return whether the system refused what was printed: such an error names no file."""
     return isinstance(error, OSError) and error.errno is not None and error.filename is None
 
 
@@ -102,7 +104,7 @@ def _let_go(stream: Any) -> None:
 
 
 def number(text: str) -> tuple[str, float]:
-    """name=number, as a pair."""
+    """Parse name=number into a pair."""
     name, equals, value = text.partition("=")
     try:
         if name.strip().isidentifier() and equals:
@@ -113,7 +115,7 @@ def number(text: str) -> tuple[str, float]:
 
 
 def picture(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> Path:
-    """A file that a picture can be written to, as far as one can tell now rather than after the work."""
+    """Parse the name of a picture, and check now, not after the work, that it can be written."""
     from microgradlike.view.files import writable
 
     path = Path(text)
@@ -127,12 +129,12 @@ def picture(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> 
 
 
 def page(text: str) -> Path:
-    """The same for a page."""
+    """Parse the name of a page, and check that it can be written."""
     return picture(text, (".html",))
 
 
 def layer_sizes(text: str) -> list[int]:
-    """4,3,2 as a list."""
+    """Parse the sizes of layers: 4,3,2 into a list."""
     sizes = [int(size) if size.strip().isdecimal() else 0 for size in text.split(",")]
     if len(sizes) < 2 or min(sizes) < 1:
         raise click.BadParameter(f"expected the number of inputs and the size of each layer, as in 4,3,2, got {text!r}")
@@ -238,13 +240,12 @@ explain.help = (explain.help or "").format(
 
 
 def network(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that describe a network and its loss."""
-    sigma = click.Choice(list(nn.ACTIVATIONS))
+    """Add the options that describe a network and its loss."""
     for option in (
         click.option("--seed", default=0, show_default=True, help="Of the weights, the input and the target."),
-        click.option("--loss", default="quadratic", show_default=True, type=click.Choice(list(nn.LOSSES)), help="The cost C."),
-        click.option("--output", type=sigma, help="The last layer's σ.  [default: as fits the loss]"),
-        click.option("--activation", default="tanh", show_default=True, type=sigma, help="Hidden layers' σ."),
+        click.option("--loss", default="quadratic", show_default=True, type=LOSS, help="The cost C."),
+        click.option("--output", type=ACTIVATION, help="The last layer's σ.  [default: as fits the loss]"),
+        click.option("--activation", default="tanh", show_default=True, type=ACTIVATION, help="Hidden layers' σ."),
         click.option(
             "--sizes", default="4,3,2", show_default=True, type=layer_sizes, metavar="N,N,…",
             help="Inputs, then neurons in each layer.",
@@ -305,9 +306,7 @@ def equations(loss: str, **options: Any) -> None:
 @click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Minibatches to learn from.")
 @click.option("--batch-size", default=10, show_default=True, type=click.IntRange(1), help="Samples in a minibatch.")
 @click.option("--sizes", type=layer_sizes, metavar="N,N,…", help="The network.  [default: 2,16,16,1 or 64,16,10]")
-@click.option(
-    "--activation", default="tanh", show_default=True, type=click.Choice(list(nn.ACTIVATIONS)), help="Hidden layers' σ."
-)
+@click.option("--activation", default="tanh", show_default=True, type=ACTIVATION, help="Hidden layers' σ.")
 @click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(list(OPTIMIZERS)), help="How to step.")
 @click.option(
     "--engine",
@@ -316,11 +315,7 @@ def equations(loss: str, **options: Any) -> None:
     type=click.Choice(["scalar", "matrix"]),
     help="One number at a time, or by the matrices found in the scalar graph.",
 )
-@click.option(
-    "--lr",
-    type=click.FloatRange(0),
-    help=f"The learning rate η.  [default: {', '.join(f'{rate} for {name}' for name, (_, rate) in OPTIMIZERS.items())}]",
-)
+@click.option("--lr", type=click.FloatRange(0), help=f"The learning rate η.  [default: {RATES}]")
 @click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the samples.")
 @click.option("--plot", type=picture, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(

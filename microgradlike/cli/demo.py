@@ -95,7 +95,7 @@ def _heading(console: Console, text: str) -> None:
 
 
 def _ends(it: Explanation) -> Iterator[Row]:
-    """The first three steps, and the last."""
+    """Yield the rows of the first three steps, and of the last."""
     steps = [(str(i), step) for i, step in enumerate((step for step in it.steps if step.terms), start=1)]
     for item in abbreviated(steps, 4, ends=(3, 1)):
         if isinstance(item, range):

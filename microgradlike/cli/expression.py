@@ -34,7 +34,7 @@ FUNCTIONS = _functions_of(functions, functions.__name__)  # of several
 
 
 def record(text: str, numbers: Mapping[str, float]) -> Value:
-    """The graph of the expression, with a labelled leaf for each variable, whose number `numbers` gives.
+    """Record the graph of an expression: each variable is a labelled leaf, with its number from `numbers`.
 
     It may hold numbers, variables, + - * / **, the functions of this library by name, lists for
     those that take several values, and `[i]` to pick one of a list.
@@ -167,7 +167,7 @@ def _operator(op: ast.AST) -> Callable[..., Value]:
 
 
 def _misused(function: Callable[..., Any], arguments: list[Any]) -> str:
-    """What to write between the parentheses, if these arguments are too many, too few, or no lists; else ""."""
+    """Return what belongs between the parentheses, if these arguments are too many, too few, or no lists; else ""."""
     parameters = inspect.signature(function).parameters.values()
     lists = list(map(_is_list, parameters))
     needed = sum(p.default is p.empty for p in parameters)

@@ -141,7 +141,7 @@ def _unshifted(u: list[Log]) -> list[Log]:
 
 
 def _difference(u: Log, other: Log) -> Value:
-    """u − other, without a node where one of them is 0."""
+    """Return u − other, without a node where one of them is 0."""
     if isinstance(u, float) and isinstance(other, Value):
         return other.inputs[0] if other.op is ops.NEG and not u else u - other
     difference = u - other if other or not isinstance(u, Value) else u

@@ -7,6 +7,7 @@ All raise ValueError where a and y do not fit together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from numbers import Integral
 from typing import Any
@@ -19,23 +20,29 @@ from microgradlike.value import Value
 
 
 def quadratic(a: Any, y: Any) -> Value:
-    """C = ½ ‖a − y‖², the textbook's quadratic cost; ∂C/∂a = a − y."""
+    """Return C = ½ ‖a − y‖², the quadratic cost of one sample (Nielsen, ch. 1, eq. 6); ∂C/∂a = a − y.
+
+    `a` and `y` are lists of n_L entries each, or single ones. Raises ValueError where they do not fit together.
+    """
     difference = [aj - yj for aj, yj in _pairs(a, y)]
     return _labelled(0.5 * dot(difference, difference))
 
 
 def mean_squared_error(a: Any, y: Any) -> Value:
-    """C = ‖a − y‖² / n, the mean over the n outputs; ∂C/∂a = 2 (a − y) / n."""
+    """Return C = ‖a − y‖² / n, the mean over the n outputs, as PyTorch's `MSELoss`; ∂C/∂a = 2 (a − y) / n.
+
+    `a` and `y` are lists of n entries each, or single ones. Raises ValueError where they do not fit together.
+    """
     difference = [aj - yj for aj, yj in _pairs(a, y)]
     return _labelled(dot(difference, difference) / len(difference))
 
 
 def cross_entropy(z: Any, y: Any) -> Value:
-    """C = −Σⱼ yⱼ log softmax(z)ⱼ = logsumexp(z) − y·z from the logits z; ∂C/∂z = softmax(z) − y.
+    """Return C = −Σⱼ yⱼ log softmax(z)ⱼ = logsumexp(z) − y·z from the logits z; ∂C/∂z = softmax(z) − y.
 
     `y` is the index of the class (from 0), or the classes' probabilities, which sum to 1; a one-hot
-    list is such. A single logit is the binary case, with the probability σ(z) of class 1 and a
-    y from 0 to 1: C = softplus(z) − y z; ∂C/∂z = σ(z) − y.
+    list is such (Nielsen, ch. 3, eq. 80). A single logit is the binary case, with the probability σ(z) of class 1 and a
+    y from 0 to 1: C = softplus(z) − y z; ∂C/∂z = σ(z) − y (there eq. 57).
 
     The logits are weighted inputs, hence the outputs of a "linear" last layer. Of the outputs of a "softmax"
     layer, and of a single "sigmoid" neuron, the logits are found in the graph and taken; likewise where
@@ -68,7 +75,7 @@ def cross_entropy(z: Any, y: Any) -> Value:
 
 
 def _of_class(z: list[Value], k: int) -> Value:
-    """log Σⱼ exp(zⱼ − zₖ).
+    """Return log Σⱼ exp(zⱼ − zₖ).
 
     zₖ − zₖ, which backward() visits first as it is recorded last, adds pₖ − pₖ to ∂C/∂zₖ before all else: what
     follows, −Σ pⱼ for j ≠ k, loses no digits.
@@ -78,14 +85,18 @@ def _of_class(z: list[Value], k: int) -> Value:
 
 
 def _binary(z: Value, y: float) -> Value:
-    """−y log σ(z) − (1 − y) log σ(−z): no digits cancel."""
+    """Return −y log σ(z) − (1 − y) log σ(−z): no digits cancel."""
     if y in (0.0, 1.0):
         return (-z if y else z).softplus()
     return dot([y, 1.0 - y], [(-z).softplus(), z.softplus()])
 
 
 def hinge(score: Any, y: Any) -> Value:
-    """C = max(0, 1 − y·score) for a class y = +1 or −1; ∂C/∂score = −y within the margin, else 0."""
+    """Return C = max(0, 1 − y·score) for a class y = +1 or −1; ∂C/∂score = −y within the margin, else 0.
+
+    It is the loss of a support vector machine (Cortes and Vapnik 1995). Raises ValueError for several scores, and
+    for another y.
+    """
     pairs = _pairs(score, y)
     if len(pairs) != 1 or abs(pairs[0][1].data) != 1:
         raise ValueError(f"hinge expects one score and one y, +1 or −1, got y = {[yj.data for _, yj in pairs]}")
@@ -93,12 +104,16 @@ def hinge(score: Any, y: Any) -> Value:
     return _labelled((1.0 - target * s).relu())
 
 
-LOSSES = {
+class Losses(dict[str, Callable[[Any, Any], Value]]):
+    """The losses C(a, y) by name: "quadratic", "mean_squared_error", "cross_entropy" and "hinge". A dict."""
+
+
+LOSSES = Losses({
     "quadratic": quadratic,
     "mean_squared_error": mean_squared_error,
     "cross_entropy": cross_entropy,
     "hinge": hinge,
-}
+})  # fmt: skip
 
 
 def _pairs(a: Any, y: Any, advice: str = "") -> list[tuple[Value, Value]]:

@@ -49,7 +49,7 @@ class Frame:
 
 
 def animate(it: Explanation, diagram: Diagram, number: Mapping[Value, int]) -> str:
-    """The film of the two passes as the text of an SVG file; `number` tells the nodes' ids in the diagram."""
+    """Return the film of the two passes as the text of an SVG file. Node v has the id n{number[v]} in the diagram."""
     frames = list(_frames(it, {node for node, i in number.items() if f"n{i}" in diagram.titles}))
     film = _Film(diagram.svg(), [frame.seconds for frame in frames])
     for node, i in number.items():
@@ -152,7 +152,7 @@ class _Film:
         return element
 
     def text(self, lines: list[list[list[Piece]]]) -> str:
-        """The whole SVG, with the lines that are said in each frame under the picture."""
+        """Return the whole SVG, with the lines of each frame under the picture."""
         _, _, width, height = map(float, self.svg.get("viewBox", "").split())
         most = max(map(len, lines))
         longest = max(sum(len(text) for text, _ in line) for frame in lines for line in frame)

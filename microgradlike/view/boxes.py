@@ -58,7 +58,7 @@ def box(
     more: tuple[str, str] | None = None,
     labelled: bool = True,
 ) -> str:
-    """The text in a node: name and operation above data and gradient, then the rows."""
+    """Write the label of a node: name and operation above data and gradient, then the rows."""
     title = _bold(name) if labelled else _colored(MUTED, name)
     head = _table(_line(title, _colored(MUTED, symbol)) + _line(_text(data), _colored(GRADIENT, gradient)))
     if not rows:
@@ -72,18 +72,18 @@ def box(
 
 
 def constant(name: str, data: str) -> str:
-    """The text in a constant: its number, and its name if it has one."""
+    """Write the label of a constant: its number, and its name if it has one."""
     return f"<{_table(_line(_bold(name), _text(data)) if name else f'<tr><td>{_text(data)}</td></tr>')}>"
 
 
 def chip(words: str, color: str) -> str:
-    """A small text on a light ground of its own, as on the edges."""
+    """Write a small label on a light ground of its own, as on the edges."""
     cell = f'<td bgcolor="#ffffff" style="rounded" cellpadding="1">{_colored(color, words)}</td>'
     return f"<{_table(f'<tr>{cell}</tr>', cellspacing=2)}>"
 
 
 def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
-    """What the colours stand for, and a note below the picture."""
+    """Write what the colours stand for, and a note below the picture."""
     cells = "".join(
         f'<td border="1" style="rounded" color="{look["color"]}" bgcolor="{look["fillcolor"]}" cellpadding="3">'
         f"{_text(name)}</td>"
@@ -95,7 +95,7 @@ def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
 
 
 def frame(id: str, name: str) -> dict[str, str]:
-    """The look of a cluster: a tint, which clusters within it deepen."""
+    """Return the attributes of a cluster: a tint, which clusters within it deepen."""
     return {
         "id": id,
         "label": f"<{_colored(LINE, name)}>",
@@ -107,7 +107,7 @@ def frame(id: str, name: str) -> dict[str, str]:
 
 
 def clean(words: str) -> str:
-    """Words without the characters that no SVG may hold."""
+    """Replace the characters that no SVG may hold."""
     if words.isprintable():
         return words
     return "".join("\ufffd" if c != "\n" and unicodedata.category(c) in ("Cc", "Cn", "Cs") else c for c in words)
@@ -117,7 +117,7 @@ def clean(words: str) -> str:
 
 
 def _text(words: str) -> str:
-    """Words as words: Graphviz takes <, & and quotes for markup, and a backslash for an escape."""
+    """Escape the words: Graphviz takes <, & and quotes for markup, and a backslash for an escape."""
     if len(words) > 40:
         words = words[:39] + "…"
     return html.escape(clean(words)).replace("\\", "\\\\").replace("\n", '<br align="left"/>')
@@ -132,7 +132,7 @@ def _colored(color: str, words: str) -> str:
 
 
 def _row(row: Row, widths: Sequence[int]) -> str:
-    """A box for the leaf, and after it the local derivative. The links are what `Diagram.svg` finds them by."""
+    """Write a box for the leaf, and after it the local derivative. By the links, `Diagram.svg` finds them."""
     texts = (_bold(row.name), _text(row.data), _colored(GRADIENT, row.gradient))
     sides = ("left", "left", "right")
     cells = "".join(

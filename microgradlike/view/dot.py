@@ -53,7 +53,7 @@ def draw(
     max_terms: int = 10,
     max_nodes: int = 200,
 ) -> Diagram:
-    """The graph that v was computed from, as a diagram.
+    """Draw the graph that v was computed from.
 
     A box shows a node's name, its operation, its data and, after ∇, its gradient ∂L/∂node (– where
     none is computed yet). Leaves have square corners, constants are dashed and show no gradient,
@@ -74,7 +74,11 @@ def draw(
     - only: draw only the nodes on the ways from these to v.
     - names: what to call the nodes, if not as `node_names` does.
     - max_terms: of w·x + b, Σ and their like, draw only this many terms.
-    - max_nodes: raise ValueError where there are more nodes to draw than this.
+    - max_nodes: the largest number of nodes to draw.
+
+    Raises TypeError for a v that is no Value, and ValueError for another rankdir or a number out of range, for more
+    than `max_nodes` nodes to draw, and where `only` has a Value that v does not depend on. Nothing is drawn before
+    the diagram is shown or saved: that raises RuntimeError where there is no Graphviz.
     """
     if not isinstance(v, Value):
         raise TypeError(f"draw takes one Value, got {type(v).__name__}; microgradlike.sum joins several into one")
@@ -104,7 +108,7 @@ def draw(
 
 
 def by_layer(node: Value) -> Path | None:
-    """The layer and neuron that a label of `nn` tells: of w²₁₃, b²₁, z²₁ and a²₁, layer 2 and neuron 1."""
+    """Return the layer and neuron that a label of `nn` tells: of w²₁₃, b²₁, z²₁ and a²₁, layer 2 and neuron 1."""
     label = re.fullmatch("([wbza])[′″]?([⁰¹²³⁴⁵⁶⁷⁸⁹]+)([₀₁₂₃₄₅₆₇₈₉]+)(,[₀₁₂₃₄₅₆₇₈₉]+)?", node.label)
     if not label:
         return None
@@ -115,7 +119,7 @@ def by_layer(node: Value) -> Path | None:
 
 
 def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
-    """The nodes on the ways from some of them to the last."""
+    """Return the nodes on the ways from those in `only` to the last one."""
     found = set(only)
     if strangers := found.difference(order):
         raise ValueError(f"{strangers.pop()!r} is not in the graph: `only` takes nodes that the result depends on")
@@ -128,7 +132,7 @@ def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
 def _choose(
     v: Value, depth: int | None, ways: set[Value] | None, max_terms: int, max_nodes: int
 ) -> dict[Value, list[int]]:
-    """The nodes to draw, and for each the positions among its inputs of those to draw an edge from."""
+    """Choose the nodes to draw, and for each the positions among its inputs of those to draw an edge from."""
 
     def terms(node: Value) -> list[int]:
         if ways is not None:
@@ -155,14 +159,14 @@ def _choose(
 
 
 def _terms(node: Value, max_terms: int) -> list[int]:
-    """The positions of the inputs in the first max_terms terms; an operand's number tells its term."""
+    """Return the positions of the inputs in the first max_terms terms; an operand's index tells its term."""
     term = [int(digits[0]) if (digits := re.search(r"\d+$", operand)) else 0 for operand in _operands(node)]
     last = max_terms if max(term, default=0) > max_terms + 1 else len(term)  # "1 more" would save no room
     return [k for k, number in enumerate(term) if number <= last]
 
 
 def _fold(edges: dict[Value, list[int]]) -> set[Value]:
-    """The weights and biases that one w·x + b alone uses."""
+    """Return the weights and biases that one w·x + b alone uses."""
     uses = Counter(node.inputs[k] for node, positions in edges.items() for k in positions)
     rows: set[Value] = set()
     for node, positions in edges.items():
@@ -229,7 +233,7 @@ class _Drawing:
         return Diagram(picture.source, self._titles(clusters))
 
     def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
-        """Whether a way through the graph leaves a cluster and enters it again, as it does in a softmax layer."""
+        """Return whether a way through the graph leaves a cluster and enters it again, as in a softmax layer."""
         around = {
             v: {path[:n] for n in range(1, len(path) + 1)}
             for path, nodes in clusters.items()
@@ -246,7 +250,7 @@ class _Drawing:
         return False
 
     def _write_nodes(self, dot: Any, path: Path, clusters: dict[Path, list[Value]]) -> None:
-        """The nodes of a cluster, then the clusters within it."""
+        """Write the nodes of a cluster, then the clusters within it."""
         for node in clusters[path]:
             dot.node(self._id(node), self._label(node), id=self._id(node), **self._look(node))
         for i, inner in enumerate(clusters, start=-1):
@@ -259,7 +263,7 @@ class _Drawing:
                     self._write_nodes(cluster, inner, clusters)
 
     def _write_edges(self, dot: Any, node: Value) -> None:
-        """The edges into a node. That of xₖ ends beside the row of wₖ, if there is one."""
+        """Write the edges into a node. That of xₖ ends beside the row of wₖ, if there is one."""
         side = {"LR": "w", "RL": "e"}.get(self.rankdir)
         ports: dict[str, str] = {}
         for k in self.edges[node]:
@@ -287,7 +291,7 @@ class _Drawing:
         return f"e{self.number[node]}_{k}"
 
     def _more(self, node: Value) -> tuple[str, str] | None:
-        """The sign that some inputs are not drawn: its id and text."""
+        """Return the id and text of the sign that some inputs are not drawn."""
         hidden = len(node.inputs) - len(self.edges[node])
         return (f"m{self.number[node]}", f"⋯ {_count(hidden, 'input')} not drawn") if hidden else None
 
@@ -323,11 +327,11 @@ class _Drawing:
         )
 
     def _numbers(self, node: Value) -> tuple[str, str]:
-        """The data and, after ∇, the gradient."""
+        """Write the data and, after ∇, the gradient."""
         return format_number(self._data(node)), f"∇ {self._grad(node, format_number)}" if self.grad else ""
 
     def _data(self, node: Value) -> float:
-        """As recorded, where that is known."""
+        """Return the node's data as recorded, where that is known."""
         then = self.changed.get(node)
         return node.data if then is None else then
 
@@ -337,7 +341,7 @@ class _Drawing:
         return write(node.grad) if node.has_grad else "–"
 
     def _titles(self, clusters: Iterable[Path]) -> dict[str, str]:
-        """What each id stands for, in words and in full precision."""
+        """Say what each id stands for, in full precision."""
         titles = {"graph": f"Computation graph of {self.name[self.root]}: {_count(len(self.name), 'node')}"}
         titles |= {f"c{i}": ", ".join(path) for i, path in enumerate(clusters, start=-1) if path}
         for node in self.number:
@@ -356,7 +360,7 @@ class _Drawing:
         return {id: boxes.clean(title).replace("\n", " ") for id, title in titles.items()}
 
     def _sentence(self, node: Value) -> str:
-        """A node in words: e = a·b = -6.0, ∇ 0.5."""
+        """Describe a node: e = a·b = -6.0, ∇ 0.5."""
         parts = [] if node.op is ops.CONSTANT and not node.label else [self.name[node]]
         if node.inputs:
             parts.append(formula.expression(node, self.name, depth=1))

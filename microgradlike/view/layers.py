@@ -18,7 +18,7 @@ from microgradlike.view.explanation import Explanation, Term
 
 
 def matrix_forms(it: Explanation, number: Mapping[Value, int]) -> list[dict[str, Any]]:
-    """One entry for each layer, the first layer first: nodes by number, a column for each recorded sample."""
+    """Return an entry for each layer, the first layer first: nodes by number, a column for each recorded sample."""
     layers: dict[int, list[Value]] = {}
     for step in it.forward:
         if group := by_layer(step.node):
@@ -51,7 +51,7 @@ def _matrix_form(it: Explanation, number: Mapping[Value, int], l: int, members: 
 
 
 def _rows(members: list[Value], letter: str) -> list[list[Value]]:
-    """The nodes of one letter: a row for each label, and in it a node for each sample."""
+    """Return the nodes of one letter: a row for each label, and in it a node for each sample."""
     rows: dict[str, list[Value]] = {}
     for node in members:
         if node.label[0] == letter:
@@ -60,7 +60,7 @@ def _rows(members: list[Value], letter: str) -> list[list[Value]]:
 
 
 def _alone(it: Explanation, node: Value, letter: str, layer: int) -> Term | None:
-    """The one contribution to the node's gradient, if it comes from a node of this letter and layer."""
+    """Return the only contribution to the node's gradient, if it comes from a node of this letter and layer."""
     terms = it.ledger[node]
     return terms[0] if len(terms) == 1 and _goes_to(terms[0], letter, layer) else None
 

@@ -49,7 +49,7 @@ def steps(
     only: Iterable[Value] | None = None,
     color_by: Callable[[Value], str | None] | None = None,
 ) -> Steps:
-    """The forward and the backward pass of `loss`, one step after the other.
+    """Show the forward and the backward pass of `loss`, one step after the other.
 
     In a notebook the result shows itself. `steps(loss).save("backward.html")` writes a page that
     needs nothing else, `.save("backward.svg")` a picture that plays, and `.widget()` is the page
@@ -62,8 +62,9 @@ def steps(
     - color_by: a function from a node to a name or None, as in `draw`. `program.name_of` of a `vectorize`d
       loss shows which array of the matrix form each node belongs to.
 
-    Raises TypeError for anything but a Value, ValueError for more than 500 nodes to draw that no
-    boxes hold together, and RuntimeError where there is no Graphviz.
+    Raises TypeError for anything but a Value, and ValueError for a tolerance that is no fraction, and for more than
+    500 nodes to draw that no boxes hold together. Where there is no Graphviz, what is saved or shown raises
+    RuntimeError.
     """
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance={tolerance!r}: expected a fraction, such as 0.01 for one per cent")
@@ -87,7 +88,8 @@ class Steps:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page (.html) or a picture that plays the passes (.svg), and return its path.
 
-        The file is replaced as a whole, or left as it was. Raises ValueError for another suffix.
+        The file is replaced as a whole, or left as it was. Raises ValueError for another suffix, and
+        RuntimeError where there is no Graphviz.
         """
         path = Path(path)
         if path.suffix.lower() == ".html":
@@ -102,7 +104,7 @@ class Steps:
         return path
 
     def widget(self) -> Any:
-        """The page as an anywidget, with a slider for each leaf: what if w were 2?"""
+        """Return the page as an anywidget, with a slider for each leaf: what if w were 2?"""
         from microgradlike.view.widget import StepsWidget
 
         return StepsWidget(self)
@@ -252,12 +254,12 @@ class Steps:
         return _scripts() + _file("widget.js").replace("CSS", _in_script(_file("page.css")), 1)
 
     def image(self) -> str:
-        """The first of the pictures as an <img>, which any page shows."""
+        """Return the first of the pictures as an <img>, which any page shows."""
         picture = base64.b64encode(self.pictures[0].encode()).decode()
         return f'<img alt="{escape(self._open.titles["graph"])}" src="data:image/svg+xml;base64,{picture}">'
 
     def fragment(self, alone: bool = False) -> str:
-        """The page as an element to stand in another one, or `alone` in a page of its own."""
+        """Return the page as an element to stand in another one, or `alone` in a page of its own."""
         data, others = _in_script({**self.data, "id": self.id}), _in_script(self.pictures[1:])
         # Notebooks replace scripts by copies of them, and may show the same output twice: hence the search.
         return f"""<div id="{self.id}" data-lm-suppress-shortcuts="true">
@@ -275,7 +277,7 @@ show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(a
 </div>"""
 
     def document(self) -> str:
-        """The page as the text of an HTML file."""
+        """Return the page as the text of an HTML file."""
         return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -303,12 +305,12 @@ show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(a
 
 
 def _size(diagram: Diagram) -> int:
-    """How many boxes there are in a picture, and rows in them."""
+    """Count the boxes in a picture, and the rows in them."""
     return sum(id[0] == "n" for id in diagram.titles)
 
 
 def _wrapped(name: str) -> str | None:
-    """How the name stands in ∂L/∂name, if not as it is."""
+    """Return how the name stands in ∂L/∂name, if not as it is."""
     stands = formula.partial("", name).removeprefix("∂/∂")
     return None if stands == name else stands
 
@@ -318,7 +320,7 @@ def _without_none(**entries: Any) -> dict[str, Any]:
 
 
 def _cleaned(data: Any) -> Any:
-    """The same data, in its texts only characters that a file can hold."""
+    """Replace the characters in the data's texts that no file can hold."""
     if isinstance(data, dict):
         return {key: _cleaned(value) for key, value in data.items()}
     if isinstance(data, list):
@@ -339,6 +341,6 @@ def _file(name: str) -> str:
 
 
 def _in_script(data: Any) -> str:
-    """JSON that ends no script, wherever it stands in one: `</script>` and `<!--` are markup even within a string."""
+    """Write JSON that ends no script it stands in: `</script>` and `<!--` are markup even within a string."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return re.sub("<(?=[/!sS])|[\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
