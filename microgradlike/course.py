@@ -57,11 +57,11 @@ def seal(answer: Any) -> str:
     elif isinstance(answer, int):
         text = str(int(answer))
     else:
-        text = f"about {_number(answer):.2e}"
+        text = f"about {_as_number(answer):.2e}"
     return hashlib.sha256(f"microgradlike: {text}".encode()).hexdigest()[:10]
 
 
-def _number(answer: Any) -> Any:
+def _as_number(answer: Any) -> Any:
     return answer.data if isinstance(answer, Value) else answer  # NumPy's scalars have a `data` too
 
 
@@ -71,7 +71,7 @@ def _fits(answer: Any, sealed: str) -> bool:
         return sealed[0] == "[" and len(seals) == len(answer) and all(map(_fits, answer, seals))
     if isinstance(answer, str):
         return seal(answer) == sealed
-    number = float(_number(answer))
+    number = float(_as_number(answer))
     nearly = [number, number * 0.9995, number * 1.0005]  # an answer may have been rounded the other way
     whole = [round(number)] if abs(number - round(number)) < 1e-9 * max(1.0, abs(number)) else []
     return sealed in map(seal, [*nearly, *whole])

@@ -107,7 +107,7 @@ def correct(model: MLP, samples: list[Sample]) -> int:
     return [predict(model, x) == y for x, y in samples].count(True)
 
 
-def watched(losses: Generator[float], n: int) -> list[float]:
+def with_progress_bar(losses: Generator[float], n: int) -> list[float]:
     """Return the losses of the first n steps, with a progress bar; fewer where Ctrl-C stops them."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -31,7 +31,7 @@ from microgradlike.graph import jvps
 from microgradlike.ieee import ieee
 from microgradlike.nn import LOSSES, MLP, Layer
 from microgradlike.nn.deltas import SIGMA, arrays, backpropagate, unknown
-from microgradlike.nn.modules import as_values
+from microgradlike.nn.modules import as_labelled_values
 from microgradlike.notation.digits import superscript
 from microgradlike.recording import recorded_local_grads
 from microgradlike.value import Value, apply, topological_order
@@ -43,7 +43,7 @@ FINE = 1e-4  # of the largest entry: where rounding hides more than this, agreem
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one way computed of one gradient: `numbers[i]` is entry number `entries[i]`.
+    """What one way computed of one gradient: `gradient[i]` is the entry with the index `entries[i]`.
 
     `wrong` and `kinks` are the entries that differ from the scalar graph's by more than they may, and
     those at a kink, where differences have no answer. `largest` is the largest difference of the rest;
@@ -51,7 +51,7 @@ class Column:
     """
 
     entries: list[int]
-    numbers: list[float]
+    gradient: list[float]
     largest: float
     wrong: list[int] = field(default_factory=list)
     kinks: list[int] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GradientRow:
     """One gradient: δˡ = ∂C/∂zˡ, ∂C/∂bˡ or ∂C/∂wˡ, with a column for each way but the scalar graph.
 
     `nodes` and `gradient` are the scalar graph's, in the order of the array of this `shape`. Rounding
@@ -124,7 +124,7 @@ class Agreement:
 
     title: str
     loss: float
-    rows: list[Row]
+    rows: list[GradientRow]
     forward_passes: int
     loss_off: float = 0.0  # how far C by the δ equations is from C, relative to it, if rounding does not explain it
     left_out: str = ""  # the reason why the δ equations are
@@ -135,12 +135,12 @@ class Agreement:
         return isfinite(self.loss) and not self.loss_off and not self.wrong and not self.undecided
 
     @property
-    def wrong(self) -> list[Row]:
+    def wrong(self) -> list[GradientRow]:
         """The rows in which some way disagrees with the scalar graph."""
         return [row for row in self.rows if row.wrong]
 
     @property
-    def undecided(self) -> list[Row]:
+    def undecided(self) -> list[GradientRow]:
         """The rows in which no way is seen to disagree, and rounding is too large to call it agreement."""
         return [row for row in self.rows if row.undecided and not row.wrong]
 
@@ -190,7 +190,7 @@ def agreement(
     if not isinstance(model, MLP):
         raise TypeError(f"agreement takes a whole network, such as nn.MLP(2, [3, 1]): got {model!r:.60}")
     name = _loss_name(loss)
-    layers = model.feedforward(x := as_values(x, "x"))
+    layers = model.feedforward(x := as_labelled_values(x, "x"))
     C = LOSSES[name](layers[-1][1], y)
     gradients = backward_gradients(C)
     rounding, C_rounding = _rounding(C, gradients)
@@ -198,7 +198,7 @@ def agreement(
     left_out = next((unknown(activation) for activation in activations if activation not in SIGMA), "")
     loss_off, equations = 0.0, None
     if not left_out:
-        equations = backpropagate(weights, biases, activations, _numbers(x), _numbers(y), name)
+        equations = backpropagate(weights, biases, activations, _data_of(x), _data_of(y), name)
         off = _difference(equations.loss, C.data)
         loss_off = 0.0 if off <= max(256 * EPS * abs(C.data), C_rounding) else off / abs(C.data or 1.0)
     found = matrix.gradients(C)
@@ -209,7 +209,7 @@ def agreement(
         for letter, shape in (("z", biases[i].shape), ("b", biases[i].shape), ("w", weights[i].shape)):
             nodes = _pieces(model.layers[i], layers[i][0], letter)
             gradient, moved = ([each.get(v, 0.0) for v in nodes] for each in (gradients, rounding))
-            row = Row(letter, i + 1, shape, nodes, gradient, max(moved), {})
+            row = GradientRow(letter, i + 1, shape, nodes, gradient, max(moved), {})
             rows.append(row)
             some = _evenly(len(nodes), max_entries, row.largest)
             taken = [nodes[i] for i in some]
@@ -269,7 +269,7 @@ def random_network(
 # ── The columns ────────────────────────────────────────────────────────────────────────────────
 
 
-def _exact(row: Row, found: Mapping[Value, float]) -> Column:
+def _exact(row: GradientRow, found: Mapping[Value, float]) -> Column:
     """Return the column of a way that differs from the scalar graph by rounding only."""
     entries = [i for i, v in enumerate(row.nodes) if v in found]
     numbers = [found[row.nodes[i]] for i in entries]
@@ -278,7 +278,7 @@ def _exact(row: Row, found: Mapping[Value, float]) -> Column:
     return Column(entries, numbers, max(off, default=0.0), wrong)
 
 
-def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noise: float, C: float) -> Column:
+def _by_differences(row: GradientRow, entries: list[int], forward_pass: ForwardPass, noise: float, C: float) -> Column:
     slopes = [value_slope(forward_pass, row.nodes[i], noise, C) for i in entries]
     numbers = [found.estimate for found in slopes]
     verdicts = [judge(row.gradient[i], found, 1e-6) for i, found in zip(entries, slopes, strict=True)]
@@ -371,10 +371,10 @@ def _loss_name(loss: Any) -> str:
     raise ValueError(f"the δ equations know the losses {', '.join(LOSSES)}: got {loss!r}")
 
 
-def _numbers(x: Any) -> Any:
+def _data_of(x: Any) -> Any:
     if isinstance(x, Value):
         return x.data
-    return [_numbers(each) for each in x] if hasattr(x, "__iter__") else x
+    return [_data_of(each) for each in x] if hasattr(x, "__iter__") else x
 
 
 # ── The table ──────────────────────────────────────────────────────────────────────────────────
@@ -403,13 +403,13 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
             yield [(f"layer {row.layer}", "strong")]
         shown = next((column.wrong[0] for column in row.columns.values() if column.wrong), row.largest)
         numbers: list[Piece] = [(f"{row.entry_name(shown):<{_LABEL}}", "")]
-        numbers.append((f"{_number(row.gradient[shown], digits):>{width}}", ""))
+        numbers.append((f"{_format(row.gradient[shown], digits):>{width}}", ""))
         entries = f"{len(row.nodes)} entries" if len(row.nodes) > 1 else "1 entry"
         differences: list[Piece] = [(f"{f'  of {entries}, within':<{_LABEL + width}}", "dim")]
         for way, column in row.columns.items():
             role = "upstream" if column.wrong else ""
-            taken = dict(zip(column.entries, column.numbers, strict=True))
-            x = "kink" if shown in column.kinks else _number(taken[shown], digits) if shown in taken else "–"
+            taken = dict(zip(column.entries, column.gradient, strict=True))
+            x = "kink" if shown in column.kinks else _format(taken[shown], digits) if shown in taken else "–"
             mark = "✗ " if column.wrong else "? " if row.undecided else ""
             numbers.append((f"{x:>{width}}", role))
             off = mark + _off(row.relative(way)) if taken else ""
@@ -421,7 +421,7 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
         yield from ([(line, role)] for line in wrap(text, WIDTH))
 
 
-def _number(x: float, digits: int) -> str:
+def _format(x: float, digits: int) -> str:
     return f"{x:z.{digits}g}" if not isfinite(x) or x.is_integer() else f"{x:#.{digits}g}"
 
 

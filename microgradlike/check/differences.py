@@ -256,7 +256,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     if not in_floats.kink and abs(in_floats.estimate - recorded) + in_floats.error <= rtol * abs(recorded):
         return in_floats
     digits = thousand_digits()
-    exact_data = [digits.number(x) for x in data]
+    exact_data = [digits.to_exact(x) for x in data]
     exact_rule = digits.real(lambda *inputs: op.evaluate(digits.xp, inputs))
 
     def exact_y(x: Any) -> Any:
@@ -265,7 +265,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     x = exact_data[position]
     try:
         exact = slope(
-            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / digits.number(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
+            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / digits.to_exact(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
         )
     except TypeError:  # a rule for floats only
         return in_floats

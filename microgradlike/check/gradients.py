@@ -156,8 +156,8 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
         check_class(loss)
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
-    name = node_names(order)
-    local_grads = list(_local_entries(order, name, places.of, rtol))
+    names = node_names(order)
+    local_grads = list(_local_entries(order, names, places.of, rtol))
     backward = backward_gradients(loss)
     noise = rounding_error(backward)
     possible = _possible_gradients(loss, order, local_grads)
@@ -169,7 +169,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
         if status == "wrong" and v in possible and _explains(possible[v], found, rtol):
             status = "kink"
         gradients.append(
-            GradientEntry(v, name.get(v) or v.label or f"value {i}", grad, found.estimate, found.error, status)
+            GradientEntry(v, names.get(v) or v.label or f"value {i}", grad, found.estimate, found.error, status)
         )
     if all(entry.status in ("agrees", "kink") for entry in local_grads):
         reused: set[Value] = set()  # what goes into nodes that were recorded before
@@ -199,7 +199,7 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
 
 
 def _local_entries(
-    order: list[Value], name: dict[Value, str], places: dict[Value, Place], rtol: float
+    order: list[Value], names: dict[Value, str], places: dict[Value, Place], rtol: float
 ) -> Iterator[LocalEntry]:
     for node in order:
         if not node.inputs:
@@ -212,7 +212,7 @@ def _local_entries(
             if status == "undefined" and node.inputs[i].op is ops.CONSTANT:
                 continue  # nobody asks for it
             sides = (found.left, found.right) if status == "kink" else (recorded, recorded)
-            yield LocalEntry(node, i, name, recorded, found.estimate, status, where, sides)
+            yield LocalEntry(node, i, names, recorded, found.estimate, status, where, sides)
 
 
 def _possible_gradients(loss: Value, order: list[Value], entries: list[LocalEntry]) -> dict[Value, tuple[float, float]]:
@@ -343,16 +343,16 @@ def _verdict(entry: GradientEntry) -> str:
 
 
 def _describe(entry: LocalEntry) -> Block:
-    node, name = entry.node, entry.names
+    node, names = entry.node, entry.names
     input = node.inputs[entry.position]
-    y, x = name[node], name[input]
+    y, x = names[node], names[input]
     wrong = entry.status == "wrong"
     return f"{node.op.name}: the local derivative {formula.partial(y, x)} is {'wrong' if wrong else 'not defined'}", [
         ("input", f"{entry.position + 1} of {len(node.inputs)}: {x} = {input.data:.6g}"),
         *([("recorded in", entry.where)] if entry.where else []),
         ("its rule", f"{entry.formula and entry.formula + ' = '}{entry.recorded:.10g}"),
         *([
-            ("should be", f"{entry.expected:.10g}, as {y} = {formula.expression(node, name, depth=1)} changes there"),
+            ("should be", f"{entry.expected:.10g}, as {y} = {formula.expression(node, names, depth=1)} changes there"),
             ("off by", by_how_much(entry.recorded, entry.expected)),
         ] if wrong else []),
     ]  # fmt: skip

@@ -103,7 +103,7 @@ def _let_go(stream: Any) -> None:
         pass
 
 
-def number(text: str) -> tuple[str, float]:
+def assignment(text: str) -> tuple[str, float]:
     """Parse name=number into a pair."""
     name, equals, value = text.partition("=")
     try:
@@ -114,7 +114,7 @@ def number(text: str) -> tuple[str, float]:
     raise click.BadParameter(f"expected name=number, as in w=2, got {text!r}")
 
 
-def picture(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> Path:
+def picture_path(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> Path:
     """Parse the name of a picture, and check now, not after the work, that it can be written."""
     from microgradlike.view.files import writable
 
@@ -128,9 +128,9 @@ def picture(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> 
     return path
 
 
-def page(text: str) -> Path:
+def page_path(text: str) -> Path:
     """Parse the name of a page, and check that it can be written."""
-    return picture(text, (".html",))
+    return picture_path(text, (".html",))
 
 
 def layer_sizes(text: str) -> list[int]:
@@ -177,9 +177,9 @@ def demo(out: Path, steps: int, seed: int) -> None:
 
 @main.command(context_settings={"ignore_unknown_options": True})  # an expression may begin with a minus
 @click.argument("expression")
-@click.argument("numbers", nargs=-1, type=number, metavar="[NAME=NUMBER]...")
-@click.option("--svg", type=picture, metavar="FILE", help="Draw the graph as well: a .svg, .png or .pdf.")
-@click.option("--html", type=page, metavar="FILE", help="Write a page that steps through it, for a browser.")
+@click.argument("numbers", nargs=-1, type=assignment, metavar="[NAME=NUMBER]...")
+@click.option("--svg", type=picture_path, metavar="FILE", help="Draw the graph as well: a .svg, .png or .pdf.")
+@click.option("--html", type=page_path, metavar="FILE", help="Write a page that steps through it, for a browser.")
 @click.option("--depth", type=click.IntRange(0), help="Draw only the nodes so many edges away from the result.")
 @click.option("--step", is_flag=True, help="Step through it here, with the arrow keys.")
 @click.option("--full", is_flag=True, help="Every step, however long the table gets.")
@@ -317,7 +317,7 @@ def equations(loss: str, **options: Any) -> None:
 )
 @click.option("--lr", type=click.FloatRange(0), help=f"The learning rate η.  [default: {RATES}]")
 @click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the samples.")
-@click.option("--plot", type=picture, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
+@click.option("--plot", type=picture_path, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(
     task: str, steps: int, batch_size: int, sizes: list[int] | None, activation: str, optimizer: str, engine: str,
     lr: float | None, seed: int, plot: Path | None,
@@ -336,7 +336,7 @@ def train(
     from microgradlike import training
     from microgradlike.view.plots import loss_curve, save
 
-    plot = plot or picture(f"{task}-loss.png")
+    plot = plot or picture_path(f"{task}-loss.png")
     data: Task = training.TASKS[task]()
     sizes = sizes or list(data.sizes)
     if (sizes[0], sizes[-1]) != (data.sizes[0], data.sizes[-1]):
@@ -348,7 +348,7 @@ def train(
         make_optimizer, rate = OPTIMIZERS[optimizer]
         updates = make_optimizer(parameters, lr=rate if lr is None else lr)
     run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
-    losses = training.watched(run(trained, data.train, updates, batch_size, seed), steps)
+    losses = training.with_progress_bar(run(trained, data.train, updates, batch_size, seed), steps)
     right, of = training.correct(model, data.test), len(data.test)
     click.echo(f"Test accuracy {right / of:.1%}: {right} of {of} samples it has not seen are right.")
     if losses:

@@ -130,9 +130,9 @@ class _Recorder(ast.NodeVisitor):
         return [self.value(element) for element in node.elts]
 
     def visit_Subscript(self, node: ast.Subscript) -> Any:
-        values = self.visit(node.value)
+        elements = self.visit(node.value)
         try:
-            return values[operator.index(ast.literal_eval(node.slice))]
+            return elements[operator.index(ast.literal_eval(node.slice))]
         except IndexError as error:
             raise ValueError(f"cannot take {ast.unparse(node)}: {error}") from None
         except (TypeError, ValueError):

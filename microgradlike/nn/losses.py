@@ -15,7 +15,7 @@ from typing import Any
 from microgradlike import ops
 from microgradlike.functions import dot, logsumexp
 from microgradlike.nn.logits import logits
-from microgradlike.nn.modules import as_values
+from microgradlike.nn.modules import as_labelled_values
 from microgradlike.value import Value
 
 
@@ -54,22 +54,22 @@ def cross_entropy(z: Any, y: Any) -> Value:
     Raises ValueError where z and y do not fit together, and for probabilities whose logits cannot be
     had: some outputs of a softmax, or several of σ. Warns where computed outputs sum to 1.
     """
-    z = logits(as_values(z, "z"))
+    z = logits(as_labelled_values(z, "z"))
     if len(z) > 1 and isinstance(y, Integral) and not isinstance(y, bool):
         if not 0 <= int(y) < len(z):
             raise ValueError(f"the class index y must be from 0 to {len(z) - 1} for {len(z)} logits, got {y}")
         return _labelled(_of_class(z, int(y)))
     p = [yj for _, yj in _pairs(z, y, "; y is a class index (an int), or one probability for each logit")]
-    numbers = [pj._data for pj in p]
-    if not (all(0 <= pj <= 1 for pj in numbers) and (len(p) == 1 or abs(sum(numbers) - 1) < 1e-6)):
+    targets = [pj._data for pj in p]
+    if not (all(0 <= pj <= 1 for pj in targets) and (len(p) == 1 or abs(sum(targets) - 1) < 1e-6)):
         expected = "a number from 0 to 1 for a single logit" if len(p) == 1 else "probabilities that sum to 1"
-        raise ValueError(f"y must be {expected}, got {numbers}")
+        raise ValueError(f"y must be {expected}, got {targets}")
     if not all(pj.op is ops.CONSTANT for pj in p):
         return _labelled(logsumexp(z) - dot(p, z) if len(z) > 1 else z[0].softplus() - p[0] * z[0])
     if len(z) == 1:
-        return _labelled(_binary(z[0], numbers[0]))
-    if 1.0 in numbers:
-        return _labelled(_of_class(z, numbers.index(1.0)))
+        return _labelled(_binary(z[0], targets[0]))
+    if 1.0 in targets:
+        return _labelled(_of_class(z, targets.index(1.0)))
     mean = dot(*zip(*[(pj, zj) for pj, zj in zip(p, z, strict=True) if pj._data], strict=True))
     return _labelled(logsumexp([zj - mean for zj in z]))
 
@@ -117,7 +117,7 @@ LOSSES = Losses({
 
 
 def _pairs(a: Any, y: Any, advice: str = "") -> list[tuple[Value, Value]]:
-    a, y = as_values(a, "a"), as_values(y, "y")
+    a, y = as_labelled_values(a, "a"), as_labelled_values(y, "y")
     if not a or len(a) != len(y):
         raise ValueError(
             f"the loss needs as many targets as outputs, got {len(a)} outputs and {len(y)} targets{advice}"

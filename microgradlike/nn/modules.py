@@ -209,9 +209,9 @@ class Layer(Module):
         """Return the parameters of each neuron in turn."""
         return [p for neuron in self.neurons for p in neuron.parameters()]
 
-    def _name(self, number: int | str = "") -> None:
+    def _name(self, layer: int | str = "") -> None:
         for j, neuron in enumerate(self.neurons, start=1):
-            neuron._name(number, j)
+            neuron._name(layer, j)
 
     def __repr__(self) -> str:
         return f"Layer({self.nin}, {len(self.neurons)}, {_called(self.activation)})"
@@ -252,8 +252,8 @@ class MLP(Module):
         self.layers = [
             Layer(n, m, sigma, rng, init) for n, m, sigma in zip(sizes[:-1], sizes[1:], activations, strict=True)
         ]
-        for number, layer in enumerate(self.layers, start=1):
-            layer._name(number)
+        for l, layer in enumerate(self.layers, start=1):  # noqa: E741
+            layer._name(l)
 
     def __call__(self, x: Iterable[Any]) -> Any:
         return _alone(self.feedforward(x)[-1][1])
@@ -315,12 +315,12 @@ def _weighted_input(w: list[Value], x: Sequence[Value], x_data: list[float], b: 
     return z
 
 
-def as_values(numbers: Iterable[Any], letter: str) -> list[Value]:
+def as_labelled_values(x: Iterable[Any], letter: str) -> list[Value]:
     """Return a list of Values; plain numbers become constants x₁, x₂, …, and one alone is a list of one."""
     try:
-        items = list(numbers)
+        items = list(x)
     except TypeError:
-        items = [numbers]
+        items = [x]
     for i, item in enumerate(items):
         if not isinstance(item, Value):
             items[i] = constant(item)
@@ -329,7 +329,7 @@ def as_values(numbers: Iterable[Any], letter: str) -> list[Value]:
 
 
 def _inputs(x: Iterable[Any], module: Neuron | Layer) -> list[Value]:
-    inputs = as_values(x, "x")
+    inputs = as_labelled_values(x, "x")
     if len(inputs) != module.nin:
         raise ValueError(f"{module!r} expects {module.nin} inputs, got {len(inputs)}")
     return inputs

@@ -105,10 +105,10 @@ def _parameters(given: Any) -> list[Value]:
         raise TypeError(f"an optimiser needs the parameters of the {type(given).__name__}: write x.parameters() for x")
     if callable(given) and not isinstance(given, list):
         raise TypeError("an optimiser needs the list of parameters, got a function: call it, model.parameters()")
-    listed: list[Any] = list(given) if isinstance(given, Iterable) else [None]
-    if not listed or not all(hasattr(p, "data") and hasattr(p, "has_grad") for p in listed):
+    found: list[Any] = list(given) if isinstance(given, Iterable) else [None]
+    if not found or not all(hasattr(p, "data") and hasattr(p, "has_grad") for p in found):
         raise TypeError(
             "an optimiser needs the list of Values to change, as model.parameters() gives it, or [w, b]: "
             f"got {given!r:.60}"
         )
-    return list({id(p): p for p in listed}.values())
+    return list({id(p): p for p in found}.values())

@@ -37,7 +37,7 @@ NODE = {"shape": "box", "margin": "0.08,0.03", "width": "0", "height": "0",
 EDGE = {"color": LINE, "arrowsize": "0.6", "fontname": FONT, "fontsize": "9", "fontcolor": LOCAL}
 
 
-class Row(NamedTuple):
+class ParameterRow(NamedTuple):
     """A weight or bias in the box of the w·x + b that alone uses it."""
 
     id: str
@@ -54,7 +54,7 @@ def box(
     symbol: str,
     data: str,
     gradient: str,
-    rows: Sequence[Row] = (),
+    rows: Sequence[ParameterRow] = (),
     more: tuple[str, str] | None = None,
     labelled: bool = True,
 ) -> str:
@@ -106,7 +106,7 @@ def frame(id: str, name: str) -> dict[str, str]:
     }
 
 
-def clean(words: str) -> str:
+def clean_for_svg(words: str) -> str:
     """Replace the characters that no SVG may hold."""
     if words.isprintable():
         return words
@@ -120,7 +120,7 @@ def _text(words: str) -> str:
     """Escape the words: Graphviz takes <, & and quotes for markup, and a backslash for an escape."""
     if len(words) > 40:
         words = words[:39] + "…"
-    return html.escape(clean(words)).replace("\\", "\\\\").replace("\n", '<br align="left"/>')
+    return html.escape(clean_for_svg(words)).replace("\\", "\\\\").replace("\n", '<br align="left"/>')
 
 
 def _bold(words: str) -> str:
@@ -131,7 +131,7 @@ def _colored(color: str, words: str) -> str:
     return f'<font color="{color}">{_text(words)}</font>' if words else ""
 
 
-def _row(row: Row, widths: Sequence[int]) -> str:
+def _row(row: ParameterRow, widths: Sequence[int]) -> str:
     """Write a box for the leaf, and after it the local derivative. By the links, `Diagram.svg` finds them."""
     texts = (_bold(row.name), _text(row.data), _colored(GRADIENT, row.gradient))
     sides = ("left", "left", "right")

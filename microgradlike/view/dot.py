@@ -84,15 +84,15 @@ def draw(
         raise TypeError(f"draw takes one Value, got {type(v).__name__}; microgradlike.sum joins several into one")
     if rankdir not in ("LR", "TB", "RL", "BT"):
         raise ValueError(f"rankdir={rankdir!r}: expected 'LR', 'TB', 'RL' or 'BT'")
-    numbers = max_nodes, max_terms, depth or 0
-    if not all(isinstance(n, Real) for n in numbers) or max_nodes < 1 or max_terms < 1 or (depth or 0) < 0:
+    limits = max_nodes, max_terms, depth or 0
+    if not all(isinstance(n, Real) for n in limits) or max_nodes < 1 or max_terms < 1 or (depth or 0) < 0:
         raise ValueError(f"{max_nodes=}, {max_terms=}, {depth=}: expected 1 or more, and a depth of 0 or more")
     order = topological_order(v)
     edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
     drawing = _Drawing(
         root=v,
-        name=dict(names or node_names(order, v)),
-        number={node: i for i, node in enumerate(order) if node in edges},
+        names=dict(names or node_names(order, v)),
+        index={node: i for i, node in enumerate(order) if node in edges},
         edges=edges,
         rows=_fold(edges) if fold else set(),
         group={node: str(group) for node in order if node in edges and (group := color_by(node)) is not None}
@@ -162,7 +162,7 @@ def _terms(node: Value, max_terms: int) -> list[int]:
     """Return the positions of the inputs in the first max_terms terms; an operand's index tells its term."""
     term = [int(digits[0]) if (digits := re.search(r"\d+$", operand)) else 0 for operand in _operands(node)]
     last = max_terms if max(term, default=0) > max_terms + 1 else len(term)  # "1 more" would save no room
-    return [k for k, number in enumerate(term) if number <= last]
+    return [k for k, i in enumerate(term) if i <= last]
 
 
 def _fold(edges: dict[Value, list[int]]) -> set[Value]:
@@ -181,8 +181,8 @@ class _Drawing:
     """What to draw, and how each part of it is written."""
 
     root: Value
-    name: dict[Value, str]
-    number: dict[Value, int]  # the nodes to draw, in topological order, with their position in the whole graph
+    names: dict[Value, str]
+    index: dict[Value, int]  # the nodes to draw, in topological order, with their position in the whole graph
     edges: dict[Value, list[int]]  # the positions among a node's inputs of those to draw
     rows: set[Value]  # leaves that stand in the box of the node that uses them
     group: dict[Value, str]
@@ -208,7 +208,7 @@ class _Drawing:
             edge_attr=boxes.EDGE,
         )
         clusters: dict[Path, list[Value]] = {(): []}
-        for node in self.number:
+        for node in self.index:
             if node not in self.rows:
                 group = cluster_of(node) or ()
                 path = (group,) if isinstance(group, str) else tuple(group)
@@ -218,16 +218,16 @@ class _Drawing:
                 for length in range(len(path), 0, -1):
                     if path[:length] in self.closed:
                         self.box[node] = f"c{list(clusters).index(path[:length]) - 1}"
-        for node in self.number:
+        for node in self.index:
             for k in self.edges[node]:
                 if node in self.box and node.inputs[k] in self.rows:
                     self.box[node.inputs[k]] = self.box[node]
         if self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
             picture.graph_attr["newrank"] = "true"
         self._write_nodes(picture, (), clusters)
-        for node in self.number:
+        for node in self.index:
             self._write_edges(picture, node)
-        note = change_note(self.changed, self.name)
+        note = change_note(self.changed, self.names)
         if self._looks or note:
             picture.attr(label=boxes.legend(self._looks, note))
         return Diagram(picture.source, self._titles(clusters))
@@ -241,7 +241,7 @@ class _Drawing:
             if v not in self.box  # a closed group is one box, to which edges must come back
         }
         left: dict[Value, set[Path]] = {}
-        for node in self.number:
+        for node in self.index:
             inside = around.get(node, set())
             inputs = [node.inputs[k] for k in self.edges[node]]
             left[node] = set().union(*(left[v] | around.get(v, set()) - inside for v in inputs))
@@ -255,8 +255,8 @@ class _Drawing:
             dot.node(self._id(node), self._label(node), id=self._id(node), **self._look(node))
         for i, inner in enumerate(clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
-                numbers = self._numbers(clusters[inner][-1]) if clusters[inner] else ("", "")
-                label = boxes.box(f"{inner[-1]} ▸", "", *numbers)
+                texts = self._data_and_gradient(clusters[inner][-1]) if clusters[inner] else ("", "")
+                label = boxes.box(f"{inner[-1]} ▸", "", *texts)
                 dot.node(f"c{i}", label, id=f"c{i}", **boxes.GROUP)
             elif inner and inner[:-1] == path:
                 with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
@@ -285,15 +285,15 @@ class _Drawing:
             dot.edge(id, self._id(node), style="dotted", id=f"e{id}")
 
     def _id(self, node: Value) -> str:
-        return f"n{self.number[node]}"
+        return f"n{self.index[node]}"
 
     def _edge_id(self, node: Value, k: int) -> str:
-        return f"e{self.number[node]}_{k}"
+        return f"e{self.index[node]}_{k}"
 
     def _more(self, node: Value) -> tuple[str, str] | None:
         """Return the id and text of the sign that some inputs are not drawn."""
         hidden = len(node.inputs) - len(self.edges[node])
-        return (f"m{self.number[node]}", f"⋯ {_count(hidden, 'input')} not drawn") if hidden else None
+        return (f"m{self.index[node]}", f"⋯ {_count(hidden, 'input')} not drawn") if hidden else None
 
     @cached_property
     def _looks(self) -> dict[str, dict[str, str]]:
@@ -307,15 +307,15 @@ class _Drawing:
         return look | (self._looks[self.group[node]] if node in self.group else {})
 
     def _label(self, node: Value) -> str:
-        data, gradient = self._numbers(node)
+        data, gradient = self._data_and_gradient(node)
         if node.op is ops.CONSTANT:
-            return boxes.constant(*((self.name[node], data) if node.label else ("", self.name[node])))
+            return boxes.constant(*((self.names[node], data) if node.label else ("", self.names[node])))
         rows = [
-            boxes.Row(
+            boxes.ParameterRow(
                 self._id(leaf),
                 self._edge_id(node, k),
-                self.name[leaf],
-                *self._numbers(leaf),
+                self.names[leaf],
+                *self._data_and_gradient(leaf),
                 f"↑ {format_number(node.local_grads[k])}" if self.local_grads else "↑",
                 self._look(leaf),
             )
@@ -323,10 +323,10 @@ class _Drawing:
             if (leaf := node.inputs[k]) in self.rows
         ]
         return boxes.box(
-            self.name[node], _symbol(node), data, gradient, rows, self._more(node), labelled=bool(node.label)
+            self.names[node], _symbol(node), data, gradient, rows, self._more(node), labelled=bool(node.label)
         )
 
-    def _numbers(self, node: Value) -> tuple[str, str]:
+    def _data_and_gradient(self, node: Value) -> tuple[str, str]:
         """Write the data and, after ∇, the gradient."""
         return format_number(self._data(node)), f"∇ {self._grad(node, format_number)}" if self.grad else ""
 
@@ -342,28 +342,26 @@ class _Drawing:
 
     def _titles(self, clusters: Iterable[Path]) -> dict[str, str]:
         """Say what each id stands for, in full precision."""
-        titles = {"graph": f"Computation graph of {self.name[self.root]}: {_count(len(self.name), 'node')}"}
+        titles = {"graph": f"Computation graph of {self.names[self.root]}: {_count(len(self.names), 'node')}"}
         titles |= {f"c{i}": ", ".join(path) for i, path in enumerate(clusters, start=-1) if path}
-        for node in self.number:
+        for node in self.index:
             group = self.group.get(node)
             if node not in self.box:
                 titles[self._id(node)] = self._sentence(node) + (f", in {group}" if group else "")
             for k in self.edges[node]:
-                quotient = formula.partial(self.name[node], self.name[node.inputs[k]])
-                rule, number = formula.derivative(node, k, self.name), repr(node.local_grads[k])
+                quotient = formula.partial(self.names[node], self.names[node.inputs[k]])
+                rule, exact = formula.derivative(node, k, self.names), repr(node.local_grads[k])
                 plain = rule in ("", format_constant(node.local_grads[k]))
-                titles[self._edge_id(node, k)] = (
-                    f"{quotient} = {number}" if plain else f"{quotient} = {rule} = {number}"
-                )
+                titles[self._edge_id(node, k)] = f"{quotient} = {exact}" if plain else f"{quotient} = {rule} = {exact}"
             if more := self._more(node):
                 titles[more[0]] = titles[f"e{more[0]}"] = more[1]
-        return {id: boxes.clean(title).replace("\n", " ") for id, title in titles.items()}
+        return {id: boxes.clean_for_svg(title).replace("\n", " ") for id, title in titles.items()}
 
     def _sentence(self, node: Value) -> str:
         """Describe a node: e = a·b = -6.0, ∇ 0.5."""
-        parts = [] if node.op is ops.CONSTANT and not node.label else [self.name[node]]
+        parts = [] if node.op is ops.CONSTANT and not node.label else [self.names[node]]
         if node.inputs:
-            parts.append(formula.expression(node, self.name, depth=1))
+            parts.append(formula.expression(node, self.names, depth=1))
         sentence = " = ".join([*parts, repr(self._data(node))])
         return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {self._grad(node, repr).rstrip()}"
 

@@ -26,7 +26,7 @@ from microgradlike import ops
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.value import Value, topological_order
-from microgradlike.view.boxes import clean
+from microgradlike.view.boxes import clean_for_svg
 from microgradlike.view.diagram import Diagram
 from microgradlike.view.dot import TooManyNodes, by_layer, draw
 from microgradlike.view.explanation import Explanation, explain
@@ -97,7 +97,7 @@ class Steps:
         elif path.suffix.lower() == ".svg":
             from microgradlike.view.animation import animate
 
-            text = animate(self.explanation, self.views[-1][2], self._number)
+            text = animate(self.explanation, self.views[-1][2], self._index)
         else:
             raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .html or .svg")
         replace_file(path, text.encode())
@@ -176,16 +176,16 @@ class Steps:
     @cached_property
     def data(self) -> dict[str, Any]:
         """All that the page shows besides the pictures; every number is written as it is to be read."""
-        it, number, place = self.explanation, self._number, {group: g for g, group in enumerate(self.groups)}
+        it, index, place = self.explanation, self._index, {group: g for g, group in enumerate(self.groups)}
         data = {step.node: format_number(step.data) for step in it.steps}
         made = {step.node: step.definition for step in it.steps if step.terms}
-        last = {by_layer(node): i for node, i in number.items() if node.inputs}  # what a closed box shows
+        last = {by_layer(node): i for node, i in index.items() if node.inputs}  # what a closed box shows
         content: dict[str, Any] = _cleaned({
             "title": f"Backward pass of {it.names[it.root]}, step by step",
             "note": self.note,
             "quiz": self.quiz,
             "tolerance": self.tolerance,
-            "root": number[it.root],
+            "root": index[it.root],
             "one": format_number(1.0),
             "nodes": [
                 _without_none(
@@ -193,7 +193,7 @@ class Steps:
                     wrapped=_wrapped(it.names[node]),
                     data=data[node],
                     made=made.get(node),
-                    inputs=[number[input] for input in node.inputs] or None,
+                    inputs=[index[input] for input in node.inputs] or None,
                     constant=(node.op is ops.CONSTANT) or None,
                     group=place.get(by_layer(node) or ()),
                 )
@@ -202,11 +202,11 @@ class Steps:
             "shown": [int(f"n{i}" in self._open.titles) for i in range(len(self.order))],
             "steps": [
                 {
-                    "node": number[step.node],
+                    "node": index[step.node],
                     "upstream": format_number(step.upstream),
                     "terms": [
                         {
-                            "input": number[term.input],
+                            "input": index[term.input],
                             "position": term.position,
                             "local": format_number(term.local_grad),
                             "product": format_number(term.product),
@@ -229,12 +229,12 @@ class Steps:
                 for group in self.groups
             ],
             "views": [{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],
-            "layers": matrix_forms(it, number),
+            "layers": matrix_forms(it, index),
         })  # fmt: skip
         return content
 
     @cached_property
-    def _number(self) -> dict[Value, int]:
+    def _index(self) -> dict[Value, int]:
         return {node: i for i, node in enumerate(self.order)}
 
     @cached_property
@@ -325,7 +325,7 @@ def _cleaned(data: Any) -> Any:
         return {key: _cleaned(value) for key, value in data.items()}
     if isinstance(data, list):
         return list(map(_cleaned, data))
-    return clean(data) if isinstance(data, str) else data
+    return clean_for_svg(data) if isinstance(data, str) else data
 
 
 def _scripts() -> str:
