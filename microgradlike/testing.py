@@ -31,7 +31,7 @@ from microgradlike.view.table import clean
 
 __all__ = ["assert_gradients", "assert_grads", "assert_local_grads", "assert_same_gradients"]
 
-Comparison = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
+Entry = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
 
 
 def assert_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float = 1e-5) -> None:
@@ -55,7 +55,7 @@ def _assert_like_differences(f: Callable[[], Any], values: list[Any], rtol: floa
     forward_pass = ForwardPass(f)
     C, gradients = _gradients(f, values)
     noise = 64 * UNIT * max(abs(C), 1.0)  # how far rounding has moved C: this class does not say
-    rows: list[Comparison] = []
+    rows: list[Entry] = []
     right = []
     for v, name, gradient in zip(values, _names_of(values), gradients, strict=True):
         found = value_slope(forward_pass, v, noise, C)
@@ -72,7 +72,7 @@ def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float
     """
     __tracebackhide__ = True
     values = _as_node_list(expected)
-    rows: list[Comparison] = [
+    rows: list[Entry] = [
         (f"{name}.grad", "", v.grad if _has_grad(v) else None, to_float(number))
         for name, (v, number) in zip(_names_of(values), expected.items(), strict=True)
     ]
@@ -89,15 +89,10 @@ def assert_local_grads(node: Value, expected: Sequence[float], rel: float = 1e-1
     if len(expected) != len(inputs):
         raise AssertionError(f"{len(expected)} local derivatives were expected of a node with {len(inputs)} inputs")
     names = node_names([*inputs, node])
-    rows: list[Comparison] = [
-        (
-            formula.partial(names[node], names[v]),
-            formula.derivative(node, i, names),
-            node.local_grads[i],
-            to_float(number),
-        )
-        for i, (v, number) in enumerate(zip(inputs, expected, strict=True))
-    ]
+    rows: list[Entry] = []
+    for i, (v, number) in enumerate(zip(inputs, expected, strict=True)):
+        rule = formula.derivative(node, i, names)
+        rows.append((formula.partial(names[node], names[v]), rule, node.local_grads[i], to_float(number)))
     y = f"{names[node]} = {formula.expression(node, names, depth=1)}" if inputs else names[node]
     _assert_close(f"the local derivatives of {y} are not as expected", rows, _close(rows, rel, abs))
 
@@ -116,7 +111,7 @@ def assert_same_gradients(
         check_function(each, "assert_same_gradients({0}, {0}, values)")
     values = _as_node_list(values)
     (y, grads), (other_y, other_grads) = _gradients(f, values), _gradients(g, values)
-    rows: list[Comparison] = [("value", "", y, other_y)]
+    rows: list[Entry] = [("value", "", y, other_y)]
     rows += [(f"∂/∂{name}", "", a, b) for name, a, b in zip(_names_of(values), grads, other_grads, strict=True)]
     _assert_close("f() and g() are not the same", rows, _close(rows, rel, abs), "f()", "g()")
 
@@ -160,7 +155,7 @@ def _gradients(f: Callable[[], Any], values: list[Any]) -> tuple[float, list[flo
     return y.data, with_undo(body, undo)
 
 
-def _close(rows: list[Comparison], rel: float, abs: float) -> list[bool]:
+def _close(rows: list[Entry], rel: float, abs: float) -> list[bool]:
     return [
         got is not None
         and (
@@ -171,7 +166,7 @@ def _close(rows: list[Comparison], rel: float, abs: float) -> list[bool]:
 
 
 def _assert_close(
-    what: str, rows: list[Comparison], right: list[bool], got: str = "got", expected: str = "expected"
+    what: str, rows: list[Entry], right: list[bool], got: str = "got", expected: str = "expected"
 ) -> None:
     __tracebackhide__ = True
     if all(right):

@@ -41,9 +41,8 @@ def run(out: Path, steps: int, seed: int) -> None:
     console.print(
         f"{len(task.train)} handwritten digits; a [64, 16, 10] network of {len(parameters)} scalar parameters"
     )
-    training.with_progress_bar(
-        training.steps(model, task.train, nn.SGD(parameters, lr=0.3), batch_size=10, seed=seed), steps
-    )
+    losses = training.steps(model, task.train, nn.SGD(parameters, lr=0.3), batch_size=10, seed=seed)
+    training.with_progress_bar(losses, steps)
     predicted = [training.predict(model, x) for x, _ in task.test]
     right = sum(p == y for p, (_, y) in zip(predicted, task.test, strict=True))
     console.print(f"Of {len(task.test)} others it has not seen, {right} are recognised: {right / len(task.test):.1%}.")
