@@ -255,7 +255,7 @@ def _cause(entry: GradientEntry, loss: Value, reused: set[Value]) -> Cause:
 
 
 class _Places(Watcher):
-    """Notes for each node that is recorded the line outside this package that asked for it."""
+    """Notes, for each node that is recorded, the line outside this package that asked for it."""
 
     def __init__(self) -> None:
         self.of: dict[Value, Place] = {}

@@ -227,16 +227,16 @@ def _checked(
         raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
     ws, bs = [np.asarray(w, float) for w in weights], [np.asarray(b, float) for b in biases]
     nin = 0
-    for l, (w, b, activation) in enumerate(zip(ws, bs, activations, strict=True), start=1):  # noqa: E741
+    for i, (w, b, activation) in enumerate(zip(ws, bs, activations, strict=True), start=1):
         if activation not in SIGMA:
-            raise ValueError(f"layer {l}: {unknown(activation)}")
+            raise ValueError(f"layer {i}: {unknown(activation)}")
         sets = (2,) if activation == "maxout" else ()
         n, n_in = w.shape[-2:] if w.ndim > 1 else (0, 0)
         nin = nin or n_in
         if not n * nin or w.shape != (*sets, n, nin) or b.shape != (*sets, n):
             of_w, of_b = ("2, n, ", "2, n") if sets else ("n, ", "n,")
             raise ValueError(
-                f"layer {l} ({activation}): expected weights of the shape ({of_w}{nin or 'n_in'}) "
+                f"layer {i} ({activation}): expected weights of the shape ({of_w}{nin or 'n_in'}) "
                 f"and biases of the shape ({of_b}), got {w.shape} and {b.shape}"
             )
         nin = n

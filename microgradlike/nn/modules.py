@@ -28,7 +28,7 @@ Sigma = str | Callable[[Value], Value]  # a name in ACTIVATIONS, or a function o
 
 
 class Activation(NamedTuple):
-    """How a comes from z: by an operation `op` (None: a is z), on one or several z (`pieces`), or on the whole layer."""
+    """How a comes from z: by `op` (None: a is z), on one z or several (`pieces`), or on the whole layer."""
 
     op: Operation | Callable[[Value], Value] | None
     pieces: int = 1
@@ -252,8 +252,8 @@ class MLP(Module):
         self.layers = [
             Layer(n, m, sigma, rng, init) for n, m, sigma in zip(sizes[:-1], sizes[1:], activations, strict=True)
         ]
-        for l, layer in enumerate(self.layers, start=1):  # noqa: E741
-            layer._name(l)
+        for i, layer in enumerate(self.layers, start=1):
+            layer._name(i)
 
     def __call__(self, x: Iterable[Any]) -> Any:
         return _alone(self.feedforward(x)[-1][1])

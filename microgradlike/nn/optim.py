@@ -37,7 +37,7 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__}.step: change p.data for every p of self.reached()")
 
     def reached(self) -> list[tuple[int, Value]]:
-        """Return the parameters that have a gradient, with their numbers. Warns if none has."""
+        """Return the parameters that have a gradient, each with its index. Warns if none has."""
         found = [(i, p) for i, p in enumerate(self.parameters) if p.has_grad]
         if not found:
             call = "program.backward(…)" if hasattr(self.parameters[0], "xp") else "loss.backward()"

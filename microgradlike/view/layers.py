@@ -1,4 +1,4 @@
-"""The matrix form beside the scalar graph: for each layer of `nn` its δ equation, and whose numbers stand in it.
+"""The matrix form beside the scalar graph: the δ equation of each layer of `nn`, with the nodes whose numbers it holds.
 
 δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)   (BP2, Nielsen ch. 2), and in the last layer δᴸ = ∇ₐC ⊙ σ′(zᴸ)   (BP1)
 
@@ -23,18 +23,18 @@ def matrix_forms(it: Explanation, index: Mapping[Value, int]) -> list[dict[str, 
     for step in it.forward:
         if group := by_layer(step.node):
             layers.setdefault(int(group[0].split()[-1]), []).append(step.node)
-    return [_matrix_form(it, index, l, layers[l]) for l in sorted(layers) if _rows(layers[l], "z")]  # noqa: E741
+    return [_matrix_form(it, index, i, layers[i]) for i in sorted(layers) if _rows(layers[i], "z")]
 
 
-def _matrix_form(it: Explanation, index: Mapping[Value, int], l: int, members: list[Value]) -> dict[str, Any]:  # noqa: E741
+def _matrix_form(it: Explanation, index: Mapping[Value, int], layer: int, members: list[Value]) -> dict[str, Any]:
     z, a = _rows(members, "z"), _rows(members, "a")
-    loss, here, after = it.names[it.root], superscript(l), superscript(l + 1)
-    activated = [[_alone(it, node, "a", l) for node in row] for row in z]
+    loss, here, after = it.names[it.root], superscript(layer), superscript(layer + 1)
+    activated = [[_alone(it, node, "a", layer) for node in row] for row in z]
     pointwise = all(map(all, activated))  # no softmax, whose every output depends on every z
     outputs = [[term.node for term in row if term] for row in activated] if pointwise else a or z
-    into_next = all(_goes_to(term, "z", l + 1) for row in outputs for node in row for term in it.ledger[node])
+    into_next = all(_goes_to(term, "z", layer + 1) for row in outputs for node in row for term in it.ledger[node])
     form = {
-        "name": f"layer {l}",
+        "name": f"layer {layer}",
         "members": [index[node] for node in members],
         "delta": f"δ{here}",
         "errors": _indices(z, index),
