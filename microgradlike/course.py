@@ -45,9 +45,9 @@ def check(answer: Any, expected: str | Callable[[Any], Any], hint: str = "") -> 
 
 
 def seal(answer: Any) -> str:
-    """A fingerprint by which `check` knows an answer, and from which it cannot be read.
+    """Return a fingerprint by which `check` knows an answer, and from which nobody can read it.
 
-    An int is to be met exactly, another number (or Value) to three digits, a text apart from case
+    An int must be met exactly, another number (or Value) to three digits, a text apart from case
     and spaces, a list or tuple element by element.
     """
     if isinstance(answer, list | tuple):
@@ -57,11 +57,11 @@ def seal(answer: Any) -> str:
     elif isinstance(answer, int):
         text = str(int(answer))
     else:
-        text = f"about {_number(answer):.2e}"
+        text = f"about {_as_number(answer):.2e}"
     return hashlib.sha256(f"microgradlike: {text}".encode()).hexdigest()[:10]
 
 
-def _number(answer: Any) -> Any:
+def _as_number(answer: Any) -> Any:
     return answer.data if isinstance(answer, Value) else answer  # NumPy's scalars have a `data` too
 
 
@@ -71,14 +71,14 @@ def _fits(answer: Any, sealed: str) -> bool:
         return sealed[0] == "[" and len(seals) == len(answer) and all(map(_fits, answer, seals))
     if isinstance(answer, str):
         return seal(answer) == sealed
-    number = float(_number(answer))
+    number = float(_as_number(answer))
     nearly = [number, number * 0.9995, number * 1.0005]  # an answer may have been rounded the other way
     whole = [round(number)] if abs(number - round(number)) < 1e-9 * max(1.0, abs(number)) else []
     return sealed in map(seal, [*nearly, *whole])
 
 
 def progress(items: Sequence[T], what: str = "") -> Iterator[T]:
-    """The items one by one, with a progress bar in a notebook. It is gone when they are."""
+    """Yield the items one by one, with a progress bar in a notebook that goes away at the end."""
     display = import_module("IPython.display").display
     bar = display({"text/html": ""}, raw=True, display_id=True)
     shown = 0.0

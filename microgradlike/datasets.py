@@ -9,7 +9,7 @@ from importlib.resources import files
 
 
 def digits() -> tuple[list[list[float]], list[int]]:
-    """1797 handwritten digits: images of 8 × 8 = 64 grey levels from 0 to 1, row by row, and their classes.
+    """Return 1797 handwritten digits: images of 8 × 8 = 64 grey levels from 0 to 1, row by row, and their classes.
 
     The test half of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI
     Machine Learning Repository, 1998, doi:10.24432/C50P49, licence CC BY 4.0), in the order in
@@ -21,7 +21,7 @@ def digits() -> tuple[list[list[float]], list[int]]:
 
 
 def moons(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[list[list[float]], list[int]]:
-    """n points of the plane on two interlocking half circles with Gaussian noise, and their classes 0 and 1.
+    """Return n points (x, y) on two interlocking half circles, with Gaussian noise, and their classes 0 and 1.
 
     The upper moon is (cos t, sin t), the lower one (1 − cos t, ½ − sin t), for t from 0 to π;
     the two take turns.

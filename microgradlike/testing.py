@@ -29,17 +29,19 @@ from microgradlike.support.exchange import with_undo
 from microgradlike.value import Value
 from microgradlike.view.table import clean
 
-Row = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
+__all__ = ["assert_gradients", "assert_grads", "assert_local_grads", "assert_same_gradients"]
+
+Entry = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
 
 
 def assert_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float = 1e-5) -> None:
-    """∂f()/∂v agrees with finite differences for all values, and all local derivatives are right.
+    """Assert that ∂f()/∂v agrees with finite differences for all values, and that all local derivatives are right.
 
-    The report of `check_gradients(f, values, rtol)` is the message of the AssertionError.
+    Raises AssertionError with the report of `check_gradients(f, values, rtol)`, and TypeError or ValueError as it does.
     """
     __tracebackhide__ = True
     check_function(f, "assert_gradients({}, values)")
-    values = _as_values(values)
+    values = _as_node_list(values)
     if any(not isinstance(v, Value) for v in values):
         return _assert_like_differences(f, values, rtol)
     report = check_gradients(f, values, rtol)
@@ -53,9 +55,9 @@ def _assert_like_differences(f: Callable[[], Any], values: list[Any], rtol: floa
     forward_pass = ForwardPass(f)
     C, gradients = _gradients(f, values)
     noise = 64 * UNIT * max(abs(C), 1.0)  # how far rounding has moved C: this class does not say
-    rows: list[Row] = []
+    rows: list[Entry] = []
     right = []
-    for v, name, gradient in zip(values, _names(values), gradients, strict=True):
+    for v, name, gradient in zip(values, _names_of(values), gradients, strict=True):
         found = value_slope(forward_pass, v, noise, C)
         rows.append((f"∂C/∂{name}", "", gradient, found.estimate))
         right.append(judge(gradient, found, rtol) != "wrong")
@@ -63,63 +65,68 @@ def _assert_like_differences(f: Callable[[], Any], values: list[Any], rtol: floa
 
 
 def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float = 0.0) -> None:
-    """v.grad is what is expected of it, for every v: `assert_grads({a: 3.0, b: 2.0})` after backward().
+    """Assert that v.grad is as expected, for every v: `assert_grads({a: 3.0, b: 2.0})` after backward().
 
     `rel` and `abs` are the tolerances of `math.isclose`. Raises AssertionError otherwise, also for
-    a grad that no backward pass has computed.
+    a grad that no backward pass has computed, and TypeError for a key that has no `data` or no `grad`.
     """
     __tracebackhide__ = True
-    values = _as_values(expected)
-    rows: list[Row] = [
+    values = _as_node_list(expected)
+    rows: list[Entry] = [
         (f"{name}.grad", "", v.grad if _has_grad(v) else None, to_float(number))
-        for name, (v, number) in zip(_names(values), expected.items(), strict=True)
+        for name, (v, number) in zip(_names_of(values), expected.items(), strict=True)
     ]
     _assert_close("the gradients are not as expected", rows, _close(rows, rel, abs))
 
 
 def assert_local_grads(node: Value, expected: Sequence[float], rel: float = 1e-12, abs: float = 0.0) -> None:
-    """The local derivatives ∂node/∂input that the node recorded are as expected, in the order of its inputs."""
+    """Assert that the local derivatives ∂node/∂input that a node recorded are as expected, in the order of its inputs.
+
+    `rel` and `abs` are the tolerances of `math.isclose`. Raises AssertionError otherwise.
+    """
     __tracebackhide__ = True
     inputs = node.inputs
     if len(expected) != len(inputs):
         raise AssertionError(f"{len(expected)} local derivatives were expected of a node with {len(inputs)} inputs")
-    name = node_names([*inputs, node])
-    rows: list[Row] = [
-        (formula.partial(name[node], name[v]), formula.derivative(node, i, name), node.local_grads[i], to_float(number))
-        for i, (v, number) in enumerate(zip(inputs, expected, strict=True))
-    ]
-    y = f"{name[node]} = {formula.expression(node, name, depth=1)}" if inputs else name[node]
+    names = node_names([*inputs, node])
+    rows: list[Entry] = []
+    for i, (v, number) in enumerate(zip(inputs, expected, strict=True)):
+        rule = formula.derivative(node, i, names)
+        rows.append((formula.partial(names[node], names[v]), rule, node.local_grads[i], to_float(number)))
+    y = f"{names[node]} = {formula.expression(node, names, depth=1)}" if inputs else names[node]
     _assert_close(f"the local derivatives of {y} are not as expected", rows, _close(rows, rel, abs))
 
 
 def assert_same_gradients(
     f: Callable[[], Value], g: Callable[[], Value], values: Iterable[Value], rel: float = 1e-9, abs: float = 1e-12
 ) -> None:
-    """f() and g() have the same value and the same gradient: two ways to write one function.
+    """Assert that f() and g(), two ways to write one function, have the same value and the same gradient.
 
-    The gradients left in the values by earlier backward passes stay as they were.
+    `rel` and `abs` are the tolerances of `math.isclose`. The gradients left in the values by earlier backward
+    passes stay as they were. Raises AssertionError otherwise, and TypeError for an f or g that is no function
+    without arguments.
     """
     __tracebackhide__ = True
     for each in (f, g):
         check_function(each, "assert_same_gradients({0}, {0}, values)")
-    values = _as_values(values)
+    values = _as_node_list(values)
     (y, grads), (other_y, other_grads) = _gradients(f, values), _gradients(g, values)
-    rows: list[Row] = [("value", "", y, other_y)]
-    rows += [(f"∂/∂{name}", "", a, b) for name, a, b in zip(_names(values), grads, other_grads, strict=True)]
+    rows: list[Entry] = [("value", "", y, other_y)]
+    rows += [(f"∂/∂{name}", "", a, b) for name, a, b in zip(_names_of(values), grads, other_grads, strict=True)]
     _assert_close("f() and g() are not the same", rows, _close(rows, rel, abs), "f()", "g()")
 
 
-def _as_values(values: Iterable[Any]) -> list[Any]:
-    """The list of these Values, of whatever class. Raises TypeError where one has no `data` or no `grad`."""
+def _as_node_list(values: Iterable[Any]) -> list[Any]:
+    """Return the list of these Values, of whatever class. Raises TypeError where one has no `data` or no `grad`."""
     values = as_list(values)
     as_value_list(v for v in values if not (hasattr(v, "data") and hasattr(v, "grad")))
     return values
 
 
-def _names(values: list[Any]) -> list[str]:
+def _names_of(values: list[Any]) -> list[str]:
     if all(isinstance(v, Value) for v in values):
-        name = node_names(values)
-        return [name[v] for v in values]
+        names = node_names(values)
+        return [names[v] for v in values]
     return [getattr(v, "label", "") or f"v{subscript(i)}" for i, v in enumerate(values, 1)]
 
 
@@ -128,7 +135,7 @@ def _has_grad(v: Any) -> bool:
 
 
 def _gradients(f: Callable[[], Any], values: list[Any]) -> tuple[float, list[float]]:
-    """f() and its gradient, whose `grad` is then again what it was."""
+    """Return f() and its gradient. The `grad` of the values is left as it was."""
     y = f()
     if isinstance(y, Value):
         grads = backward_gradients(y)
@@ -148,7 +155,7 @@ def _gradients(f: Callable[[], Any], values: list[Any]) -> tuple[float, list[flo
     return y.data, with_undo(body, undo)
 
 
-def _close(rows: list[Row], rel: float, abs: float) -> list[bool]:
+def _close(rows: list[Entry], rel: float, abs: float) -> list[bool]:
     return [
         got is not None
         and (
@@ -158,7 +165,9 @@ def _close(rows: list[Row], rel: float, abs: float) -> list[bool]:
     ]
 
 
-def _assert_close(what: str, rows: list[Row], right: list[bool], got: str = "got", expected: str = "expected") -> None:
+def _assert_close(
+    what: str, rows: list[Entry], right: list[bool], got: str = "got", expected: str = "expected"
+) -> None:
     __tracebackhide__ = True
     if all(right):
         return

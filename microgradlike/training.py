@@ -33,13 +33,13 @@ class Task:
 
 
 def moons() -> Task:
-    """Two interlocking half circles of points; the class is the sign of the only output."""
+    """Return the task of two interlocking half circles of points; the class is the sign of the only output."""
     train, test = (list(zip(*datasets.moons(200, seed=seed), strict=True)) for seed in (0, 1))
     return Task(train, test, sizes=(2, 16, 16, 1))
 
 
 def digits() -> Task:
-    """Handwritten digits: 1500 to train on, and the 297 that follow, many by other hands, to test on."""
+    """Return the task of handwritten digits: 1500 to train on; the 297 that follow, many by other hands, to test on."""
     samples = list(zip(*datasets.digits(), strict=True))
     return Task(samples[:1500], samples[1500:], sizes=(64, 16, 10))
 
@@ -48,7 +48,7 @@ TASKS = {"moons": moons, "digits": digits}
 
 
 def steps(model: MLP, samples: list[Sample], optimizer: Optimizer, batch_size: int, seed: int) -> Generator[float]:
-    """Endless steps: each records the mean loss of a minibatch, runs backward, updates, and yields the loss.
+    """Train endlessly: each step records the mean loss of a minibatch, runs backward, updates, and yields the loss.
 
     The minibatches go through the samples in random order, again and again; the loss is the
     cross-entropy of the outputs, which are logits (a single one for two classes).
@@ -64,7 +64,7 @@ def steps(model: MLP, samples: list[Sample], optimizer: Optimizer, batch_size: i
 def matrix_steps(
     program: Program, samples: list[Sample], optimizer: Optimizer, batch_size: int, seed: int
 ) -> Generator[float]:
-    """The same steps by the array program of one sample's loss, as `program` finds it.
+    """Train as `steps` does, by the array program of one sample's loss, as `program` finds it.
 
     `optimizer` is one of `program.parameters`. The model gets its numbers when the generator is closed.
     """
@@ -79,7 +79,7 @@ def matrix_steps(
 
 
 def program(model: MLP, sample: Sample) -> Program:
-    """The array program found in the scalar graph of the loss of one sample."""
+    """Return the array program found in the scalar graph of the loss of one sample."""
     from microgradlike.matrix import vectorize
 
     x = [Value(number) for number in sample[0]]
@@ -96,12 +96,12 @@ def _minibatches(samples: list[Sample], batch_size: int, seed: int) -> Iterator[
 
 
 def _probabilities(y: int, outputs: int) -> list[float]:
-    """The class as what a cross-entropy compares with: one-hot, or itself where there is a single output."""
+    """Return the class as a cross-entropy takes it: one-hot, or itself where there is a single output."""
     return [float(k == y) for k in range(outputs)] if outputs > 1 else [float(y)]
 
 
 def predict(model: MLP, x: list[float]) -> int:
-    """The class of the largest output, or 0 or 1 by the sign of a single one."""
+    """Return the class of the largest output, or 0 or 1 by the sign of a single one."""
     outputs = model(x)
     if not isinstance(outputs, list):
         return int(outputs > 0)
@@ -109,12 +109,12 @@ def predict(model: MLP, x: list[float]) -> int:
 
 
 def correct(model: MLP, samples: list[Sample]) -> int:
-    """How many of the samples the network puts in the right class."""
+    """Count the samples that the network puts in the right class."""
     return [predict(model, x) == y for x, y in samples].count(True)
 
 
-def watched(losses: Generator[float], n: int) -> list[float]:
-    """The losses of the first n steps, with a progress bar; fewer where Ctrl-C stops them."""
+def with_progress_bar(losses: Generator[float], n: int) -> list[float]:
+    """Return the losses of the first n steps, with a progress bar; fewer where Ctrl-C stops them."""
     with needed_for("the progress bar"):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from microgradlike import __version__, nn, training
-from microgradlike.cli.commands import ACTIVATIONS, LOSSES, main
+from microgradlike.cli.commands import main
+from microgradlike.cli.expression import FUNCTIONS, METHODS
+from microgradlike.nn import ACTIVATIONS, LOSSES
 
 
 def run(*args, code=0):
@@ -143,9 +145,14 @@ def test_check_fails_where_a_way_differs(monkeypatch):
     assert "They disagree" in run("check", code=1).stdout
 
 
-def test_the_choices_are_those_of_nn():
-    assert list(nn.ACTIVATIONS) == ACTIVATIONS
-    assert list(nn.LOSSES) == LOSSES
+def test_help_names_every_choice_and_every_function():
+    said = {command: run(command, "--help").stdout for command in ("explain", "check", "equations", "train")}
+    assert all(f"[{'|'.join(ACTIVATIONS)}]" in said[command] for command in ("check", "equations", "train"))
+    assert all(f"[{'|'.join(LOSSES)}]" in said[command] for command in ("check", "equations"))
+    assert f"{{{'|'.join(training.TASKS)}}}" in said["train"]
+    plain, of_lists = re.search(r"the functions (.*?); of lists\s(.*?)\.", said["explain"], re.DOTALL).groups()
+    assert re.findall(r"\w+", plain) == [*METHODS, "maximum", "minimum"]
+    assert re.findall(r"\w+", of_lists) == [name for name in FUNCTIONS if name not in ("maximum", "minimum")]
 
 
 def test_train_learns_and_draws_the_loss(tmp_path, monkeypatch):

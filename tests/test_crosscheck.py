@@ -106,7 +106,7 @@ def test_half_integer_networks_agree_bit_for_bit(activation, loss, seed):
         assert row.gradient == exact, row.name
         for way in ("δ equations", "forward mode"):
             column = row.columns[way]
-            assert column.numbers == [exact[i] for i in column.entries], (row.name, way)
+            assert column.gradient == [exact[i] for i in column.entries], (row.name, way)
 
 
 def test_the_exact_networks_reach_ties_and_kinks():

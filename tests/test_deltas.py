@@ -81,6 +81,12 @@ seeds = st.integers(0, 2**32 - 1)
 # ── Any network: the scalar graph, and complex steps ──────────────────────────────────────────
 
 
+def test_the_equations_know_all_activations_and_losses_of_nn():
+    assert list(deltas.SIGMA) == list(nn.ACTIVATIONS)
+    assert list(deltas.SIGMA_PRIME) == [name for name, sigma in nn.ACTIVATIONS.items() if not sigma.whole_layer]
+    assert list(deltas.LOSSES) == list(nn.LOSSES)
+
+
 @OF_SIGMOIDS
 @pytest.mark.parametrize("loss", nn.LOSSES)
 @pytest.mark.parametrize("activation", nn.ACTIVATIONS)

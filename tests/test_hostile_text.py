@@ -13,7 +13,7 @@ from optional import optional
 import microgradlike
 from microgradlike import Value, affine, check_gradients, constant, draw, explain, operation, steps, vectorize
 from microgradlike.testing import assert_grads
-from microgradlike.view.boxes import clean
+from microgradlike.view.boxes import clean_for_svg
 from microgradlike.view.table import Table, terminal
 
 np = optional("numpy")
@@ -57,7 +57,7 @@ def everywhere(text):
 def shown(text):
     """The text as far as a box has room for it, in lines."""
     text = text if len(text) <= 40 else text[:39] + "…"
-    return [line for line in clean(text).split("\n") if line.strip()]
+    return [line for line in clean_for_svg(text).split("\n") if line.strip()]
 
 
 def texts(svg):

@@ -99,7 +99,7 @@ NEEDS = {
     "from microgradlike.matrix import gradients": "numpy",
     "from microgradlike.nn.deltas import backpropagate": "numpy",
     "from microgradlike import training; training.program(nn.MLP(1, [1]), ([1.0], 1))": "numpy",
-    "from microgradlike import training; training.watched(iter([]), 1)": "rich",
+    "from microgradlike import training; training.with_progress_bar(iter([]), 1)": "rich",
     WRONG + "check_gradients(lambda: f(x), [x])": "mpmath",
     WRONG + "from microgradlike.testing import *; assert_gradients(lambda: f(x), [x])": "mpmath",
     "from microgradlike.view.plots import loss_curve": "matplotlib",

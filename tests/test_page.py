@@ -2,6 +2,7 @@
 
 import random
 import re
+from importlib.resources import files
 
 import pytest
 
@@ -12,7 +13,9 @@ from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.value import topological_order
 from microgradlike.view.explanation import explain
-from microgradlike.view.page import MOST_NODES
+from microgradlike.view.page import MOST_NODES, SCRIPTS
+
+BROWSER = files("microgradlike.view") / "browser"
 
 
 def shared():
@@ -504,6 +507,26 @@ def test_nothing_leaks_out_of_an_output_or_into_it(browse):
     ids = host(page).evaluate("host => [...host.shadowRoot.querySelectorAll('[id]')].map(e => e.id)")
     assert ids
     assert all(each.startswith(id) for each in ids)
+
+
+@pytest.mark.browser
+def test_the_scripts_of_an_output_leave_no_name_behind(browse):
+    page = browse()
+    names = "Object.getOwnPropertyNames(window).sort()"
+    before = page.evaluate(names)
+    page.set_content(steps(shared())._repr_html_())
+    page.get_by_label("Step forward").click()
+    assert page.evaluate(names) == before
+
+
+def test_every_script_is_in_the_page_and_declares_functions_only():
+    scripts = {path.stem: path.read_text(encoding="utf-8") for path in BROWSER.glob("*.js")}
+    assert sorted(scripts) == sorted([*SCRIPTS, "widget"])
+    document = steps(shared()).document()
+    for name in SCRIPTS:
+        begins = [line for line in scripts[name].splitlines() if line[:1] not in ("", " ", "}", "/")]
+        assert begins
+        assert all(re.match(r"function \w+\(", line) and line in document for line in begins)
 
 
 @pytest.mark.browser

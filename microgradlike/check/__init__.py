@@ -1,1 +1,1 @@
-"""Is the gradient right? Differences, checks of every rule, the agreement of independent ways, and the origin of a nan."""
+"""Is the gradient right? Differences, checks of every rule, agreement of independent ways, the origin of a nan."""

@@ -61,11 +61,11 @@ class _Detector(Watcher):
     def recorded(self, node: Value) -> None:
         place = place_outside(sys._getframe())
         if place:
-            number, (stretch, last_place) = node._number, self._lines[-1] if self._lines else ([0, 0], None)
-            if place == last_place and number == stretch[1] + 1:
-                stretch[1] = number
+            created, (stretch, last_place) = node._number, self._lines[-1] if self._lines else ([0, 0], None)
+            if place == last_place and created == stretch[1] + 1:
+                stretch[1] = created
             else:
-                self._lines.append(([number, number], place))
+                self._lines.append(([created, created], place))
         # A rule that gradient() runs may compute what is not used: before_backward() knows what is.
         if not isfinite(node.data) and node.inputs and _all_finite(node.inputs) and not in_gradient.get():
             raise FloatingPointError("\n".join([_what_was_made(node), *self._line_of(node)]))
@@ -104,29 +104,29 @@ def _all_finite(values: tuple[Value, ...]) -> bool:
 
 
 def _what_was_made(node: Value) -> str:
-    name = node_names([*(x for v in node.inputs for x in v.inputs), *node.inputs, node])
+    names = node_names([*(x for v in node.inputs for x in v.inputs), *node.inputs, node])
     return "\n".join(
         [
             f"{node.op.name} makes {node.data} of finite inputs",
-            f"  operation   {_equation(node, name)}",
-            *_inputs(node, name),
+            f"  operation   {_equation(node, names)}",
+            *_inputs(node, names),
         ]
     )
 
 
 def _what_arrived(
-    node: Value, i: int, upstream: float, arrived: float, sum: float, name: Mapping[Value, str], root: Value
+    node: Value, i: int, upstream: float, arrived: float, sum: float, names: Mapping[Value, str], root: Value
 ) -> str:
     input, local_grad = node.inputs[i], node.local_grads[i]
-    rule = formula.derivative(node, i, name)
+    rule = formula.derivative(node, i, names)
     total, gradient, local = (
-        formula.partial(name[y], name[x]) for y, x in ((root, input), (root, node), (node, input))
+        formula.partial(names[y], names[x]) for y, x in ((root, input), (root, node), (node, input))
     )
     return "\n".join(
         [
             f"{node.op.name} makes the gradient {total} = {sum} of a finite one",
-            f"  operation   {_equation(node, name)}",
-            *_inputs(node, name),
+            f"  operation   {_equation(node, names)}",
+            *_inputs(node, names),
             f"  gradient    {gradient} = {upstream:.6g}",
             f"  derivative  {local} = {rule and rule + ' = '}{local_grad:.6g}",
             *([f"  added to    {arrived:.6g}"] if arrived else []),
@@ -134,16 +134,16 @@ def _what_arrived(
     )
 
 
-def _equation(node: Value, name: Mapping[Value, str]) -> str:
-    definition = f"{formula.expression(node, name, depth=1)} = " if node.inputs else ""
-    return f"{name[node]} = {definition}{node.data:.6g}"
+def _equation(node: Value, names: Mapping[Value, str]) -> str:
+    definition = f"{formula.expression(node, names, depth=1)} = " if node.inputs else ""
+    return f"{names[node]} = {definition}{node.data:.6g}"
 
 
-def _inputs(node: Value, name: Mapping[Value, str]) -> list[str]:
-    """The inputs, and what they were computed from; of many, those that are largest."""
+def _inputs(node: Value, names: Mapping[Value, str]) -> list[str]:
+    """Describe the inputs and what they were computed from, a line each; of many, only the largest."""
     inputs = [v for v in dict.fromkeys(node.inputs) if v.op is not ops.CONSTANT or v.label]
     if len(inputs) > SHOWN:
         inputs.sort(key=lambda v: -abs(v.data))
-    lines = [f"  input       {_equation(v, name)}" for v in inputs[:SHOWN]]
+    lines = [f"  input       {_equation(v, names)}" for v in inputs[:SHOWN]]
     left_out = len(inputs) - SHOWN
     return lines + ([f"              and {left_out} more, none of them larger"] if left_out > 0 else [])

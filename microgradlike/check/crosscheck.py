@@ -31,7 +31,7 @@ from microgradlike.graph import jvps
 from microgradlike.ieee import ieee
 from microgradlike.nn import LOSSES, MLP, Layer
 from microgradlike.nn.deltas import SIGMA, arrays, backpropagate, unknown
-from microgradlike.nn.modules import as_values
+from microgradlike.nn.modules import as_labelled_values
 from microgradlike.notation.digits import superscript
 from microgradlike.recording import recorded_local_grads
 from microgradlike.value import Value, apply, topological_order
@@ -43,7 +43,7 @@ FINE = 1e-4  # of the largest entry: where rounding hides more than this, agreem
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one way computed of one gradient: `numbers[i]` is entry number `entries[i]`.
+    """What one way computed of one gradient: `gradient[i]` is the entry with the index `entries[i]`.
 
     `wrong` and `kinks` are the entries that differ from the scalar graph's by more than they may, and
     those at a kink, where differences have no answer. `largest` is the largest difference of the rest;
@@ -51,7 +51,7 @@ class Column:
     """
 
     entries: list[int]
-    numbers: list[float]
+    gradient: list[float]
     largest: float
     wrong: list[int] = field(default_factory=list)
     kinks: list[int] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GradientRow:
     """One gradient: δˡ = ∂C/∂zˡ, ∂C/∂bˡ or ∂C/∂wˡ, with a column for each way but the scalar graph.
 
     `nodes` and `gradient` are the scalar graph's, in the order of the array of this `shape`. Rounding
@@ -76,18 +76,18 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Of the whole array: δ², ∂C/∂w²."""
+        """The name of the whole array: δ², ∂C/∂w²."""
         layer = superscript(self.layer)
         return f"δ{layer}" if self.letter == "z" else f"∂C/∂{self.letter}{layer}"
 
     def entry_name(self, i: int) -> str:
-        """Of one entry: δ²₁, ∂C/∂w²₁₃."""
+        """Return the name of one entry: δ²₁, ∂C/∂w²₁₃."""
         label = self.nodes[i].label
         return f"δ{label[1:]}" if self.letter == "z" else f"∂C/∂{label}"
 
     @property
     def largest(self) -> int:
-        """The number of the entry of largest magnitude."""
+        """The index of the entry of largest magnitude."""
         return max(range(len(self.gradient)), key=lambda i: abs(self.gradient[i]))
 
     @property
@@ -97,7 +97,7 @@ class Row:
 
     @property
     def allowed(self) -> float:
-        """How far a way that differs by rounding only may be off: 256 eps of the largest entry, or what rounding explains."""
+        """How far off rounding alone may be: 256 eps of the largest entry, or what the roundings add up to."""
         return max(256 * EPS * self.scale, self.rounding)
 
     @property
@@ -113,7 +113,7 @@ class Row:
         return not max(self.allowed, *(column.error for column in self.columns.values())) <= FINE * self.scale
 
     def relative(self, way: str) -> float:
-        """The largest difference of this way from the scalar graph, relative to the largest entry."""
+        """Return the largest difference of this way from the scalar graph, relative to the largest entry."""
         difference = self.columns[way].largest
         return difference / self.scale if difference and self.scale else difference
 
@@ -124,7 +124,7 @@ class Agreement:
 
     title: str
     loss: float
-    rows: list[Row]
+    rows: list[GradientRow]
     forward_passes: int
     loss_off: float = 0.0  # how far C by the δ equations is from C, relative to it, if rounding does not explain it
     left_out: str = ""  # the reason why the δ equations are
@@ -135,12 +135,12 @@ class Agreement:
         return isfinite(self.loss) and not self.loss_off and not self.wrong and not self.undecided
 
     @property
-    def wrong(self) -> list[Row]:
+    def wrong(self) -> list[GradientRow]:
         """The rows in which some way disagrees with the scalar graph."""
         return [row for row in self.rows if row.wrong]
 
     @property
-    def undecided(self) -> list[Row]:
+    def undecided(self) -> list[GradientRow]:
         """The rows in which no way is seen to disagree, and rounding is too large to call it agreement."""
         return [row for row in self.rows if row.undecided and not row.wrong]
 
@@ -150,7 +150,7 @@ class Agreement:
         return max((row.allowed / row.scale for row in self.rows if row.scale and not row.undecided), default=256 * EPS)
 
     def table(self) -> Table:
-        """The table in pieces of text, each with its role."""
+        """Return the table in pieces of text, each with its role."""
         return Table([line] if line else [] for line in _lines(self))
 
     def __str__(self) -> str:
@@ -184,12 +184,13 @@ def agreement(
     Forward mode and differences need passes for each entry. They take at most `max_entries` of an
     array, evenly spaced, and the largest.
 
-    Raises ValueError for a loss that is none of `nn.LOSSES`, and where shapes do not fit.
+    Raises TypeError for a model that is no `nn.MLP`, ValueError for a loss that is none of `nn.LOSSES`, and where
+    shapes do not fit.
     """
     if not isinstance(model, MLP):
         raise TypeError(f"agreement takes a whole network, such as nn.MLP(2, [3, 1]): got {model!r:.60}")
     name = _loss_name(loss)
-    layers = model.feedforward(x := as_values(x, "x"))
+    layers = model.feedforward(x := as_labelled_values(x, "x"))
     C = LOSSES[name](layers[-1][1], y)
     gradients = backward_gradients(C)
     rounding, C_rounding = _rounding(C, gradients)
@@ -197,7 +198,7 @@ def agreement(
     left_out = next((unknown(activation) for activation in activations if activation not in SIGMA), "")
     loss_off, equations = 0.0, None
     if not left_out:
-        equations = backpropagate(weights, biases, activations, _numbers(x), _numbers(y), name)
+        equations = backpropagate(weights, biases, activations, _data_of(x), _data_of(y), name)
         off = _difference(equations.loss, C.data)
         loss_off = 0.0 if off <= max(256 * EPS * abs(C.data), C_rounding) else off / abs(C.data or 1.0)
     found = matrix.gradients(C)
@@ -208,7 +209,7 @@ def agreement(
         for letter, shape in (("z", biases[i].shape), ("b", biases[i].shape), ("w", weights[i].shape)):
             nodes = _pieces(model.layers[i], layers[i][0], letter)
             gradient, moved = ([each.get(v, 0.0) for v in nodes] for each in (gradients, rounding))
-            row = Row(letter, i + 1, shape, nodes, gradient, max(moved), {})
+            row = GradientRow(letter, i + 1, shape, nodes, gradient, max(moved), {})
             rows.append(row)
             some = _evenly(len(nodes), max_entries, row.largest)
             taken = [nodes[i] for i in some]
@@ -238,7 +239,7 @@ def random_network(
     seed: int = 0,
     output: str | None = None,
 ) -> tuple[MLP, list[float], list[float]]:
-    """A network of these sizes, n₀ to n_L, and an x and y for it: weights, biases and numbers from `seed`.
+    """Return a network of the sizes n₀ to n_L, an input x and a target y: weights, biases and numbers from `seed`.
 
     Unless `output` says otherwise, the last layer is like the others for a quadratic loss of sigmoid,
     tanh or softmax, and else linear. For cross-entropy y is one-hot (0 or 1 of a single output), for the
@@ -268,8 +269,8 @@ def random_network(
 # ── The columns ────────────────────────────────────────────────────────────────────────────────
 
 
-def _exact(row: Row, found: Mapping[Value, float]) -> Column:
-    """A way that differs from the scalar graph by rounding only."""
+def _exact(row: GradientRow, found: Mapping[Value, float]) -> Column:
+    """Return the column of a way that differs from the scalar graph by rounding only."""
     entries = [i for i, v in enumerate(row.nodes) if v in found]
     numbers = [found[row.nodes[i]] for i in entries]
     off = [_difference(number, row.gradient[i]) for i, number in zip(entries, numbers, strict=True)]
@@ -277,7 +278,7 @@ def _exact(row: Row, found: Mapping[Value, float]) -> Column:
     return Column(entries, numbers, max(off, default=0.0), wrong)
 
 
-def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noise: float, C: float) -> Column:
+def _by_differences(row: GradientRow, entries: list[int], forward_pass: ForwardPass, noise: float, C: float) -> Column:
     slopes = [value_slope(forward_pass, row.nodes[i], noise, C) for i in entries]
     numbers = [found.estimate for found in slopes]
     verdicts = [judge(row.gradient[i], found, 1e-6) for i, found in zip(entries, slopes, strict=True)]
@@ -291,7 +292,7 @@ def _by_differences(row: Row, entries: list[int], forward_pass: ForwardPass, noi
 
 
 def _recompute(C: Value, given: Iterable[Value]) -> Callable[[], float]:
-    """The forward pass of a recorded graph again, from whatever data its leaves and `given` have by then."""
+    """Return a function that computes C anew, from the data that its leaves and `given` have when it is called."""
     fixed = set(given)
     steps = [node for node in topological_order(C) if node.inputs and node not in fixed]
 
@@ -309,7 +310,7 @@ def _difference(a: float, b: float) -> float:
 
 
 def _rounding(C: Value, gradients: dict[Value, float]) -> tuple[dict[Value, float], float]:
-    """How far rounding can have moved each ∂C/∂v, and C, at most, to first order.
+    """Bound, to first order, how far rounding can have moved each ∂C/∂v, and C.
 
     Forwards: a node is off by its own rounding, and by ∂node/∂input times what each input is off by.
     Backwards: a product upstream · local is off by what either factor is off by, times the other; and
@@ -331,7 +332,7 @@ def _rounding(C: Value, gradients: dict[Value, float]) -> tuple[dict[Value, floa
 
 
 def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
-    """How far each local derivative is off where the inputs are off by so much."""
+    """Bound how far each local derivative is off where each input is off by its `data_off`."""
     if not node.inputs:
         return []
     inputs = [Value(v.data) for v in node.inputs]
@@ -346,12 +347,12 @@ def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
 
 
 def _evenly(n: int, most: int, and_this: int) -> list[int]:
-    """Entry numbers: all n, or `most` of them, evenly spaced, and one in particular."""
+    """Return the indices of all n entries, or of `most` of them, evenly spaced, and of `and_this`."""
     return list(range(n)) if n <= most else sorted({*(i * n // most for i in range(most)), and_this})
 
 
 def _pieces(layer: Layer, z: list[Any], letter: str) -> list[Value]:
-    """All z, b or w of a layer in the order of the arrays in `nn.deltas`: maxout's two sets one after the other."""
+    """Return all z, b or w of a layer as `nn.deltas` orders them: maxout's second set after its first."""
     neurons = [
         [{"z": [z_j], "b": [b], "w": w}[letter] for (w, b), z_j in zip(neuron.pieces(), _as_tuple(zs), strict=True)]
         for neuron, zs in zip(layer.neurons, z, strict=True)
@@ -370,10 +371,10 @@ def _loss_name(loss: Any) -> str:
     raise ValueError(f"the δ equations know the losses {', '.join(LOSSES)}: got {loss!r}")
 
 
-def _numbers(x: Any) -> Any:
+def _data_of(x: Any) -> Any:
     if isinstance(x, Value):
         return x.data
-    return [_numbers(each) for each in x] if hasattr(x, "__iter__") else x
+    return [_data_of(each) for each in x] if hasattr(x, "__iter__") else x
 
 
 # ── The table ──────────────────────────────────────────────────────────────────────────────────
@@ -402,13 +403,13 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
             yield [(f"layer {row.layer}", "strong")]
         shown = next((column.wrong[0] for column in row.columns.values() if column.wrong), row.largest)
         numbers: list[Piece] = [(f"{row.entry_name(shown):<{_LABEL}}", "")]
-        numbers.append((f"{_number(row.gradient[shown], digits):>{width}}", ""))
+        numbers.append((f"{_format(row.gradient[shown], digits):>{width}}", ""))
         entries = f"{len(row.nodes)} entries" if len(row.nodes) > 1 else "1 entry"
         differences: list[Piece] = [(f"{f'  of {entries}, within':<{_LABEL + width}}", "dim")]
         for way, column in row.columns.items():
             role = "upstream" if column.wrong else ""
-            taken = dict(zip(column.entries, column.numbers, strict=True))
-            x = "kink" if shown in column.kinks else _number(taken[shown], digits) if shown in taken else "–"
+            taken = dict(zip(column.entries, column.gradient, strict=True))
+            x = "kink" if shown in column.kinks else _format(taken[shown], digits) if shown in taken else "–"
             mark = "✗ " if column.wrong else "? " if row.undecided else ""
             numbers.append((f"{x:>{width}}", role))
             off = mark + _off(row.relative(way)) if taken else ""
@@ -420,7 +421,7 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
         yield from ([(line, role)] for line in wrap(text, WIDTH))
 
 
-def _number(x: float, digits: int) -> str:
+def _format(x: float, digits: int) -> str:
     return f"{x:z.{digits}g}" if not isfinite(x) or x.is_integer() else f"{x:#.{digits}g}"
 
 
@@ -429,7 +430,7 @@ def _off(difference: float) -> str:
 
 
 def _verdict(a: Agreement) -> Iterator[Piece]:
-    """What the numbers say, in words: agreement or not, kinks, and which entries were left out."""
+    """Say what the numbers mean: agreement or not, kinks, and which entries were left out."""
     if not isfinite(a.loss):
         yield f"C is {a.loss}: there is nothing to compare.", "upstream"
     elif a.wrong or a.loss_off:

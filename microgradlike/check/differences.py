@@ -111,7 +111,7 @@ class ForwardPass:
         self.last: Value | None = None
 
     def __call__(self, v: Value | None = None, data: float = nan) -> float:
-        """C, after setting v.data to `data`."""
+        """Set v.data to `data`, and return C."""
         if v is not None:
             v.data = data
         self.count += 1
@@ -153,7 +153,7 @@ UNDEFINED = Slope(nan, inf)
 
 
 def slope(f: Callable[[Any], Any], x: Any, step: Any, noise: Any, tries: int) -> Slope:
-    """The derivative of f at x from central differences with smaller and smaller steps.
+    """Compute the derivative of f at x from central differences with smaller and smaller steps.
 
     Each step is a 16th of the one before. Central differences have an error that falls with step²,
     so two of them tell how large it is and extrapolate (Richardson); f's own rounding error,
@@ -189,7 +189,7 @@ def slope(f: Callable[[Any], Any], x: Any, step: Any, noise: Any, tries: int) ->
 
 
 def value_slope(forward_pass: ForwardPass, v: Value, noise: float, recorded: float) -> Slope:
-    """∂C/∂v by moving v.data: `slope` for whole graphs. It takes five forward passes or a few more.
+    """Compute ∂C/∂v by moving v.data: `slope` for whole graphs, in five forward passes or a few more.
 
     Raises ValueError where C at v itself is not what was `recorded` there.
     """
@@ -208,7 +208,7 @@ def value_slope(forward_pass: ForwardPass, v: Value, noise: float, recorded: flo
 
 
 def rounding_error(gradients: dict[Value, float]) -> float:
-    """How far rounding has moved the result of a recorded graph, most likely.
+    """Estimate how far rounding has moved the result of a recorded graph.
 
     Every operation rounds its result, an error of about UNIT·|node|, and ∂C/∂node carries it on to C.
     """
@@ -222,7 +222,7 @@ def rounding_error(gradients: dict[Value, float]) -> float:
 
 
 def judge(grad: float, found: Slope, rtol: float) -> Status:
-    """Is `grad` the slope that was found, to `rtol` and within the slope's own error?"""
+    """Return whether `grad` is the slope that was found, to `rtol` and within the slope's own error."""
     if found.kink:  # every slope from the one on the left to the one on the right is a fair answer
         low, high = sorted((found.left, found.right))
         margin = rtol * max(abs(low), abs(high))
@@ -238,8 +238,9 @@ def judge(grad: float, found: Slope, rtol: float) -> Status:
 
 
 def local_slope(op: Operation, data: list[float], position: int, recorded: float, rtol: float) -> Slope:
-    """∂y/∂input at this position by differences of `op.value`: in floats, which is fast, and where that
-    does not settle whether `recorded` is right, with a thousand digits, which settles everything.
+    """Compute ∂y/∂input at this position by differences of `op.value`.
+
+    Floats come first, which are fast. Where they do not settle whether `recorded` is right, a thousand digits do.
 
     A rule that only floats can follow (one that calls `math.exp`) is judged by floats.
     """
@@ -255,7 +256,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     if not in_floats.kink and abs(in_floats.estimate - recorded) + in_floats.error <= rtol * abs(recorded):
         return in_floats
     digits = thousand_digits()
-    exact_data = [digits.number(x) for x in data]
+    exact_data = [digits.to_exact(x) for x in data]
     exact_rule = digits.real(lambda *inputs: op.evaluate(digits.xp, inputs))
 
     def exact_y(x: Any) -> Any:
@@ -264,7 +265,7 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
     x = exact_data[position]
     try:
         exact = slope(
-            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / digits.number(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
+            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / digits.to_exact(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
         )
     except TypeError:  # a rule for floats only
         return in_floats

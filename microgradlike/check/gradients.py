@@ -97,7 +97,7 @@ class GradientReport:
 
     @property
     def undefined(self) -> list[GradientEntry | LocalEntry]:
-        """The local derivatives and gradients that could not be compared, as the function is not defined around them."""
+        """The local derivatives and gradients that cannot be compared: the function is not defined around them."""
         entries: list[GradientEntry | LocalEntry] = [*self.local_grads, *self.gradients]
         return [entry for entry in entries if entry.status == "undefined"]
 
@@ -115,7 +115,7 @@ class GradientReport:
         )
 
     def table(self) -> Table:
-        """The table that notebooks show."""
+        """Return the table that notebooks show."""
         return Table(_table(self))
 
     def _repr_html_(self) -> str:
@@ -156,8 +156,8 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
         check_class(loss)
         raise TypeError(f"f returns the loss, a Value: got a {type(loss).__name__}")
     order = topological_order(loss)
-    name = node_names(order)
-    local_grads = list(_local_entries(order, name, places.of, rtol))
+    names = node_names(order)
+    local_grads = list(_local_entries(order, names, places.of, rtol))
     backward = backward_gradients(loss)
     noise = rounding_error(backward)
     possible = _possible_gradients(loss, order, local_grads)
@@ -169,7 +169,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
         if status == "wrong" and v in possible and _explains(possible[v], found, rtol):
             status = "kink"
         gradients.append(
-            GradientEntry(v, name.get(v) or v.label or f"value {i}", grad, found.estimate, found.error, status)
+            GradientEntry(v, names.get(v) or v.label or f"value {i}", grad, found.estimate, found.error, status)
         )
     if all(entry.status in ("agrees", "kink") for entry in local_grads):
         reused: set[Value] = set()  # what goes into nodes that were recorded before
@@ -181,7 +181,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
 
 
 def backward_gradients(loss: Value) -> dict[Value, float]:
-    """∂loss/∂v as `loss.backward()` computes it, for all nodes v, whose `grad` is then again what it was."""
+    """Return ∂loss/∂v for all nodes v, as `loss.backward()` computes it; their `grad` is left as it was."""
     order = topological_order(loss)
     before = [v.grad for v in order]
 
@@ -199,7 +199,7 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
 
 
 def _local_entries(
-    order: list[Value], name: dict[Value, str], places: dict[Value, Place], rtol: float
+    order: list[Value], names: dict[Value, str], places: dict[Value, Place], rtol: float
 ) -> Iterator[LocalEntry]:
     for node in order:
         if not node.inputs:
@@ -212,11 +212,11 @@ def _local_entries(
             if status == "undefined" and node.inputs[i].op is ops.CONSTANT:
                 continue  # nobody asks for it
             sides = (found.left, found.right) if status == "kink" else (recorded, recorded)
-            yield LocalEntry(node, i, name, recorded, found.estimate, status, where, sides)
+            yield LocalEntry(node, i, names, recorded, found.estimate, status, where, sides)
 
 
 def _possible_gradients(loss: Value, order: list[Value], entries: list[LocalEntry]) -> dict[Value, tuple[float, float]]:
-    """Between what ∂loss/∂v may lie for the nodes v below a kink: the chain rule, on intervals.
+    """Return the bounds of ∂loss/∂v for the nodes v below a kink: the chain rule, on intervals.
 
     There each local derivative is anything from the slope on the left to the one on the right.
     """
@@ -238,14 +238,14 @@ def _possible_gradients(loss: Value, order: list[Value], entries: list[LocalEntr
 
 
 def _explains(possible: tuple[float, float], found: Slope, rtol: float) -> bool:
-    """Whether the slopes that were found are among those that the kinks make possible."""
+    """Return whether the slopes that were found are among those that the kinks make possible."""
     slopes = (found.left, found.right) if found.kink else (found.estimate,)
     margin = rtol * max(map(abs, slopes)) + found.error
     return bool(possible[0] - margin <= min(slopes) and max(slopes) <= possible[1] + margin)
 
 
 def _cause(entry: GradientEntry, loss: Value, reused: set[Value]) -> Cause:
-    """Why a gradient is wrong although all local derivatives are right."""
+    """Return why a gradient is wrong although all local derivatives are right."""
     forward = jvp(loss, {entry.value: 1.0})
     if not isfinite(forward):
         return ""
@@ -255,7 +255,7 @@ def _cause(entry: GradientEntry, loss: Value, reused: set[Value]) -> Cause:
 
 
 class _Places(Watcher):
-    """Notes for each node that is recorded the line outside this package that asked for it."""
+    """Notes, for each node that is recorded, the line outside this package that asked for it."""
 
     def __init__(self) -> None:
         self.of: dict[Value, Place] = {}
@@ -313,7 +313,7 @@ def _tally(what: str, entries: list[Any]) -> str:
 
 
 def _blocks(report: GradientReport, gradients: list[GradientEntry], most: int) -> Iterator[Block]:
-    """The local derivatives that are wrong or not defined, these gradients, and what the wrong ones come from.
+    """Describe the local derivatives that are wrong or not defined, these gradients, and why some are wrong.
 
     What is computed from a nan or an infinity is counted, and not listed: the operation that made it is.
     """
@@ -343,16 +343,16 @@ def _verdict(entry: GradientEntry) -> str:
 
 
 def _describe(entry: LocalEntry) -> Block:
-    node, name = entry.node, entry.names
+    node, names = entry.node, entry.names
     input = node.inputs[entry.position]
-    y, x = name[node], name[input]
+    y, x = names[node], names[input]
     wrong = entry.status == "wrong"
     return f"{node.op.name}: the local derivative {formula.partial(y, x)} is {'wrong' if wrong else 'not defined'}", [
         ("input", f"{entry.position + 1} of {len(node.inputs)}: {x} = {input.data:.6g}"),
         *([("recorded in", entry.where)] if entry.where else []),
         ("its rule", f"{entry.formula and entry.formula + ' = '}{entry.recorded:.10g}"),
         *([
-            ("should be", f"{entry.expected:.10g}, as {y} = {formula.expression(node, name, depth=1)} changes there"),
+            ("should be", f"{entry.expected:.10g}, as {y} = {formula.expression(node, names, depth=1)} changes there"),
             ("off by", by_how_much(entry.recorded, entry.expected)),
         ] if wrong else []),
     ]  # fmt: skip
@@ -367,7 +367,7 @@ def _causes(report: GradientReport) -> list[str]:
 
 
 def by_how_much(got: float, expected: float) -> str:
-    """The error in words: absolute, and as a share of what was expected."""
+    """Return the error in words: absolute, and as a share of what was expected."""
     if not isfinite(got):
         return "not a finite number"
     if got == -expected:

@@ -21,7 +21,7 @@ class ThousandDigits(NamedTuple):
     """
 
     xp: Namespace
-    number: Callable[[Any], Any]
+    to_exact: Callable[[Any], Any]
     to_float: Callable[[Any], Any]
     real: Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -38,20 +38,20 @@ def thousand_digits() -> ThousandDigits:
 
     context = mpmath.MPContext()  # its settings, and its class of numbers, are nobody else's
     context.dps = 1000
-    number = context.mpf
+    to_exact = context.mpf
 
     def refuse(x: object) -> float:
         raise TypeError("this rule works on floats only: it would round a thousand digits to sixteen")
 
-    number.__float__ = refuse
+    to_exact.__float__ = refuse
 
     def real(rule: Callable[..., Any]) -> Callable[..., Any]:
         def call(*inputs: Any) -> Any:
             try:
-                y = rule(*map(number, inputs))
+                y = rule(*map(to_exact, inputs))
             except (ArithmeticError, ValueError):
                 return context.nan
-            return context.nan if isinstance(y, context.mpc) else number(y)
+            return context.nan if isinstance(y, context.mpc) else to_exact(y)
 
         return call
 
@@ -65,4 +65,4 @@ def thousand_digits() -> ThousandDigits:
         maximum=ieee.maximum,
         minimum=ieee.minimum,
     )
-    return ThousandDigits(xp, number, lambda x: mpmath.libmp.to_float(number(x)._mpf_), real)
+    return ThousandDigits(xp, to_exact, lambda x: mpmath.libmp.to_float(to_exact(x)._mpf_), real)

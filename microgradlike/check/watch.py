@@ -1,4 +1,4 @@
-"""Be told of what is recorded and differentiated, at no cost while nobody wants to know.
+"""Tell watchers what is recorded and differentiated; it costs nothing while there are none.
 
 Whatever records a node calls `value.record`. The code of that function is exchanged while somebody
 watches, so that all who have imported it are reached; likewise for `Value.backward` and `gradient`.

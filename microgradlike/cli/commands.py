@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from microgradlike import __version__
+from microgradlike import __version__, nn
+from microgradlike.cli import expression as language
 from microgradlike.support.extras import needed_for
 from microgradlike.view.table import clean, terminal
 
 if TYPE_CHECKING:
     from microgradlike.training import Task
 
-ACTIVATIONS = ["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "maxout", "softmax"]
-LOSSES = ["quadratic", "mean_squared_error", "cross_entropy", "hinge"]
+ACTIVATION, LOSS = click.Choice(list(nn.ACTIVATIONS)), click.Choice(list(nn.LOSSES))
+OPTIMIZERS = {"sgd": (nn.SGD, 0.3), "adam": (nn.Adam, 0.01)}  # and their learning rates
+RATES = ", ".join(f"{rate} for {name}" for name, (_, rate) in OPTIMIZERS.items())
 CLOSED_PIPE = 141  # as shells report a program that was writing to a pipe when its reader went away
 
 
@@ -82,7 +84,7 @@ def _closed_pipe() -> Iterator[None]:
 
 
 def _of_the_output(error: Exception) -> bool:
-    """Whether the system refused what was printed: such an error names no file."""
+    """Return whether the system refused what was printed: such an error names no file."""
     return isinstance(error, OSError) and error.errno is not None and error.filename is None
 
 
@@ -102,21 +104,19 @@ def _let_go(stream: Any) -> None:
         pass
 
 
-def number(text: str) -> tuple[str, float]:
-    """name=number, as a pair."""
-    from microgradlike.cli.expression import variable
-
+def assignment(text: str) -> tuple[str, float]:
+    """Parse name=number into a pair."""
     name, equals, value = text.partition("=")
     try:
         if name.strip().isidentifier() and equals:
-            return variable(name.strip()), float(value)
+            return language.variable(name.strip()), float(value)
     except ValueError:
         pass
     raise click.BadParameter(f"expected name=number, as in w=2, got {text!r}")
 
 
-def picture(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> Path:
-    """A file that a picture can be written to, as far as one can tell now rather than after the work."""
+def picture_path(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> Path:
+    """Parse the name of a picture, and check now, not after the work, that it can be written."""
     from microgradlike.view.files import writable
 
     path = Path(text)
@@ -129,13 +129,13 @@ def picture(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")) -> 
     return path
 
 
-def page(text: str) -> Path:
-    """The same for a page."""
-    return picture(text, (".html",))
+def page_path(text: str) -> Path:
+    """Parse the name of a page, and check that it can be written."""
+    return picture_path(text, (".html",))
 
 
 def layer_sizes(text: str) -> list[int]:
-    """4,3,2 as a list."""
+    """Parse the sizes of layers: 4,3,2 into a list."""
     sizes = [int(size) if size.strip().isdecimal() else 0 for size in text.split(",")]
     if len(sizes) < 2 or min(sizes) < 1:
         raise click.BadParameter(f"expected the number of inputs and the size of each layer, as in 4,3,2, got {text!r}")
@@ -179,9 +179,9 @@ def demo(out: Path, steps: int, seed: int) -> None:
 
 @main.command(context_settings={"ignore_unknown_options": True})  # an expression may begin with a minus
 @click.argument("expression")
-@click.argument("numbers", nargs=-1, type=number, metavar="[NAME=NUMBER]...")
-@click.option("--svg", type=picture, metavar="FILE", help="Draw the graph as well: a .svg, .png or .pdf.")
-@click.option("--html", type=page, metavar="FILE", help="Write a page that steps through it, for a browser.")
+@click.argument("numbers", nargs=-1, type=assignment, metavar="[NAME=NUMBER]...")
+@click.option("--svg", type=picture_path, metavar="FILE", help="Draw the graph as well: a .svg, .png or .pdf.")
+@click.option("--html", type=page_path, metavar="FILE", help="Write a page that steps through it, for a browser.")
 @click.option("--depth", type=click.IntRange(0), help="Draw only the nodes so many edges away from the result.")
 @click.option("--step", is_flag=True, help="Step through it here, with the arrow keys.")
 @click.option("--full", is_flag=True, help="Every step, however long the table gets.")
@@ -191,9 +191,8 @@ def explain(
 ) -> None:  # fmt: skip
     """An expression's backward pass, product by product.
 
-    EXPRESSION has numbers, variables, + - * / ** and the functions abs, exp, log, sqrt, sin, cos,
-    tanh, sigmoid, softplus, relu, leaky_relu, elu, maximum, minimum; of lists maxout, sum, dot,
-    affine, logsumexp, softmax, log_softmax. Each variable needs a NAME=NUMBER.
+    EXPRESSION has numbers, variables, + - * / ** and the functions {functions}; of lists
+    {functions_of_lists}. Each variable needs a NAME=NUMBER.
 
     \b
     A neuron:
@@ -207,7 +206,6 @@ def explain(
 
     from microgradlike import draw
     from microgradlike import explain as explained
-    from microgradlike.cli.expression import record
     from microgradlike.view.dot import TooManyNodes
     from microgradlike.view.page import steps
     from microgradlike.view.stepper import step_through
@@ -217,7 +215,7 @@ def explain(
     if twice := [name for i, (name, _) in enumerate(numbers) if name in dict(numbers[:i])]:
         raise click.UsageError(f"two numbers for {', '.join(twice)}: give one")
     with bad_input():
-        result = record(expression, dict(numbers))
+        result = language.record(expression, dict(numbers))
         result.backward()
     explanation = replace(explained(result, full=full), how_to_see_all="--full")
     if step:
@@ -237,14 +235,19 @@ def explain(
             click.echo(f"\nThe {content} is in {clean(str(path))}")
 
 
+explain.help = (explain.help or "").format(
+    functions=", ".join(name for name in (*language.METHODS, *language.FUNCTIONS) if not language.takes_lists(name)),
+    functions_of_lists=", ".join(name for name in language.FUNCTIONS if language.takes_lists(name)),
+)
+
+
 def network(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that describe a network and its loss."""
-    sigma = click.Choice(ACTIVATIONS)
+    """Add the options that describe a network and its loss."""
     for option in (
         click.option("--seed", default=0, show_default=True, help="Of the weights, the input and the target."),
-        click.option("--loss", default="quadratic", show_default=True, type=click.Choice(LOSSES), help="The cost C."),
-        click.option("--output", type=sigma, help="The last layer's σ.  [default: as fits the loss]"),
-        click.option("--activation", default="tanh", show_default=True, type=sigma, help="Hidden layers' σ."),
+        click.option("--loss", default="quadratic", show_default=True, type=LOSS, help="The cost C."),
+        click.option("--output", type=ACTIVATION, help="The last layer's σ.  [default: as fits the loss]"),
+        click.option("--activation", default="tanh", show_default=True, type=ACTIVATION, help="Hidden layers' σ."),
         click.option(
             "--sizes", default="4,3,2", show_default=True, type=layer_sizes, metavar="N,N,…",
             help="Inputs, then neurons in each layer.",
@@ -289,7 +292,7 @@ def equations(loss: str, **options: Any) -> None:
       microgradlike equations --sizes 4,3,2 --activation tanh
       microgradlike equations --sizes 4,8,3 --activation relu --loss cross_entropy
     """
-    from microgradlike import Value, nn
+    from microgradlike import Value
     from microgradlike.check.crosscheck import random_network
     from microgradlike.matrix import vectorize
 
@@ -305,10 +308,8 @@ def equations(loss: str, **options: Any) -> None:
 @click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Minibatches to learn from.")
 @click.option("--batch-size", default=10, show_default=True, type=click.IntRange(1), help="Samples in a minibatch.")
 @click.option("--sizes", type=layer_sizes, metavar="N,N,…", help="The network.  [default: 2,16,16,1 or 64,16,10]")
-@click.option(
-    "--activation", default="tanh", show_default=True, type=click.Choice(ACTIVATIONS), help="Hidden layers' σ."
-)
-@click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(["sgd", "adam"]), help="How to step.")
+@click.option("--activation", default="tanh", show_default=True, type=ACTIVATION, help="Hidden layers' σ.")
+@click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(list(OPTIMIZERS)), help="How to step.")
 @click.option(
     "--engine",
     default="scalar",
@@ -316,9 +317,9 @@ def equations(loss: str, **options: Any) -> None:
     type=click.Choice(["scalar", "matrix"]),
     help="One number at a time, or by the matrices found in the scalar graph.",
 )
-@click.option("--lr", type=click.FloatRange(0), help="The learning rate η.  [default: 0.3 for sgd, 0.01 for adam]")
+@click.option("--lr", type=click.FloatRange(0), help=f"The learning rate η.  [default: {RATES}]")
 @click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the samples.")
-@click.option("--plot", type=picture, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
+@click.option("--plot", type=picture_path, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(
     task: str, steps: int, batch_size: int, sizes: list[int] | None, activation: str, optimizer: str, engine: str,
     lr: float | None, seed: int, plot: Path | None,
@@ -334,10 +335,10 @@ def train(
       microgradlike train digits --steps 10000 --engine matrix
       microgradlike train moons --sizes 2,8,1 --activation relu --lr 0.1
     """
-    from microgradlike import nn, training
+    from microgradlike import training
     from microgradlike.view.plots import loss_curve, save
 
-    plot = plot or picture(f"{task}-loss.png")
+    plot = plot or picture_path(f"{task}-loss.png")
     data: Task = training.TASKS[task]()
     sizes = sizes or list(data.sizes)
     if (sizes[0], sizes[-1]) != (data.sizes[0], data.sizes[-1]):
@@ -346,10 +347,10 @@ def train(
         model = nn.MLP(sizes[0], sizes[1:], activation, seed=seed, init="xavier")
         trained: Any = model if engine == "scalar" else training.program(model, data.train[0])
         parameters = model.parameters() if engine == "scalar" else trained.parameters
-        rate = {"sgd": 0.3, "adam": 0.01}[optimizer] if lr is None else lr
-        updates = {"sgd": nn.SGD, "adam": nn.Adam}[optimizer](parameters, lr=rate)
+        make_optimizer, rate = OPTIMIZERS[optimizer]
+        updates = make_optimizer(parameters, lr=rate if lr is None else lr)
     run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
-    losses = training.watched(run(trained, data.train, updates, batch_size, seed), steps)
+    losses = training.with_progress_bar(run(trained, data.train, updates, batch_size, seed), steps)
     right, of = training.correct(model, data.test), len(data.test)
     click.echo(f"Test accuracy {right / of:.1%}: {right} of {of} samples it has not seen are right.")
     if losses:

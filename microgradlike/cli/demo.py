@@ -27,7 +27,7 @@ FILES = {
 }
 
 
-def run(out: Path, steps: int = 600, seed: int = 0) -> None:
+def run(out: Path, steps: int, seed: int) -> None:
     """Print the demo, and write its pictures and tables to the folder `out`."""
     console = terminal()
     task = training.digits()
@@ -41,7 +41,8 @@ def run(out: Path, steps: int = 600, seed: int = 0) -> None:
     console.print(
         f"{len(task.train)} handwritten digits; a [64, 16, 10] network of {len(parameters)} scalar parameters"
     )
-    training.watched(training.steps(model, task.train, nn.SGD(parameters, lr=0.3), batch_size=10, seed=seed), steps)
+    losses = training.steps(model, task.train, nn.SGD(parameters, lr=0.3), batch_size=10, seed=seed)
+    training.with_progress_bar(losses, steps)
     predicted = [training.predict(model, x) for x, _ in task.test]
     right = sum(p == y for p, (_, y) in zip(predicted, task.test, strict=True))
     console.print(f"Of {len(task.test)} others it has not seen, {right} are recognised: {right / len(task.test):.1%}.")
@@ -95,7 +96,7 @@ def _heading(console: Console, text: str) -> None:
 
 
 def _ends(it: Explanation) -> Iterator[Row]:
-    """The first three steps, and the last."""
+    """Yield the rows of the first three steps, and of the last."""
     steps = [(str(i), step) for i, step in enumerate((step for step in it.steps if step.terms), start=1)]
     for item in abbreviated(steps, 4, ends=(3, 1)):
         if isinstance(item, range):

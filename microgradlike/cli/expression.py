@@ -21,35 +21,20 @@ OPERATORS: dict[type, Callable[..., Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
-METHODS = {
-    "abs": Value.__abs__,
-    **{
-        name: getattr(Value, name)
-        for name in (
-            "exp",
-            "expm1",
-            "log",
-            "log1p",
-            "sqrt",
-            "sin",
-            "cos",
-            "tanh",
-            "sigmoid",
-            "softplus",
-            "relu",
-            "leaky_relu",
-            "elu",
-        )
-    },
-}
-FUNCTIONS = {
-    name: getattr(functions, name)
-    for name in ("maximum", "minimum", "maxout", "sum", "dot", "affine", "logsumexp", "softmax", "log_softmax")
-}
+
+
+def _functions_of(owner: Any, module: str) -> dict[str, Callable[..., Any]]:
+    """Return the public functions that a class or a module defines in this module, by name."""
+    own = {name: f for name, f in vars(owner).items() if inspect.isfunction(f) and f.__module__ == module}
+    return {name: f for name, f in own.items() if not name.startswith("_") and name != "backward"}
+
+
+METHODS = {"abs": Value.__abs__, **_functions_of(Value, Value.__module__)}  # of one Value
+FUNCTIONS = _functions_of(functions, functions.__name__)  # of several
 
 
 def record(text: str, numbers: Mapping[str, float]) -> Value:
-    """The graph of the expression, with a labelled leaf for each variable, whose number `numbers` gives.
+    """Record the graph of an expression: each variable is a labelled leaf, with its number from `numbers`.
 
     It may hold numbers, variables, + - * / **, the functions of this library by name, lists for
     those that take several values, and `[i]` to pick one of a list.
@@ -90,6 +75,15 @@ def record(text: str, numbers: Mapping[str, float]) -> Value:
     if not isinstance(result, Value):
         raise ValueError(f"{text!r:.60} is a list of {len(result)}: pick one with [0] … [{len(result) - 1}]")
     return result
+
+
+def takes_lists(name: str) -> bool:
+    """Return whether the function of this name takes a list, as sum([a, b]) does."""
+    return name in FUNCTIONS and any(_is_list(p) for p in inspect.signature(FUNCTIONS[name]).parameters.values())
+
+
+def _is_list(parameter: inspect.Parameter) -> bool:
+    return "Iterable" in str(parameter.annotation)
 
 
 def variable(name: str) -> str:
@@ -136,9 +130,9 @@ class _Recorder(ast.NodeVisitor):
         return [self.value(element) for element in node.elts]
 
     def visit_Subscript(self, node: ast.Subscript) -> Any:
-        values = self.visit(node.value)
+        elements = self.visit(node.value)
         try:
-            return values[operator.index(ast.literal_eval(node.slice))]
+            return elements[operator.index(ast.literal_eval(node.slice))]
         except IndexError as error:
             raise ValueError(f"cannot take {ast.unparse(node)}: {error}") from None
         except (TypeError, ValueError):
@@ -173,9 +167,9 @@ def _operator(op: ast.AST) -> Callable[..., Value]:
 
 
 def _misused(function: Callable[..., Any], arguments: list[Any]) -> str:
-    """What to write between the parentheses, if these arguments are too many, too few, or no lists; else ""."""
+    """Return what belongs between the parentheses, if these arguments are too many, too few, or no lists; else ""."""
     parameters = inspect.signature(function).parameters.values()
-    lists = ["Iterable" in str(p.annotation) for p in parameters]
+    lists = list(map(_is_list, parameters))
     needed = sum(p.default is p.empty for p in parameters)
     if needed <= len(arguments) <= len(lists) and all(
         isinstance(argument, list) == is_list for argument, is_list in zip(arguments, lists)

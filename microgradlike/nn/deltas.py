@@ -56,7 +56,7 @@ def backpropagate(
     y: ArrayLike,
     loss: str = "quadratic",
 ) -> Backpropagation:
-    """The gradient of C with respect to all weights and biases, by the five-step algorithm.
+    """Compute the gradient of C with respect to all weights and biases, by the five-step algorithm (Nielsen, ch. 2).
 
     `weights[i]` (n_l, n_{l−1}), `biases[i]` (n_l,) and `activations[i]` are those of layer l = i + 1;
     `arrays(model)` gives them. `x` is one sample, (n_0,), or a minibatch, (m, n_0); `y` is its
@@ -106,7 +106,7 @@ def backpropagate(
 
 
 def arrays(model: MLP) -> tuple[list[Array], list[Array], list[Any]]:
-    """The (weights, biases, activations) of a network, as `backpropagate` takes them."""
+    """Return the (weights, biases, activations) of a network, as `backpropagate` takes them."""
     weights, biases = [], []
     for layer in model.layers:
         sets = list(zip(*(neuron.pieces() for neuron in layer.neurons), strict=True))
@@ -121,19 +121,19 @@ def arrays(model: MLP) -> tuple[list[Array], list[Array], list[Any]]:
 
 
 def _sigmoid(z: Array) -> Array:
-    """1 / (1 + e⁻ᶻ) = eᶻ / (1 + eᶻ): whichever does not overflow."""
+    """Compute 1 / (1 + e⁻ᶻ) = eᶻ / (1 + eᶻ): whichever does not overflow."""
     return np.where(z > 0, 1 / (1 + np.exp(-z)), np.exp(z) / (1 + np.exp(z)))
 
 
 def _softmax(z: Array) -> Array:
-    """eᶻⱼ / Σₖ eᶻₖ, the same for z less its maximum."""
+    """Compute eᶻⱼ / Σₖ eᶻₖ, which is the same for z less its maximum."""
     e = np.exp(z - z.max(axis=1, keepdims=True))
     a: Array = e / e.sum(axis=1, keepdims=True)
     return a
 
 
 def _maxout_shares(z: Array) -> Array:
-    """1 for the larger of z′ and z″, 0 for the other; ½ each where they tie."""
+    """Return 1 for the larger of z′ and z″ and 0 for the other; ½ each where they tie."""
     at_top = z == z.max(axis=1, keepdims=True)
     shares: Array = at_top / at_top.sum(axis=1, keepdims=True)
     return shares
@@ -164,7 +164,7 @@ SIGMA_PRIME: dict[str, Callable[[Array], Array]] = {
 
 
 def _transposed_jacobian(activation: str, z: Array, a: Array, upstream: Array) -> Array:
-    """Jᵀ·upstream, J = ∂a/∂z. Where σ acts on each neuron by itself, that is upstream ⊙ σ'(z)."""
+    """Compute Jᵀ·upstream, J = ∂a/∂z. Where σ acts on each neuron by itself, that is upstream ⊙ σ'(z)."""
     if activation == "softmax":  # ∂aᵢ/∂zⱼ = aᵢ (1 − aⱼ) for i = j, else −aᵢ aⱼ
         jacobian = a[:, :, None] * (np.eye(a.shape[1]) - a[:, None, :])
         delta: Array = np.einsum("sij,si->sj", jacobian, upstream)
@@ -186,7 +186,7 @@ def _mean_squared_error(a: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
-    """C = −y·log a and ∇C = a − y, a = softmax(z) or, for a single z, σ(z); as differences that cancel no digits."""
+    """Compute C = −y·log a and ∇C = a − y, a = softmax(z) or, for a single z, σ(z), without cancelling digits."""
     if z.shape[1] == 1:  # −y log σ(z) − (1 − y) log σ(−z)
         C = y * np.logaddexp(0, -z) + (1 - y) * np.logaddexp(0, z)
         return C[:, 0], (1 - y) * _sigmoid(z) - y * _sigmoid(-z)
@@ -213,14 +213,14 @@ LOSSES = {
 
 
 def _matrix(w: Array) -> Array:
-    """The weights as one matrix: a maxout layer's two sets, one under the other."""
+    """Return the weights as one matrix: a maxout layer's two sets, one under the other."""
     return w.reshape(-1, w.shape[-1])
 
 
 def _checked(
     weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], activations: Sequence[str], loss: str
 ) -> tuple[list[Array], list[Array]]:
-    """The weights and biases as arrays, if they make a network."""
+    """Return the weights and biases as arrays, if they make a network. Raises ValueError otherwise."""
     if not len(weights) == len(biases) == len(activations) > 0:
         raise ValueError(
             "expected weights, biases and an activation for each layer, "
@@ -230,16 +230,16 @@ def _checked(
         raise ValueError(f"unknown loss {loss!r}; known are {', '.join(LOSSES)}")
     ws, bs = [np.asarray(w, float) for w in weights], [np.asarray(b, float) for b in biases]
     nin = 0
-    for number, (w, b, activation) in enumerate(zip(ws, bs, activations, strict=True), start=1):
+    for i, (w, b, activation) in enumerate(zip(ws, bs, activations, strict=True), start=1):
         if activation not in SIGMA:
-            raise ValueError(f"layer {number}: {unknown(activation)}")
+            raise ValueError(f"layer {i}: {unknown(activation)}")
         sets = (2,) if activation == "maxout" else ()
         n, n_in = w.shape[-2:] if w.ndim > 1 else (0, 0)
         nin = nin or n_in
         if not n * nin or w.shape != (*sets, n, nin) or b.shape != (*sets, n):
             of_w, of_b = ("2, n, ", "2, n") if sets else ("n, ", "n,")
             raise ValueError(
-                f"layer {number} ({activation}): expected weights of the shape ({of_w}{nin or 'n_in'}) "
+                f"layer {i} ({activation}): expected weights of the shape ({of_w}{nin or 'n_in'}) "
                 f"and biases of the shape ({of_b}), got {w.shape} and {b.shape}"
             )
         nin = n
@@ -249,13 +249,13 @@ def _checked(
 
 
 def unknown(activation: Any) -> str:
-    """What is to be said of an activation that is none of `SIGMA`."""
+    """Return the message about an activation that is none of `SIGMA`."""
     name = repr(activation) if isinstance(activation, str) else f"of your own, {getattr(activation, '__name__', '?')}"
     return f"unknown activation {name}; known are {', '.join(SIGMA)}"
 
 
 def _rows(x: ArrayLike, n: int) -> Array:
-    """x with the shape (m, n_0)."""
+    """Return x with the shape (m, n_0)."""
     rows = np.asarray(x, float)
     if rows.ndim not in (1, 2) or rows.shape[-1] != n or not rows.size:
         raise ValueError(f"expected x of the shape ({n},) or (m, {n}), got {rows.shape}")
@@ -263,7 +263,7 @@ def _rows(x: ArrayLike, n: int) -> Array:
 
 
 def _targets(y: ArrayLike, m: int, n: int, loss: str) -> Array:
-    """y with the shape (m, n_L); a class becomes a one-hot row."""
+    """Return y with the shape (m, n_L); a class becomes a one-hot row."""
     given = np.asarray(y)
     if loss == "cross_entropy" and n > 1 and given.dtype.kind in "iu" and given.shape in [(m,), ()][: 1 + (m == 1)]:
         if not ((given >= 0) & (given < n)).all():

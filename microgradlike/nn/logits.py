@@ -78,7 +78,7 @@ def _share(p: Value, sums: dict[Value, Counter[Log]]) -> Share | None:
     """Return p as a share of a sum of exponentials, if it is one. `sums` keeps the sums that were read already."""
     if p.op is ops.SIGMOID:
         return Share(p.inputs[0], Counter([p.inputs[0], 0.0]))
-    if p.op is ops.SUB and _is_number(p.inputs[0], 1.0) and p.inputs[1].op is not ops.SUB:
+    if p.op is ops.SUB and _is_constant(p.inputs[0], 1.0) and p.inputs[1].op is not ops.SUB:
         share = _share(p.inputs[1], sums)
         return Share(share.other, share.sum) if share and share.sum.total() == 2 else None
     u: Log | None
@@ -101,11 +101,11 @@ def _ratio(p: Value) -> tuple[Value, Value] | None:
     if p.op is ops.DIV:
         a, b = p.inputs
         return a, b
-    if p.op is ops.POW and _is_number(p.inputs[1], -1.0):
+    if p.op is ops.POW and _is_constant(p.inputs[1], -1.0):
         return constant(1.0), p.inputs[0]
     if p.op is ops.MUL:
         for a, inverse in (p.inputs, p.inputs[::-1]):
-            if inverse.op in (ops.DIV, ops.POW) and (ratio := _ratio(inverse)) and _is_number(ratio[0], 1.0):
+            if inverse.op in (ops.DIV, ops.POW) and (ratio := _ratio(inverse)) and _is_constant(ratio[0], 1.0):
                 return a, ratio[1]
     return None
 
@@ -119,7 +119,7 @@ def _logs(total: Value) -> Counter[Log]:
         term = stack.pop()
         if term.op in (ops.ADD, ops.SUM):
             stack += term.inputs
-        elif not _is_number(term, 0.0):  # with which Python's sum() begins
+        elif not _is_constant(term, 0.0):  # with which Python's sum() begins
             terms.append(_log(term))
     return Counter() if any(u is None for u in terms) else Counter(terms)  # type: ignore[arg-type]
 
@@ -128,7 +128,7 @@ def _log(term: Value) -> Log | None:
     """Return u where the term is exp(u), or the log of a constant."""
     if term.op is ops.CONSTANT and term._data > 0:
         return log(term._data)
-    if term.op is ops.POW and _is_number(term.inputs[0], e):
+    if term.op is ops.POW and _is_constant(term.inputs[0], e):
         return term.inputs[1]
     return term.inputs[0] if term.op is ops.EXP else None
 
@@ -141,12 +141,12 @@ def _unshifted(u: list[Log]) -> list[Log]:
 
 
 def _difference(u: Log, other: Log) -> Value:
-    """u − other, without a node where one of them is 0."""
+    """Return u − other, without a node where one of them is 0."""
     if isinstance(u, float) and isinstance(other, Value):
         return other.inputs[0] if other.op is ops.NEG and not u else u - other
     difference = u - other if other or not isinstance(u, Value) else u
     return difference if isinstance(difference, Value) else constant(difference)
 
 
-def _is_number(v: Value, number: float) -> bool:
+def _is_constant(v: Value, number: float) -> bool:
     return v.op is ops.CONSTANT and v._data == number

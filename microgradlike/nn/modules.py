@@ -28,14 +28,28 @@ Sigma = str | Callable[[Value], Value]  # a name in ACTIVATIONS, or a function o
 
 
 class Activation(NamedTuple):
-    """How a comes from z: by an operation (None: a is z), on one or several z, or on the whole layer."""
+    """How a comes from z: by `op` (None: a is z), on one z or several (`pieces`), or on the whole layer."""
 
     op: Operation | Callable[[Value], Value] | None
     pieces: int = 1
     whole_layer: bool = False
 
 
-ACTIVATIONS = {
+class Activations(dict[str, Activation]):
+    """The activation functions σ by name, for `Neuron`, `Layer` and `MLP`: a dict of `Activation`s.
+
+    linear      σ(z) = z
+    sigmoid     σ(z) = 1 / (1 + e⁻ᶻ)
+    tanh        σ(z) = (eᶻ − e⁻ᶻ) / (eᶻ + e⁻ᶻ)
+    relu        σ(z) = max(0, z)
+    leaky_relu  σ(z) = max(0.1 z, z)                 Maas et al. 2013, there with 0.01
+    elu         σ(z) = z for z > 0, else eᶻ − 1      Clevert et al. 2015
+    maxout      σ(z′, z″) = max(z′, z″)              Goodfellow et al. 2013
+    softmax     σ(z)ⱼ = exp(zⱼ) / Σₖ exp(zₖ)          of a whole layer
+    """
+
+
+ACTIVATIONS = Activations({
     "linear": Activation(None),
     "sigmoid": Activation(ops.SIGMOID),
     "tanh": Activation(ops.TANH),
@@ -44,7 +58,7 @@ ACTIVATIONS = {
     "elu": Activation(ops.elu(1.0)),
     "maxout": Activation(ops.MAX, pieces=2),
     "softmax": Activation(None, whole_layer=True),
-}
+})  # fmt: skip
 
 # What draws a weight of a layer with nin inputs and nout neurons.
 INITS: dict[str, Callable[[Any, int, int], float]] = {
@@ -55,10 +69,10 @@ INITS: dict[str, Callable[[Any, int, int], float]] = {
 
 
 class Module:
-    """Something with parameters."""
+    """Something with parameters: a neuron, a layer, a network, or a class of your own that lists its `parameters`."""
 
     def parameters(self) -> list[Value]:
-        """All weights and biases, in a fixed order."""
+        """Return all weights and biases, in a fixed order."""
         return []
 
     def zero_grad(self) -> None:
@@ -83,7 +97,9 @@ class Neuron(Module):
     `seed` is an int, a `random.Random`, or None for the generator that `random.seed()` sets.
     `nout` is the number of neurons in the layer, which only "xavier" asks for.
 
-    Raises ValueError for unknown names and sizes below 1, and for a call with a wrong number of inputs.
+    Raises ValueError for unknown names, sizes below 1 and "softmax", which acts on a whole layer, and TypeError for
+    a size that is no whole number. A call raises ValueError for a wrong number of inputs, and TypeError where an
+    activation of your own returns no Value.
     """
 
     def __init__(
@@ -118,11 +134,11 @@ class Neuron(Module):
         return len(self.pieces()[0][0])
 
     def parameters(self) -> list[Value]:
-        """The weights, then the bias (for maxout: of the first piece, then of the second)."""
+        """Return the nin weights, then the bias (for maxout: of the first piece, then of the second)."""
         return [p for w, b in self.pieces() for p in (*w, b)]
 
     def pieces(self) -> list[tuple[list[Value], Value]]:
-        """The (weights, bias) of each weighted input: one pair, or two for maxout."""
+        """Return the (weights, bias) of each weighted input: one pair, or two for maxout."""
         return list(zip(self.w, self.b, strict=True)) if type(self.b) is list else [(self.w, self.b)]
 
     def _name(self, layer: int | str = "", j: int | str = "") -> None:
@@ -138,7 +154,7 @@ class Neuron(Module):
         self._a_label = f"a{place}"
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: the parameters, without the graph of the last call."""
+        """Return what copies and pickles hold: the parameters, without the graph of the last call."""
         return {**self.__dict__, "z": None, "a": None}
 
     def __repr__(self) -> str:
@@ -148,8 +164,9 @@ class Neuron(Module):
 class Layer(Module):
     """nout neurons on the same nin inputs. The arguments are those of `Neuron`, besides "softmax".
 
-    A call returns the list of activations, or for a single neuron its activation alone. After it,
-    `z` and `a` are the lists of the neurons' weighted inputs (for maxout, pairs) and activations.
+    A call with a list of nin inputs returns the list of the nout activations, or for a single neuron its
+    activation alone. After it, `z` and `a` are the lists of the neurons' weighted inputs (for maxout, pairs) and
+    activations. Raises ValueError and TypeError as `Neuron` does.
     """
 
     def __init__(
@@ -189,12 +206,12 @@ class Layer(Module):
         return [neuron.a for neuron in self.neurons]
 
     def parameters(self) -> list[Value]:
-        """Those of each neuron in turn."""
+        """Return the parameters of each neuron in turn."""
         return [p for neuron in self.neurons for p in neuron.parameters()]
 
-    def _name(self, number: int | str = "") -> None:
+    def _name(self, layer: int | str = "") -> None:
         for j, neuron in enumerate(self.neurons, start=1):
-            neuron._name(number, j)
+            neuron._name(layer, j)
 
     def __repr__(self) -> str:
         return f"Layer({self.nin}, {len(self.neurons)}, {_called(self.activation)})"
@@ -203,9 +220,15 @@ class Layer(Module):
 class MLP(Module):
     """A multilayer perceptron: layers of the sizes `nouts`, on nin inputs.
 
-    `activation` is that of the hidden layers and `output` that of the last; `seed` and `init` are
-    those of `Neuron`. A call returns the list of outputs aᴸ, or for a single one that Value alone.
+        a⁰ = x,   aˡ = σ(wˡ aˡ⁻¹ + bˡ) for l = 1, …, L       (Nielsen, ch. 2, eq. 25)
+
+    `activation` is the σ of the hidden layers and `output` that of the last; `seed` and `init` are
+    those of `Neuron`. `layers[l − 1]` is layer l, with nouts[l − 1] neurons. A call with a list of nin inputs
+    returns the list of the nouts[−1] outputs aᴸ, or for a single one that Value alone.
     With the defaults, `MLP(nin, nouts)` after `random.seed(s)` is the same network as micrograd's.
+
+    Raises TypeError for nouts that are no list and sizes that are no whole numbers, ValueError for no layer, sizes
+    below 1 and unknown names. A call raises as that of `Neuron` does.
     """
 
     def __init__(
@@ -229,14 +252,14 @@ class MLP(Module):
         self.layers = [
             Layer(n, m, sigma, rng, init) for n, m, sigma in zip(sizes[:-1], sizes[1:], activations, strict=True)
         ]
-        for number, layer in enumerate(self.layers, start=1):
-            layer._name(number)
+        for i, layer in enumerate(self.layers, start=1):
+            layer._name(i)
 
     def __call__(self, x: Iterable[Any]) -> Any:
         return _alone(self.feedforward(x)[-1][1])
 
     def feedforward(self, x: Iterable[Any]) -> list[tuple[list[Any], list[Value]]]:
-        """Return the lists (z, a) of each layer."""
+        """Return the lists (z, a) of each layer, the first layer first."""
         layers = []
         a: Sequence[Value] = _inputs(x, self.layers[0])
         for layer in self.layers:
@@ -245,7 +268,7 @@ class MLP(Module):
         return layers
 
     def parameters(self) -> list[Value]:
-        """Those of each layer in turn."""
+        """Return the parameters of each layer in turn."""
         return [p for layer in self.layers for p in layer.parameters()]
 
     def __repr__(self) -> str:
@@ -279,7 +302,7 @@ def _feedforward(neurons: list[Neuron], x: Sequence[Value], sigma: Activation) -
 
 
 def _weighted_input(w: list[Value], x: Sequence[Value], x_data: list[float], b: Value, label: str) -> Value:
-    """`affine(w, x, b)`, labelled. The numbers of x come along: a layer gathers them once for all its neurons."""
+    """Record `affine(w, x, b)`, labelled. A layer gathers the numbers of x once for all its neurons: `x_data`."""
     try:
         w_data, b_data = [v._data for v in w], b._data
     except AttributeError:  # somebody put a plain number in the place of a parameter: a constant
@@ -292,12 +315,12 @@ def _weighted_input(w: list[Value], x: Sequence[Value], x_data: list[float], b: 
     return z
 
 
-def as_values(numbers: Iterable[Any], letter: str) -> list[Value]:
-    """A list of Values: plain numbers become constants, labelled x₁, x₂, …; one alone counts as a list of one."""
+def as_labelled_values(x: Iterable[Any], letter: str) -> list[Value]:
+    """Return a list of Values; plain numbers become constants x₁, x₂, …, and one alone is a list of one."""
     try:
-        items = list(numbers)
+        items = list(x)
     except TypeError:
-        items = [numbers]
+        items = [x]
     for i, item in enumerate(items):
         if not isinstance(item, Value):
             items[i] = constant(item)
@@ -306,7 +329,7 @@ def as_values(numbers: Iterable[Any], letter: str) -> list[Value]:
 
 
 def _inputs(x: Iterable[Any], module: Neuron | Layer) -> list[Value]:
-    inputs = as_values(x, "x")
+    inputs = as_labelled_values(x, "x")
     if len(inputs) != module.nin:
         raise ValueError(f"{module!r} expects {module.nin} inputs, got {len(inputs)}")
     return inputs
@@ -317,7 +340,7 @@ def _alone(a: Sequence[Value]) -> Any:
 
 
 def _generator(seed: int | random.Random | None) -> random.Random | None:
-    """One generator for all that a constructor makes; None stands for the module `random` itself."""
+    """Return one generator for all that a constructor makes; None stands for the module `random` itself."""
     return seed if seed is None or isinstance(seed, random.Random) else random.Random(operator.index(seed))
 
 

@@ -37,7 +37,7 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__}.step: change p.data for every p of self.reached()")
 
     def reached(self) -> list[tuple[int, Value]]:
-        """Return the parameters that have a gradient, with their numbers. Warns if none has."""
+        """Return the parameters that have a gradient, each with its index. Warns if none has."""
         found = [(i, p) for i, p in enumerate(self.parameters) if p.has_grad]
         if not found:
             call = "program.backward(…)" if hasattr(self.parameters[0], "xp") else "loss.backward()"
@@ -46,10 +46,13 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, w → w − η ∂C/∂w with the learning rate η = `lr`."""
+    """Stochastic gradient descent, w → w − η ∂C/∂w with the learning rate η = `lr` (Nielsen, ch. 1, eq. 20).
+
+    Raises TypeError for anything else than a list of Values, and ValueError for a learning rate that is none.
+    """
 
     def step(self) -> None:
-        """Change every parameter by one step."""
+        """Change every parameter that has a gradient by −η ∂C/∂w."""
         for _, p in self.reached():
             p.data -= self.lr * p.grad
 
@@ -62,6 +65,9 @@ class Adam(Optimizer):
         w → w − lr m̂ / (√v̂ + ε)
 
     Each parameter counts its own steps: those in which it had a gradient.
+
+    Raises TypeError for anything else than a list of Values, and ValueError for a learning rate, betas or an eps
+    that are none.
     """
 
     def __init__(
@@ -81,7 +87,7 @@ class Adam(Optimizer):
         self._state = [(0, 0.0, 0.0)] * len(self.parameters)  # t, m and v of each parameter
 
     def step(self) -> None:
-        """Change every parameter by one step."""
+        """Change every parameter that has a gradient by one step of the algorithm."""
         beta1, beta2 = self.betas
         for i, p in self.reached():
             t, m, v = self._state[i]
@@ -94,15 +100,15 @@ class Adam(Optimizer):
 
 
 def _parameters(given: Any) -> list[Value]:
-    """The list of these parameters, each of them once."""
+    """Return the list of these parameters, each of them once."""
     if hasattr(given, "parameters"):
         raise TypeError(f"an optimiser needs the parameters of the {type(given).__name__}: write x.parameters() for x")
     if callable(given) and not isinstance(given, list):
         raise TypeError("an optimiser needs the list of parameters, got a function: call it, model.parameters()")
-    listed: list[Any] = list(given) if isinstance(given, Iterable) else [None]
-    if not listed or not all(hasattr(p, "data") and hasattr(p, "has_grad") for p in listed):
+    found: list[Any] = list(given) if isinstance(given, Iterable) else [None]
+    if not found or not all(hasattr(p, "data") and hasattr(p, "has_grad") for p in found):
         raise TypeError(
             "an optimiser needs the list of Values to change, as model.parameters() gives it, or [w, b]: "
             f"got {given!r:.60}"
         )
-    return list({id(p): p for p in listed}.values())
+    return list({id(p): p for p in found}.values())

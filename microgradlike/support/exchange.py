@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def with_undo(body: Callable[[], T], undo: Callable[[], object]) -> T:
-    """Return body(), and run undo() afterwards, twice: it must do no harm the second time, nor where body has not begun."""
+    """Return body(), then run undo() twice: it must do no harm the second time, nor where body has not begun."""
     try:
         try:
             return body()
@@ -28,7 +28,7 @@ def with_undo(body: Callable[[], T], undo: Callable[[], object]) -> T:
 class Exchange:
     """Attributes (owner, name, new) that are exchanged while at least one user is in, in whatever thread.
 
-    What is put in their place has to find out by itself whether it is asked by a user.
+    What is put in their place decides by itself whether its caller is one of the users.
     """
 
     def __init__(self, attributes: Iterable[tuple[Any, str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Where a Value meets other people's code: NumPy, `math`, programs that build nodes by hand, another class called Value.
+"""Where a Value meets other people's code: NumPy, `math`, programs that build nodes by hand.
 
 What would lose the graph without a word raises TypeError, and says what to write instead.
 """
@@ -32,7 +32,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
 
 
 def refuse(*_: Any) -> NoReturn:
-    """Stand for the methods that would turn a Value into a plain number."""
+    """Raise TypeError, for the methods that would turn a Value into a plain number."""
     raise TypeError(LOSES_THE_GRAPH)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from weakref import WeakSet, WeakValueDictionary
 
 _locks: WeakValueDictionary[int, Any] = WeakValueDictionary()
-_numbers = count()
+_ages = count()
 _held: list[Any] = []
 
 
@@ -19,7 +19,7 @@ def new_lock() -> Any:
     Of two locks that one thread holds at once, the older must be taken last: a fork takes them in that order.
     """
     lock = RLock()
-    _locks[next(_numbers)] = lock
+    _locks[next(_ages)] = lock
     return lock
 
 

@@ -11,7 +11,7 @@ Place = tuple[str, int]  # a file and a line of it
 
 
 def place_outside(frame: FrameType | None) -> Place | None:
-    """Return the line that is being run in the innermost frame from `frame` outwards that is not of this package."""
+    """Return the line that runs in the innermost frame outside this package, from `frame` outwards."""
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] == __package__.partition(".")[0]:
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None

@@ -48,19 +48,19 @@ class Frame:
     edges: list[tuple[Value, int]] = field(default_factory=list)  # nodes, each with the position of an input
 
 
-def animate(it: Explanation, diagram: Diagram, number: Mapping[Value, int]) -> str:
-    """The film of the two passes as the text of an SVG file; `number` tells the nodes' ids in the diagram."""
-    frames = list(_frames(it, {node for node, i in number.items() if f"n{i}" in diagram.titles}))
+def animate(it: Explanation, diagram: Diagram, index: Mapping[Value, int]) -> str:
+    """Return the film of the two passes as the text of an SVG file. Node v has the id n{index[v]} in the diagram."""
+    frames = list(_frames(it, {node for node, i in index.items() if f"n{i}" in diagram.titles}))
     film = _Film(diagram.svg(), [frame.seconds for frame in frames])
-    for node, i in number.items():
-        film.numbers(f"n{i}", [f.data.get(node, "–") for f in frames], [f.gradients.get(node, "–") for f in frames])
+    for node, i in index.items():
+        film.write(f"n{i}", [f.data.get(node, "–") for f in frames], [f.gradients.get(node, "–") for f in frames])
     for at, frame in enumerate(frames):
         for node, k in frame.edges:
-            film.mark(f"e{number[node]}_{k}", ALONG, at)
+            film.mark(f"e{index[node]}_{k}", ALONG, at)
         for node in frame.receive:
-            film.mark(f"n{number[node]}", RECEIVES, at)
+            film.mark(f"n{index[node]}", RECEIVES, at)
         if frame.active:
-            film.mark(f"n{number[frame.active]}", ACTIVE, at)
+            film.mark(f"n{index[frame.active]}", ACTIVE, at)
     return film.text([frame.lines for frame in frames])
 
 
@@ -101,7 +101,7 @@ class _Film:
         self.begins = [0.0, *accumulate(seconds)]
         self.rules: dict[str, str] = {}
 
-    def numbers(self, id: str, data: list[str], gradients: list[str]) -> None:
+    def write(self, id: str, data: list[str], gradients: list[str]) -> None:
         """Let the data and the gradient in a node be what the lists say for each frame."""
         node = self.elements.get(id)
         texts = [] if node is None else node.findall(f"{{{SVG}}}text")
@@ -152,7 +152,7 @@ class _Film:
         return element
 
     def text(self, lines: list[list[list[Piece]]]) -> str:
-        """The whole SVG, with the lines that are said in each frame under the picture."""
+        """Return the whole SVG, with the lines of each frame under the picture."""
         _, _, width, height = map(float, self.svg.get("viewBox", "").split())
         most = max(map(len, lines))
         longest = max(sum(len(text) for text, _ in line) for frame in lines for line in frame)

@@ -37,7 +37,7 @@ NODE = {"shape": "box", "margin": "0.08,0.03", "width": "0", "height": "0",
 EDGE = {"color": LINE, "arrowsize": "0.6", "fontname": FONT, "fontsize": "9", "fontcolor": LOCAL}
 
 
-class Row(NamedTuple):
+class ParameterRow(NamedTuple):
     """A weight or bias in the box of the w·x + b that alone uses it."""
 
     id: str
@@ -54,11 +54,11 @@ def box(
     symbol: str,
     data: str,
     gradient: str,
-    rows: Sequence[Row] = (),
+    rows: Sequence[ParameterRow] = (),
     more: tuple[str, str] | None = None,
     labelled: bool = True,
 ) -> str:
-    """The text in a node: name and operation above data and gradient, then the rows."""
+    """Write the label of a node: name and operation above data and gradient, then the rows."""
     title = _bold(name) if labelled else _colored(MUTED, name)
     head = _table(_line(title, _colored(MUTED, symbol)) + _line(_text(data), _colored(GRADIENT, gradient)))
     if not rows:
@@ -72,18 +72,18 @@ def box(
 
 
 def constant(name: str, data: str) -> str:
-    """The text in a constant: its number, and its name if it has one."""
+    """Write the label of a constant: its number, and its name if it has one."""
     return f"<{_table(_line(_bold(name), _text(data)) if name else f'<tr><td>{_text(data)}</td></tr>')}>"
 
 
 def chip(words: str, color: str) -> str:
-    """A small text on a light ground of its own, as on the edges."""
+    """Write a small label on a light ground of its own, as on the edges."""
     cell = f'<td bgcolor="#ffffff" style="rounded" cellpadding="1">{_colored(color, words)}</td>'
     return f"<{_table(f'<tr>{cell}</tr>', cellspacing=2)}>"
 
 
 def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
-    """What the colours stand for, and a note below the picture."""
+    """Write what the colours stand for, and a note below the picture."""
     cells = "".join(
         f'<td border="1" style="rounded" color="{look["color"]}" bgcolor="{look["fillcolor"]}" cellpadding="3">'
         f"{_text(name)}</td>"
@@ -95,7 +95,7 @@ def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
 
 
 def frame(id: str, name: str) -> dict[str, str]:
-    """The look of a cluster: a tint, which clusters within it deepen."""
+    """Return the attributes of a cluster: a tint, which clusters within it deepen."""
     return {
         "id": id,
         "label": f"<{_colored(LINE, name)}>",
@@ -106,8 +106,8 @@ def frame(id: str, name: str) -> dict[str, str]:
     }
 
 
-def clean(words: str) -> str:
-    """Words without the characters that no SVG may hold."""
+def clean_for_svg(words: str) -> str:
+    """Replace the characters that no SVG may hold."""
     if words.isprintable():
         return words
     return "".join("\ufffd" if c != "\n" and unicodedata.category(c) in ("Cc", "Cn", "Cs") else c for c in words)
@@ -117,10 +117,10 @@ def clean(words: str) -> str:
 
 
 def _text(words: str) -> str:
-    """Words as words: Graphviz takes <, & and quotes for markup, and a backslash for an escape."""
+    """Escape the words: Graphviz takes <, & and quotes for markup, and a backslash for an escape."""
     if len(words) > 40:
         words = words[:39] + "…"
-    return html.escape(clean(words)).replace("\\", "\\\\").replace("\n", '<br align="left"/>')
+    return html.escape(clean_for_svg(words)).replace("\\", "\\\\").replace("\n", '<br align="left"/>')
 
 
 def _bold(words: str) -> str:
@@ -131,8 +131,8 @@ def _colored(color: str, words: str) -> str:
     return f'<font color="{color}">{_text(words)}</font>' if words else ""
 
 
-def _row(row: Row, widths: Sequence[int]) -> str:
-    """A box for the leaf, and after it the local derivative. The links are what `Diagram.svg` finds them by."""
+def _row(row: ParameterRow, widths: Sequence[int]) -> str:
+    """Write a box for the leaf, and after it the local derivative. By the links, `Diagram.svg` finds them."""
     texts = (_bold(row.name), _text(row.data), _colored(GRADIENT, row.gradient))
     sides = ("left", "left", "right")
     cells = "".join(

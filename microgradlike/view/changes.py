@@ -11,7 +11,7 @@ from microgradlike.value import Value
 
 
 def changed_data(nodes: Iterable[Value]) -> dict[Value, float | None]:
-    """The inputs of these nodes whose `data` was changed after the recording, with what it was then.
+    """Return the inputs of these nodes whose `data` was changed after the recording, with what it was then.
 
     Many local derivatives are an input's number, as ∂(w·x)/∂w is x, and so have kept it. Where none
     has, the number is None.
@@ -35,7 +35,7 @@ def changed_data(nodes: Iterable[Value]) -> dict[Value, float | None]:
 
 
 def change_note(then: Mapping[Value, float | None], names: Mapping[Value, str]) -> str:
-    """What `changed_data` found, in words; "" for nothing."""
+    """Say what `changed_data` found; "" for nothing."""
     if not then:
         return ""
     several = [

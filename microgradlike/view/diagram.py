@@ -37,7 +37,7 @@ class Diagram:
     titles: dict[str, str]
 
     def svg(self, prefix: str = "") -> str:
-        """The picture as an `<svg>` element, with `prefix` before every id in it.
+        """Return the picture as an `<svg>` element, with `prefix` before every id in it.
 
         Several pictures in one page need different prefixes, such as "loss-". Raises ValueError
         for a prefix that no id can begin with, RuntimeError where there is no Graphviz.
@@ -150,7 +150,7 @@ _ENDS = {"png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"), "pdf": (b"%PDF-", b"%
 
 
 def _is_whole(picture: bytes, format: str) -> bool:
-    """Whether these bytes are a picture from its first to its last."""
+    """Return whether these bytes are a picture from its first to its last."""
     if format == "svg":
         try:
             return ElementTree.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
@@ -161,7 +161,7 @@ def _is_whole(picture: bytes, format: str) -> bool:
 
 
 def _graphvizes() -> Iterator[tuple[str, list[str]]]:
-    """The ways to run Graphviz that there are, by name, with the command of each."""
+    """Yield the ways to run Graphviz that there are, each with its name and command."""
     if dot := shutil.which("dot"):
         yield dot, [dot]
     if importlib.util.find_spec("pygraphviz"):

@@ -53,7 +53,7 @@ def draw(
     max_terms: int = 10,
     max_nodes: int = 200,
 ) -> Diagram:
-    """The graph that v was computed from, as a diagram.
+    """Draw the graph that v was computed from.
 
     A box shows a node's name, its operation, its data and, after ∇, its gradient ∂L/∂node (– where
     none is computed yet). Leaves have square corners, constants are dashed and show no gradient,
@@ -74,21 +74,25 @@ def draw(
     - only: draw only the nodes on the ways from these to v.
     - names: what to call the nodes, if not as `node_names` does.
     - max_terms: of w·x + b, Σ and their like, draw only this many terms.
-    - max_nodes: raise ValueError where there are more nodes to draw than this.
+    - max_nodes: the largest number of nodes to draw.
+
+    Raises TypeError for a v that is no Value, and ValueError for another rankdir or a number out of range, for more
+    than `max_nodes` nodes to draw, and where `only` has a Value that v does not depend on. Nothing is drawn before
+    the diagram is shown or saved: that raises RuntimeError where there is no Graphviz.
     """
     if not isinstance(v, Value):
         raise TypeError(f"draw takes one Value, got {type(v).__name__}; microgradlike.sum joins several into one")
     if rankdir not in ("LR", "TB", "RL", "BT"):
         raise ValueError(f"rankdir={rankdir!r}: expected 'LR', 'TB', 'RL' or 'BT'")
-    numbers = max_nodes, max_terms, depth or 0
-    if not all(isinstance(n, Real) for n in numbers) or max_nodes < 1 or max_terms < 1 or (depth or 0) < 0:
+    limits = max_nodes, max_terms, depth or 0
+    if not all(isinstance(n, Real) for n in limits) or max_nodes < 1 or max_terms < 1 or (depth or 0) < 0:
         raise ValueError(f"{max_nodes=}, {max_terms=}, {depth=}: expected 1 or more, and a depth of 0 or more")
     order = topological_order(v)
     edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
     drawing = _Drawing(
         root=v,
-        name=dict(names or node_names(order, v)),
-        number={node: i for i, node in enumerate(order) if node in edges},
+        names=dict(names or node_names(order, v)),
+        index={node: i for i, node in enumerate(order) if node in edges},
         edges=edges,
         rows=_fold(edges) if fold else set(),
         group={node: str(group) for node in order if node in edges and (group := color_by(node)) is not None}
@@ -104,7 +108,7 @@ def draw(
 
 
 def by_layer(node: Value) -> Path | None:
-    """The layer and neuron that a label of `nn` tells: of w²₁₃, b²₁, z²₁ and a²₁, layer 2 and neuron 1."""
+    """Return the layer and neuron that a label of `nn` tells: of w²₁₃, b²₁, z²₁ and a²₁, layer 2 and neuron 1."""
     label = re.fullmatch("([wbza])[′″]?([⁰¹²³⁴⁵⁶⁷⁸⁹]+)([₀₁₂₃₄₅₆₇₈₉]+)(,[₀₁₂₃₄₅₆₇₈₉]+)?", node.label)
     if not label:
         return None
@@ -115,7 +119,7 @@ def by_layer(node: Value) -> Path | None:
 
 
 def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
-    """The nodes on the ways from some of them to the last."""
+    """Return the nodes on the ways from those in `only` to the last one."""
     found = set(only)
     if strangers := found.difference(order):
         raise ValueError(f"{strangers.pop()!r} is not in the graph: `only` takes nodes that the result depends on")
@@ -128,7 +132,7 @@ def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
 def _choose(
     v: Value, depth: int | None, ways: set[Value] | None, max_terms: int, max_nodes: int
 ) -> dict[Value, list[int]]:
-    """The nodes to draw, and for each the positions among its inputs of those to draw an edge from."""
+    """Choose the nodes to draw, and for each the positions among its inputs of those to draw an edge from."""
 
     def terms(node: Value) -> list[int]:
         if ways is not None:
@@ -155,14 +159,14 @@ def _choose(
 
 
 def _terms(node: Value, max_terms: int) -> list[int]:
-    """The positions of the inputs in the first max_terms terms; an operand's number tells its term."""
+    """Return the positions of the inputs in the first max_terms terms; an operand's index tells its term."""
     term = [int(digits[0]) if (digits := re.search(r"\d+$", operand)) else 0 for operand in _operands(node)]
     last = max_terms if max(term, default=0) > max_terms + 1 else len(term)  # "1 more" would save no room
-    return [k for k, number in enumerate(term) if number <= last]
+    return [k for k, i in enumerate(term) if i <= last]
 
 
 def _fold(edges: dict[Value, list[int]]) -> set[Value]:
-    """The weights and biases that one w·x + b alone uses."""
+    """Return the weights and biases that one w·x + b alone uses."""
     uses = Counter(node.inputs[k] for node, positions in edges.items() for k in positions)
     rows: set[Value] = set()
     for node, positions in edges.items():
@@ -177,8 +181,8 @@ class _Drawing:
     """What to draw, and how each part of it is written."""
 
     root: Value
-    name: dict[Value, str]
-    number: dict[Value, int]  # the nodes to draw, in topological order, with their position in the whole graph
+    names: dict[Value, str]
+    index: dict[Value, int]  # the nodes to draw, in topological order, with their position in the whole graph
     edges: dict[Value, list[int]]  # the positions among a node's inputs of those to draw
     rows: set[Value]  # leaves that stand in the box of the node that uses them
     group: dict[Value, str]
@@ -204,7 +208,7 @@ class _Drawing:
             edge_attr=boxes.EDGE,
         )
         clusters: dict[Path, list[Value]] = {(): []}
-        for node in self.number:
+        for node in self.index:
             if node not in self.rows:
                 group = cluster_of(node) or ()
                 path = (group,) if isinstance(group, str) else tuple(group)
@@ -214,22 +218,22 @@ class _Drawing:
                 for length in range(len(path), 0, -1):
                     if path[:length] in self.closed:
                         self.box[node] = f"c{list(clusters).index(path[:length]) - 1}"
-        for node in self.number:
+        for node in self.index:
             for k in self.edges[node]:
                 if node in self.box and node.inputs[k] in self.rows:
                     self.box[node.inputs[k]] = self.box[node]
         if self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
             picture.graph_attr["newrank"] = "true"
         self._write_nodes(picture, (), clusters)
-        for node in self.number:
+        for node in self.index:
             self._write_edges(picture, node)
-        note = change_note(self.changed, self.name)
+        note = change_note(self.changed, self.names)
         if self._looks or note:
             picture.attr(label=boxes.legend(self._looks, note))
         return Diagram(picture.source, self._titles(clusters))
 
     def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
-        """Whether a way through the graph leaves a cluster and enters it again, as it does in a softmax layer."""
+        """Return whether a way through the graph leaves a cluster and enters it again, as in a softmax layer."""
         around = {
             v: {path[:n] for n in range(1, len(path) + 1)}
             for path, nodes in clusters.items()
@@ -237,7 +241,7 @@ class _Drawing:
             if v not in self.box  # a closed group is one box, to which edges must come back
         }
         left: dict[Value, set[Path]] = {}
-        for node in self.number:
+        for node in self.index:
             inside = around.get(node, set())
             inputs = [node.inputs[k] for k in self.edges[node]]
             left[node] = set().union(*(left[v] | around.get(v, set()) - inside for v in inputs))
@@ -246,20 +250,20 @@ class _Drawing:
         return False
 
     def _write_nodes(self, dot: Any, path: Path, clusters: dict[Path, list[Value]]) -> None:
-        """The nodes of a cluster, then the clusters within it."""
+        """Write the nodes of a cluster, then the clusters within it."""
         for node in clusters[path]:
             dot.node(self._id(node), self._label(node), id=self._id(node), **self._look(node))
         for i, inner in enumerate(clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
-                numbers = self._numbers(clusters[inner][-1]) if clusters[inner] else ("", "")
-                label = boxes.box(f"{inner[-1]} ▸", "", *numbers)
+                texts = self._data_and_gradient(clusters[inner][-1]) if clusters[inner] else ("", "")
+                label = boxes.box(f"{inner[-1]} ▸", "", *texts)
                 dot.node(f"c{i}", label, id=f"c{i}", **boxes.GROUP)
             elif inner and inner[:-1] == path:
                 with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
                     self._write_nodes(cluster, inner, clusters)
 
     def _write_edges(self, dot: Any, node: Value) -> None:
-        """The edges into a node. That of xₖ ends beside the row of wₖ, if there is one."""
+        """Write the edges into a node. That of xₖ ends beside the row of wₖ, if there is one."""
         side = {"LR": "w", "RL": "e"}.get(self.rankdir)
         ports: dict[str, str] = {}
         for k in self.edges[node]:
@@ -281,15 +285,15 @@ class _Drawing:
             dot.edge(id, self._id(node), style="dotted", id=f"e{id}")
 
     def _id(self, node: Value) -> str:
-        return f"n{self.number[node]}"
+        return f"n{self.index[node]}"
 
     def _edge_id(self, node: Value, k: int) -> str:
-        return f"e{self.number[node]}_{k}"
+        return f"e{self.index[node]}_{k}"
 
     def _more(self, node: Value) -> tuple[str, str] | None:
-        """The sign that some inputs are not drawn: its id and text."""
+        """Return the id and text of the sign that some inputs are not drawn."""
         hidden = len(node.inputs) - len(self.edges[node])
-        return (f"m{self.number[node]}", f"⋯ {_count(hidden, 'input')} not drawn") if hidden else None
+        return (f"m{self.index[node]}", f"⋯ {_count(hidden, 'input')} not drawn") if hidden else None
 
     @cached_property
     def _looks(self) -> dict[str, dict[str, str]]:
@@ -303,15 +307,15 @@ class _Drawing:
         return look | (self._looks[self.group[node]] if node in self.group else {})
 
     def _label(self, node: Value) -> str:
-        data, gradient = self._numbers(node)
+        data, gradient = self._data_and_gradient(node)
         if node.op is ops.CONSTANT:
-            return boxes.constant(*((self.name[node], data) if node.label else ("", self.name[node])))
+            return boxes.constant(*((self.names[node], data) if node.label else ("", self.names[node])))
         rows = [
-            boxes.Row(
+            boxes.ParameterRow(
                 self._id(leaf),
                 self._edge_id(node, k),
-                self.name[leaf],
-                *self._numbers(leaf),
+                self.names[leaf],
+                *self._data_and_gradient(leaf),
                 f"↑ {format_number(node.local_grads[k])}" if self.local_grads else "↑",
                 self._look(leaf),
             )
@@ -319,15 +323,15 @@ class _Drawing:
             if (leaf := node.inputs[k]) in self.rows
         ]
         return boxes.box(
-            self.name[node], _symbol(node), data, gradient, rows, self._more(node), labelled=bool(node.label)
+            self.names[node], _symbol(node), data, gradient, rows, self._more(node), labelled=bool(node.label)
         )
 
-    def _numbers(self, node: Value) -> tuple[str, str]:
-        """The data and, after ∇, the gradient."""
+    def _data_and_gradient(self, node: Value) -> tuple[str, str]:
+        """Write the data and, after ∇, the gradient."""
         return format_number(self._data(node)), f"∇ {self._grad(node, format_number)}" if self.grad else ""
 
     def _data(self, node: Value) -> float:
-        """As recorded, where that is known."""
+        """Return the node's data as recorded, where that is known."""
         then = self.changed.get(node)
         return node.data if then is None else then
 
@@ -337,29 +341,27 @@ class _Drawing:
         return write(node.grad) if node.has_grad else "–"
 
     def _titles(self, clusters: Iterable[Path]) -> dict[str, str]:
-        """What each id stands for, in words and in full precision."""
-        titles = {"graph": f"Computation graph of {self.name[self.root]}: {_count(len(self.name), 'node')}"}
+        """Say what each id stands for, in full precision."""
+        titles = {"graph": f"Computation graph of {self.names[self.root]}: {_count(len(self.names), 'node')}"}
         titles |= {f"c{i}": ", ".join(path) for i, path in enumerate(clusters, start=-1) if path}
-        for node in self.number:
+        for node in self.index:
             group = self.group.get(node)
             if node not in self.box:
                 titles[self._id(node)] = self._sentence(node) + (f", in {group}" if group else "")
             for k in self.edges[node]:
-                quotient = formula.partial(self.name[node], self.name[node.inputs[k]])
-                rule, number = formula.derivative(node, k, self.name), repr(node.local_grads[k])
+                quotient = formula.partial(self.names[node], self.names[node.inputs[k]])
+                rule, exact = formula.derivative(node, k, self.names), repr(node.local_grads[k])
                 plain = rule in ("", format_constant(node.local_grads[k]))
-                titles[self._edge_id(node, k)] = (
-                    f"{quotient} = {number}" if plain else f"{quotient} = {rule} = {number}"
-                )
+                titles[self._edge_id(node, k)] = f"{quotient} = {exact}" if plain else f"{quotient} = {rule} = {exact}"
             if more := self._more(node):
                 titles[more[0]] = titles[f"e{more[0]}"] = more[1]
-        return {id: boxes.clean(title).replace("\n", " ") for id, title in titles.items()}
+        return {id: boxes.clean_for_svg(title).replace("\n", " ") for id, title in titles.items()}
 
     def _sentence(self, node: Value) -> str:
-        """A node in words: e = a·b = -6.0, ∇ 0.5."""
-        parts = [] if node.op is ops.CONSTANT and not node.label else [self.name[node]]
+        """Describe a node: e = a·b = -6.0, ∇ 0.5."""
+        parts = [] if node.op is ops.CONSTANT and not node.label else [self.names[node]]
         if node.inputs:
-            parts.append(formula.expression(node, self.name, depth=1))
+            parts.append(formula.expression(node, self.names, depth=1))
         sentence = " = ".join([*parts, repr(self._data(node))])
         return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {self._grad(node, repr).rstrip()}"
 

@@ -121,7 +121,7 @@ class Explanation:
         return arrivals
 
     def chain_rule(self, term: Term) -> list[Piece]:
-        """∂L/∂w += ∂L/∂z · ∂z/∂w = 0.5 × 2 = 1, in pieces with their roles."""
+        """Write ∂L/∂w += ∂L/∂z · ∂z/∂w = 0.5 × 2 = 1, in pieces with their roles."""
         of, node = self.names[self.root], self.names[term.node]
         return [
             (formula.partial(of, term.name), "product"), (" += ", ""),
@@ -131,7 +131,7 @@ class Explanation:
         ]  # fmt: skip
 
     def running_sum(self, term: Term) -> list[Piece]:
-        """∂L/∂w  = 3 + 1 = 4, where 3 had arrived before; nothing for the first contribution."""
+        """Write ∂L/∂w  = 3 + 1 = 4, where 3 had arrived before; nothing for the first contribution."""
         if term.before is None:
             return []
         return [
@@ -141,11 +141,11 @@ class Explanation:
         ]  # fmt: skip
 
     def table(self) -> Table:
-        """The table that `print` and notebooks show."""
+        """Return the table that `print` and notebooks show."""
         return Table(_table(self))
 
     def rows(self, step: Step, number: str = "") -> list[Row]:
-        """The rows of the table for one step, its constants left out: make a `Table` of them."""
+        """Return the rows of the table for one step, its constants left out: make a `Table` of them."""
         return list(_step_rows(self, step, number))
 
     def __str__(self) -> str:
@@ -161,7 +161,7 @@ class Explanation:
 
 
 def explain(root: Value, *, full: bool = False) -> Explanation:
-    """The backward pass from `root`, with seed 1, as data and as a table.
+    """Explain the backward pass from `root`, with seed 1, as data and as a table.
 
     All numbers are those of the recording, also where the `data` of a leaf was changed since then, as
     an optimizer does; a note says so.
@@ -227,7 +227,7 @@ def _how_to_see_all(it: Explanation) -> Piece:
 
 
 def _margin(it: Explanation) -> str:
-    """The room that the longest number of a step takes."""
+    """Return as many spaces as the longest number of a step takes."""
     return " " * (len(f"{len(it.steps):,}") + 2)
 
 
@@ -273,7 +273,7 @@ def _equation(name: str, definition: str, data: float, role: str = "") -> list[P
 
 
 def abbreviated(items: list[Any], most: int, full: bool = False, ends: tuple[int, int] = ENDS) -> Iterator[Any]:
-    """The items; where they are too many, the first and the last, and the range of those left out."""
+    """Yield the items; where they are too many, the first, the range of those left out, and the last."""
     if full or len(items) <= most:
         yield from items
         return

@@ -1,4 +1,4 @@
-"""The matrix form beside the scalar graph: for each layer of `nn` its δ equation, and whose numbers stand in it.
+"""The matrix form beside the scalar graph: the δ equation of each layer of `nn`, with the nodes whose numbers it holds.
 
 δˡ = (wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ′(zˡ)   (BP2, Nielsen ch. 2), and in the last layer δᴸ = ∇ₐC ⊙ σ′(zᴸ)   (BP1)
 
@@ -17,33 +17,33 @@ from microgradlike.view.dot import by_layer
 from microgradlike.view.explanation import Explanation, Term
 
 
-def matrix_forms(it: Explanation, number: Mapping[Value, int]) -> list[dict[str, Any]]:
-    """One entry for each layer, the first layer first: nodes by number, a column for each recorded sample."""
+def matrix_forms(it: Explanation, index: Mapping[Value, int]) -> list[dict[str, Any]]:
+    """Return an entry for each layer, the first layer first: nodes by index, a column for each recorded sample."""
     layers: dict[int, list[Value]] = {}
     for step in it.forward:
         if group := by_layer(step.node):
             layers.setdefault(int(group[0].split()[-1]), []).append(step.node)
-    return [_matrix_form(it, number, l, layers[l]) for l in sorted(layers) if _rows(layers[l], "z")]  # noqa: E741
+    return [_matrix_form(it, index, i, layers[i]) for i in sorted(layers) if _rows(layers[i], "z")]
 
 
-def _matrix_form(it: Explanation, number: Mapping[Value, int], l: int, members: list[Value]) -> dict[str, Any]:  # noqa: E741
+def _matrix_form(it: Explanation, index: Mapping[Value, int], layer: int, members: list[Value]) -> dict[str, Any]:
     z, a = _rows(members, "z"), _rows(members, "a")
-    loss, here, after = it.names[it.root], superscript(l), superscript(l + 1)
-    activated = [[_alone(it, node, "a", l) for node in row] for row in z]
+    loss, here, after = it.names[it.root], superscript(layer), superscript(layer + 1)
+    activated = [[_alone(it, node, "a", layer) for node in row] for row in z]
     pointwise = all(map(all, activated))  # no softmax, whose every output depends on every z
     outputs = [[term.node for term in row if term] for row in activated] if pointwise else a or z
-    into_next = all(_goes_to(term, "z", l + 1) for row in outputs for node in row for term in it.ledger[node])
+    into_next = all(_goes_to(term, "z", layer + 1) for row in outputs for node in row for term in it.ledger[node])
     form = {
-        "name": f"layer {l}",
-        "members": [number[node] for node in members],
+        "name": f"layer {layer}",
+        "members": [index[node] for node in members],
         "delta": f"δ{here}",
-        "errors": _numbers(z, number),
+        "errors": _indices(z, index),
         "slope": f"σ′(z{here})",
         "arrives": f"(w{after})ᵀ δ{after}" if into_next else f"∇ₐ{loss}" if a else f"∂{loss}/∂z{here}",
     }
     if not a:  # linear: a is z
         return form | {"equation": f"{form['delta']} = {form['arrives']}"}
-    form["outputs"] = _numbers(outputs, number)
+    form["outputs"] = _indices(outputs, index)
     if pointwise:
         slopes = [[format_number(term.local_grad) for term in row if term] for row in activated]
         return form | {"equation": f"{form['delta']} = {form['arrives']} ⊙ {form['slope']}", "slopes": slopes}
@@ -51,7 +51,7 @@ def _matrix_form(it: Explanation, number: Mapping[Value, int], l: int, members: 
 
 
 def _rows(members: list[Value], letter: str) -> list[list[Value]]:
-    """The nodes of one letter: a row for each label, and in it a node for each sample."""
+    """Return the nodes of one letter: a row for each label, and in it a node for each sample."""
     rows: dict[str, list[Value]] = {}
     for node in members:
         if node.label[0] == letter:
@@ -60,7 +60,7 @@ def _rows(members: list[Value], letter: str) -> list[list[Value]]:
 
 
 def _alone(it: Explanation, node: Value, letter: str, layer: int) -> Term | None:
-    """The one contribution to the node's gradient, if it comes from a node of this letter and layer."""
+    """Return the only contribution to the node's gradient, if it comes from a node of this letter and layer."""
     terms = it.ledger[node]
     return terms[0] if len(terms) == 1 and _goes_to(terms[0], letter, layer) else None
 
@@ -70,5 +70,5 @@ def _goes_to(term: Term, letter: str, layer: int) -> bool:
     return group is not None and group[0] == f"layer {layer}" and term.node.label[0] == letter
 
 
-def _numbers(rows: list[list[Value]], number: Mapping[Value, int]) -> list[list[int]]:
-    return [[number[node] for node in row] for row in rows]
+def _indices(rows: list[list[Value]], index: Mapping[Value, int]) -> list[list[int]]:
+    return [[index[node] for node in row] for row in rows]

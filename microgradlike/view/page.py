@@ -1,8 +1,8 @@
 """The backward pass as a page that steps through it: pictures by `draw`, numbers by `explain`.
 
-What there is to show is written down here, as one JSON text, and page.js shows it. A notebook gets
-an <img> of the graph, which stays where no script may run, and a script that puts the page in its
-place where one may. A saved page is the same with a head around it. Nothing is ever fetched.
+What there is to show is written down here, as one JSON text, and the scripts in `browser/` show it. A
+notebook gets an <img> of the graph, which stays where no script may run, and a script that puts the page in
+its place where one may. A saved page is the same with a head around it. Nothing is ever fetched.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from microgradlike import ops
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.value import Value, topological_order
-from microgradlike.view.boxes import clean
+from microgradlike.view.boxes import clean_for_svg
 from microgradlike.view.diagram import Diagram
 from microgradlike.view.dot import TooManyNodes, by_layer, draw
 from microgradlike.view.explanation import Explanation, explain
 from microgradlike.view.files import replace_file
 from microgradlike.view.layers import matrix_forms
 
+# Put together as plain text within one function: a module could not be imported from a file without a server, and
+# a notebook's output has no address to import from. They declare functions only, so that any order will do.
+SCRIPTS = ["page", "elements", "passes", "picture", "quiz", "panels", "matrix", "controls", "keys", "theme"]
 MOST_NODES = 500  # a picture of more would bring a browser to a standstill
 MOST_NEURONS = 30  # of more than these, each has no picture of its own in which it alone is open
 
@@ -46,7 +49,7 @@ def steps(
     only: Iterable[Value] | None = None,
     color_by: Callable[[Value], str | None] | None = None,
 ) -> Steps:
-    """The forward and the backward pass of `loss`, one step after the other.
+    """Show the forward and the backward pass of `loss`, one step after the other.
 
     In a notebook the result shows itself. `steps(loss).save("backward.html")` writes a page that
     needs nothing else, `.save("backward.svg")` a picture that plays, and `.widget()` is the page
@@ -59,8 +62,9 @@ def steps(
     - color_by: a function from a node to a name or None, as in `draw`. `program.name_of` of a `vectorize`d
       loss shows which array of the matrix form each node belongs to.
 
-    Raises TypeError for anything but a Value, ValueError for more than 500 nodes to draw that no
-    boxes hold together, and RuntimeError where there is no Graphviz.
+    Raises TypeError for anything but a Value, and ValueError for a tolerance that is no fraction, and for more than
+    500 nodes to draw that no boxes hold together. Where there is no Graphviz, what is saved or shown raises
+    RuntimeError.
     """
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance={tolerance!r}: expected a fraction, such as 0.01 for one per cent")
@@ -84,7 +88,8 @@ class Steps:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page (.html) or a picture that plays the passes (.svg), and return its path.
 
-        The file is replaced as a whole, or left as it was. Raises ValueError for another suffix.
+        The file is replaced as a whole, or left as it was. Raises ValueError for another suffix, and
+        RuntimeError where there is no Graphviz.
         """
         path = Path(path)
         if path.suffix.lower() == ".html":
@@ -92,14 +97,14 @@ class Steps:
         elif path.suffix.lower() == ".svg":
             from microgradlike.view.animation import animate
 
-            text = animate(self.explanation, self.views[-1][2], self._number)
+            text = animate(self.explanation, self.views[-1][2], self._index)
         else:
             raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .html or .svg")
         replace_file(path, text.encode())
         return path
 
     def widget(self) -> Any:
-        """The page as an anywidget, with a slider for each leaf: what if w were 2?"""
+        """Return the page as an anywidget, with a slider for each leaf: what if w were 2?"""
         from microgradlike.view.widget import StepsWidget
 
         return StepsWidget(self)
@@ -170,17 +175,17 @@ class Steps:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """All that page.js shows besides the pictures; every number is written as it is to be read."""
-        it, number, place = self.explanation, self._number, {group: g for g, group in enumerate(self.groups)}
+        """All that the page shows besides the pictures; every number is written as it is to be read."""
+        it, index, place = self.explanation, self._index, {group: g for g, group in enumerate(self.groups)}
         data = {step.node: format_number(step.data) for step in it.steps}
         made = {step.node: step.definition for step in it.steps if step.terms}
-        last = {by_layer(node): i for node, i in number.items() if node.inputs}  # what a closed box shows
+        last = {by_layer(node): i for node, i in index.items() if node.inputs}  # what a closed box shows
         content: dict[str, Any] = _cleaned({
             "title": f"Backward pass of {it.names[it.root]}, step by step",
             "note": self.note,
             "quiz": self.quiz,
             "tolerance": self.tolerance,
-            "root": number[it.root],
+            "root": index[it.root],
             "one": format_number(1.0),
             "nodes": [
                 _without_none(
@@ -188,7 +193,7 @@ class Steps:
                     wrapped=_wrapped(it.names[node]),
                     data=data[node],
                     made=made.get(node),
-                    inputs=[number[input] for input in node.inputs] or None,
+                    inputs=[index[input] for input in node.inputs] or None,
                     constant=(node.op is ops.CONSTANT) or None,
                     group=place.get(by_layer(node) or ()),
                 )
@@ -197,11 +202,11 @@ class Steps:
             "shown": [int(f"n{i}" in self._open.titles) for i in range(len(self.order))],
             "steps": [
                 {
-                    "node": number[step.node],
+                    "node": index[step.node],
                     "upstream": format_number(step.upstream),
                     "terms": [
                         {
-                            "input": number[term.input],
+                            "input": index[term.input],
                             "position": term.position,
                             "local": format_number(term.local_grad),
                             "product": format_number(term.product),
@@ -224,12 +229,12 @@ class Steps:
                 for group in self.groups
             ],
             "views": [{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],
-            "layers": matrix_forms(it, number),
+            "layers": matrix_forms(it, index),
         })  # fmt: skip
         return content
 
     @cached_property
-    def _number(self) -> dict[Value, int]:
+    def _index(self) -> dict[Value, int]:
         return {node: i for i, node in enumerate(self.order)}
 
     @cached_property
@@ -245,25 +250,26 @@ class Steps:
             return list(pool.map(lambda view: view[2].svg(f"{self.id}-"), self.views))
 
     def module(self) -> str:
-        """page.js as the module that anywidget loads."""
-        return _file("page.js") + _file("widget.js").replace("CSS", _in_script(_file("page.css")), 1)
+        """Return the page as the module that anywidget loads."""
+        return _scripts() + _file("widget.js").replace("CSS", _in_script(_file("page.css")), 1)
 
     def image(self) -> str:
-        """The first of the pictures as an <img>, which any page shows."""
+        """Return the first of the pictures as an <img>, which any page shows."""
         picture = base64.b64encode(self.pictures[0].encode()).decode()
         return f'<img alt="{escape(self._open.titles["graph"])}" src="data:image/svg+xml;base64,{picture}">'
 
     def fragment(self, alone: bool = False) -> str:
-        """The page as an element to stand in another one, or `alone` in a page of its own."""
+        """Return the page as an element to stand in another one, or `alone` in a page of its own."""
         data, others = _in_script({**self.data, "id": self.id}), _in_script(self.pictures[1:])
         # Notebooks replace scripts by copies of them, and may show the same output twice: hence the search.
         return f"""<div id="{self.id}" data-lm-suppress-shortcuts="true">
 {self.image()}
 <script>(() => {{
+"use strict";
 const host = document.currentScript?.closest("#{self.id}")
   || [...document.querySelectorAll("#{self.id}")].find((each) => !each.shadowRoot);
 if (!host) return;
-{_file("page.js")}
+{_scripts()}
 const picture = host.querySelector("img").src.split(",")[1];
 const first = new TextDecoder().decode(Uint8Array.from(atob(picture), (each) => each.charCodeAt(0)));
 show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(alone).lower()});
@@ -271,7 +277,7 @@ show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(a
 </div>"""
 
     def document(self) -> str:
-        """The page as the text of an HTML file."""
+        """Return the page as the text of an HTML file."""
         return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -299,12 +305,12 @@ show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(a
 
 
 def _size(diagram: Diagram) -> int:
-    """How many boxes there are in a picture, and rows in them."""
+    """Count the boxes in a picture, and the rows in them."""
     return sum(id[0] == "n" for id in diagram.titles)
 
 
 def _wrapped(name: str) -> str | None:
-    """How the name stands in ∂L/∂name, if not as it is."""
+    """Return how the name stands in ∂L/∂name, if not as it is."""
     stands = formula.partial("", name).removeprefix("∂/∂")
     return None if stands == name else stands
 
@@ -314,22 +320,27 @@ def _without_none(**entries: Any) -> dict[str, Any]:
 
 
 def _cleaned(data: Any) -> Any:
-    """The same data, in its texts only characters that a file can hold."""
+    """Replace the characters in the data's texts that no file can hold."""
     if isinstance(data, dict):
         return {key: _cleaned(value) for key, value in data.items()}
     if isinstance(data, list):
         return list(map(_cleaned, data))
-    return clean(data) if isinstance(data, str) else data
+    return clean_for_svg(data) if isinstance(data, str) else data
+
+
+def _scripts() -> str:
+    """Return the scripts of the page, one after the other."""
+    return "".join(_file(f"{name}.js") for name in SCRIPTS)
 
 
 @cache
 def _file(name: str) -> str:
-    """A file beside this one, without indentation and comments."""
-    text = (resources.files("microgradlike.view") / name).read_text(encoding="utf-8")
+    """Return a file of `browser/`, without indentation and comments."""
+    text = (resources.files("microgradlike.view") / "browser" / name).read_text(encoding="utf-8")
     return re.sub(r"^\s+|^\s*//.*\n", "", text, flags=re.MULTILINE)
 
 
 def _in_script(data: Any) -> str:
-    """JSON that ends no script, wherever it stands in one: `</script>` and `<!--` are markup even within a string."""
+    """Write JSON that ends no script it stands in: `</script>` and `<!--` are markup even within a string."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return re.sub("<(?=[/!sS])|[\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -17,7 +17,7 @@ with needed_for("a plot", extra="plots"):
 
 
 def loss_curve(losses: Sequence[float], title: str) -> Figure:
-    """The loss of every step, and its mean over the last twentieth of the steps until then."""
+    """Plot the loss of every step, and its mean over the last twentieth of the steps until then."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="step", ylabel="loss of a minibatch", yscale="log")
     window = max(1, len(losses) // 20)
@@ -32,7 +32,7 @@ def loss_curve(losses: Sequence[float], title: str) -> Figure:
 
 
 def digit_sheet(images: Sequence[Sequence[float]], predicted: Sequence[int], classes: Sequence[int]) -> Figure:
-    """Images of 8 × 8 grey levels with their predicted classes; beside wrong ones, framed, stands the right one."""
+    """Plot images of 8 × 8 grey levels with their predicted classes; wrong ones are framed and name the right one."""
     columns = 10
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(columns * 0.8, rows * 0.95 + 0.5), layout="constrained")

@@ -16,7 +16,7 @@ HELP = "space or → forward, ← back, q quit"
 
 
 def screens(it: Explanation) -> Iterator[Table]:
-    """What there is to see at each step: a headline, the step, and all the numbers known by then."""
+    """Yield what there is to see at each step: a headline, the step, and all the numbers known by then."""
     known = {step.node: format_number(step.data) for step in it.steps if not step.terms}
     gradients: dict[object, str] = {}
 

@@ -43,7 +43,7 @@ class Table:
         self.rows = [[[(clean(text), role) for text, role in cell] for cell in row] for row in rows]
 
     def lines(self, width: int = WIDTH) -> Iterator[list[Piece]]:
-        """The table laid out in lines of at most `width` cells, as far as its pieces can be parted."""
+        """Lay the table out in lines of at most `width` cells, as far as its pieces can be parted."""
         sizes = [[_width(cell) for cell in row] for row in self.rows]
         column = _column(Counter((size[0] + GAP, size[1]) for size in sizes if len(size) == 2), width)
         for row, size in zip(self.rows, sizes, strict=True):
@@ -68,7 +68,7 @@ class Table:
             yield Text.assemble(*((text, STYLES[role][0]) for text, role in line))
 
     def _repr_html_(self) -> str:
-        """A table without classes or ids, so that it neither takes on nor leaks any style."""
+        """Write a table without classes or ids, so that it neither takes on nor leaks any style."""
         cell = "text-align:left;vertical-align:top;padding:1px 3em 1px 0;border:0;background:none;white-space:pre"
         lines = []
         for row in self.rows:
@@ -83,7 +83,7 @@ class Table:
 
 
 def terminal() -> Any:
-    """Where tables and texts are printed to: nothing in them is taken for markup, or for an emoji's name.
+    """Return the console to print to: it takes nothing in a table or text for markup, or for an emoji's name.
 
     Where nobody reads the output any more, BrokenPipeError is raised, as by `print`.
     """
@@ -98,7 +98,7 @@ def terminal() -> Any:
 
 
 def _column(sizes: Counter[tuple[int, int]], width: int) -> int:
-    """Where the second cells start: the first place that suits as many rows as any other would."""
+    """Return where the second cells start: the first place that suits as many rows as any other would."""
     suits = Counter[int]()
     for (least, size), rows in sizes.items():
         suits.update(dict.fromkeys(range(least, width - size + 1), rows))
@@ -106,7 +106,7 @@ def _column(sizes: Counter[tuple[int, int]], width: int) -> int:
 
 
 def clean(text: str) -> str:
-    """The text without what would break a line or command a terminal: such characters show as �."""
+    """Replace what would break a line or command a terminal: such characters show as �."""
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
@@ -146,7 +146,7 @@ def _character_width(character: str) -> int:
 
 
 def _fold(cell: Sequence[Piece], width: int) -> Iterator[list[Piece]]:
-    """The cell in lines, parted before pieces that start with a space."""
+    """Yield the cell in lines, parted before pieces that start with a space."""
     line: list[Piece] = []
     used = 0
     for i, piece in enumerate(cell):

@@ -57,7 +57,7 @@ class StepsWidget(anywidget.AnyWidget):
         return str(self._steps)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The widget, and a picture for where no widget is shown."""
+        """Return the widget, and a picture for where no widget is shown."""
         bundle = super()._repr_mimebundle_(**options)
         data, *metadata = bundle if isinstance(bundle, tuple) else (bundle,)
         data = {**(data or {}), "text/html": self._steps.image(), "text/plain": str(self)}
@@ -71,7 +71,7 @@ class StepsWidget(anywidget.AnyWidget):
 
 
 def record_again(loss: Value, numbers: dict[Value, float]) -> Value:
-    """The expression with other numbers in its leaves, by the operations that were recorded."""
+    """Record the expression again with other numbers in its leaves, by the operations that were recorded."""
     again: dict[Value, Value] = {}
     for node in topological_order(loss):
         if node.inputs:

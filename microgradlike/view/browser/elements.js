@@ -1,0 +1,34 @@
+// Elements. Text is only ever set as text, whatever a label holds.
+
+function el(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value != null) made.setAttribute(name, value);
+  }
+  made.append(...children.flat().filter((child) => child != null));
+  return made;
+}
+
+function button(sign, name, act, more) {
+  return el("button", { type: "button", "aria-label": name, title: name, onclick: act, ...more }, sign);
+}
+
+function as(role, ...text) {
+  return el("b", { class: role }, ...text);
+}
+
+function write(element, text) {
+  if (element && element.textContent !== text) element.textContent = text;
+}
+
+function count(n, what) {
+  return n + " " + what + (n === 1 ? "" : "s");
+}
+
+function few(lines, most = 8) {
+  if (lines.length <= most + 1) return lines;
+  const more = el("details", {}, el("summary", {}, count(lines.length - most, "more input")), ...lines.slice(most));
+  return [...lines.slice(0, most), more];
+}

@@ -1,0 +1,23 @@
+// Keys, and the step in the address of a page of its own.
+
+function listenToKeys(page, play) {
+  (page.alone ? document : page.shadow).addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.composedPath()[0];
+    const typing = target.matches?.("input:not([type=range]):not([type=checkbox]), select, textarea, [contenteditable]");
+    const slides = target.type === "range";
+    const act = { ArrowRight: page.forth, ArrowLeft: () => page.go(page.step - 1), Home: () => page.go(0),
+      End: () => page.go(page.passes.last), " ": () => play() }[event.key];
+    if (!act || typing || (slides && event.key !== " ")) return;
+    if (event.key === " " && target.matches?.("button, summary, input[type=checkbox]")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    act();
+  });
+}
+
+function followAddress(page) {
+  const linked = () => +(/#step=(\d+)/.exec(location.hash)?.[1] || 0);
+  page.go(page.alone ? linked() : 0);
+  if (page.alone) addEventListener("hashchange", () => { if (linked() !== page.step) page.go(linked()); });
+}

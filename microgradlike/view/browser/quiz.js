@@ -1,0 +1,71 @@
+// The quiz: each gradient is asked for before it is shown.
+
+function makeQuiz(page) {
+  let answered = true;
+  const box = el("input", { type: "checkbox", onchange: () => { answered = true; page.go(page.step); } });
+  box.checked = page.passes.quiz;
+
+  function question(s) {
+    const terms = page.passes.wanted(page.passes.chainRule(s).terms);
+    return terms.findLast((term) => term.before !== null) || terms[0];
+  }
+  const asking = () => box.checked && page.step > page.passes.seed && !answered;
+  const hides = (i) => asking() && page.passes.chainRule(page.step).terms.some((term) => term.input === i);
+
+  // Who steps forward to s is asked; who jumps there is not.
+  function arrive(s) {
+    answered = !(box.checked && s > page.passes.seed && s === page.step + 1 && question(s));
+  }
+
+  function gradient(i) {
+    return hides(i) ? "?" : page.passes.gradient(i, page.step) ?? "–";
+  }
+
+  function form() {
+    const { passes } = page, each = passes.chainRule(page.step), term = question(page.step);
+    const target = passes.gradientName(term.input), local = passes.partial(each.node, term.input);
+    const said = el("p", { role: "status" });
+    const answer = el("input", { type: "text", inputmode: "text", autocomplete: "off", size: 9, "aria-label": "Your prediction of " + target });
+    let hints = 0;
+    const check = (event) => {
+      event.preventDefault();
+      const typed = answer.value.trim().replace(",", ".").replace("−", "-");
+      if (right(typed, term.after)) reveal(`Right: ${target} = ${term.after}`);
+      else said.textContent = typed === "" || (Number.isNaN(+typed) && !/^(nan|-?inf)$/.test(typed))
+        ? "Type a number, such as -0.25." : "Not yet. Look at the edge between the two nodes, or take the hint.";
+    };
+    const hint = () => {
+      hints += 1;
+      const sum = term.before === null ? "" : ` Add what had arrived before: ${term.before}.`;
+      said.textContent = hints === 1
+        ? `Multiply the upstream gradient ${passes.gradientName(each.node)} by the local derivative ${local}` +
+          (term.formula ? ` = ${term.formula}.` : ".") + sum
+        : `${each.upstream} × ${term.local} = ?` + sum;
+    };
+    const asked = el("form", { class: "quiz", onsubmit: check },
+      el("label", {}, "Predict ", as("product", target), term.before === null ? "" : ` (so far ${term.before})`, " = ", answer), " ",
+      el("button", { type: "submit" }, "Check"), " ", button("Hint", "Hint", hint), " ",
+      button("Show", "Show the answer", () => reveal("Shown.")), said);
+    setTimeout(() => {
+      const focused = page.shadow.activeElement;
+      if (focused?.matches(".forth, .picture") || focused === null && page.alone) answer.focus();
+    });
+    page.say(`Predict ${target}`);
+    return asked;
+  }
+
+  function right(typed, truth) {
+    if (typed === truth) return true;
+    const a = parseFloat(typed), b = parseFloat(truth);
+    return typed !== "" && Number.isFinite(+typed) && Math.abs(a - b) <= Math.max(page.passes.tolerance * Math.abs(b), 1e-9);
+  }
+
+  function reveal(how) {
+    answered = true;
+    page.paint();
+    page.tell(el("p", { class: "verdict", role: "status" }, how));
+    page.box.querySelector(".forth").focus({ preventScroll: true });
+  }
+
+  return { box, asking, hides, arrive, gradient, form, reveal };
+}
