@@ -17,7 +17,7 @@ from functools import cached_property
 from math import prod
 
 from microgradlike.matrix.canonical import Ints
-from microgradlike.matrix.text import Text
+from microgradlike.notation.typeset import Formula
 
 
 @dataclass(eq=False)
@@ -84,9 +84,25 @@ class Index:
 
 
 class Expr:
-    """The entries of an array, in the variables `free`; `parts` are the expressions in it."""
+    """The entries of an array, in the variables `free`; `parts` are the expressions in it.
+
+    It is its `number` times its `factors`: 1 times itself, unless it is a product.
+    """
 
     parts: tuple[Expr, ...]
+    number: float = 1.0
+
+    @property
+    def factors(self) -> tuple[Expr, ...]:
+        """What its number multiplies."""
+        return (self,)
+
+    def __mul__(self, other: Expr) -> Expr:
+        number, factors = self.number * other.number, self.factors + other.factors
+        return factors[0] if number == 1.0 and len(factors) == 1 else Product(number, factors)
+
+    def __rmul__(self, number: float) -> Expr:
+        return Product(number) * self
 
     @cached_property
     def free(self) -> frozenset[Var]:
@@ -126,7 +142,7 @@ class Entry(Expr):
 class Each(Expr):
     """A function of entries; `write` makes its text of those of its operands."""
 
-    write: Callable[[Sequence[Text]], Text]
+    write: Callable[[Sequence[Formula]], Formula]
     parts: tuple[Expr, ...]
     kind: str = ""  # "square", or "scalar" where the text is no notation for arrays
 
@@ -144,6 +160,10 @@ class Product(Expr):
 
     number: float
     parts: tuple[Expr, ...] = ()
+
+    @property
+    def factors(self) -> tuple[Expr, ...]:
+        return self.parts
 
 
 @dataclass(eq=False)
@@ -199,37 +219,24 @@ class Put(Expr):
             yield from _tables(index)
 
 
-def factors_of(x: Expr) -> tuple[float, tuple[Expr, ...]]:
-    """The number in front, and the factors."""
-    return (x.number, x.parts) if isinstance(x, Product) else (1.0, (x,))
-
-
-def product(*factors: Expr) -> Expr:
-    """The product, with its numbers in one."""
-    number = prod(factors_of(x)[0] for x in factors)
-    parts = tuple(part for x in factors for part in factors_of(x)[1])
-    return parts[0] if number == 1.0 and len(parts) == 1 else Product(number, parts)
-
-
 def add(terms: Sequence[Expr]) -> Expr:
     """The sum, without what is multiplied by 0."""
-    terms = [x for x in terms if factors_of(x)[0]]
+    terms = [x for x in terms if x.number]
     return terms[0] if len(terms) == 1 else Add(tuple(terms)) if terms else Product(0.0)
 
 
 def total(vars: Sequence[Var], x: Expr) -> Expr:
     """Σ x over all values of the variables; what they do not change stands outside, and repeated terms are counted."""
-    number, factors = factors_of(x)
-    inside = [factor for factor in factors if not factor.free.isdisjoint(vars)]
-    outside = [factor for factor in factors if factor.free.isdisjoint(vars)]
+    inside = [factor for factor in x.factors if not factor.free.isdisjoint(vars)]
+    outside = [factor for factor in x.factors if factor.free.isdisjoint(vars)]
     bound = tuple(var for var in vars if any(var in factor.free for factor in inside))
-    number *= prod(var.size for var in vars if var not in bound)
+    number = x.number * prod(var.size for var in vars if var not in bound)
     if inside:
-        inner = product(*inside)
+        inner = prod(inside, start=Product(1.0))
         if isinstance(inner, Over) and inner.kind == "Σ":
             bound, inner = (*bound, *inner.vars), inner.parts[0]
         outside.append(Over("Σ", bound, (inner,)))
-    return product(Product(number), *outside)
+    return prod(outside, start=Product(number))
 
 
 def _free(parts: Iterable[Expr | Index]) -> frozenset[Var]:
