@@ -216,10 +216,14 @@ def _written(tree: ast.expr, look: Look) -> Formula:
 
 def _named(given: str | Formula) -> Formula:
     """Return what stands for a name: a number, another formula, or a name that looks like one."""
-    formula = given.written if isinstance(given, Formula) else typeset.verbatim(given)
-    if _NUMBER.fullmatch(formula.text):
-        return replace(formula, level=SIGN if formula.text[0] == "-" else ATOM)
-    return replace(formula, level=IF) if _COMPOUND.search(formula.text) else formula.within(ATOM)
+    text, level = str(given), ATOM
+    if _NUMBER.fullmatch(text):
+        level = SIGN if text[0] == "-" else ATOM
+    elif _COMPOUND.search(text):
+        level = IF
+    if isinstance(given, str):
+        return typeset.verbatim(text, level)
+    return replace(given.written, level=level) if level < ATOM else given.within(ATOM)
 
 
 def _difference(look: Look, b: ast.expr, c: ast.expr) -> str | None:

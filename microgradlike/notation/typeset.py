@@ -18,7 +18,7 @@ from microgradlike.notation.digits import INDEX_LETTERS, format_constant, plain_
 IF, OR, AND, COMPARE, SUM, MATRIX, QUOTIENT, PRODUCT, SIGN, POWER, ATOM = range(11)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Formula:
     """A formula with a number `factor` in front; where the text is "", that number alone."""
 
@@ -71,8 +71,8 @@ def verbatim(text: str, level: int = ATOM) -> Formula:
 def fill(template: str, *parts: Formula, level: int = ATOM) -> Formula:
     """Return the template with formulas in its places {}."""
     written = [part.written for part in parts]
-    text = template.format(*(part.text for part in written))
-    return Formula(text, _latex_template(template).format(*(part.tex for part in written)), level)
+    text = template.format(*[part.text for part in written])
+    return Formula(text, _latex_template(template).format(*[part.tex for part in written]), level)
 
 
 def call(function: str, *arguments: Formula) -> Formula:
