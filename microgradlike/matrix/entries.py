@@ -1,4 +1,4 @@
-"""Arrays entry by entry: zᵢ = Σₖ Wᵢₖ xₖ + bᵢ, as expressions with indices.
+"""Expressions for the entries of arrays: zᵢ = Σₖ Wᵢₖ xₖ + bᵢ, as trees with indices.
 
 An instruction of the program says of every entry what it is computed from. In an expression, each axis
 has a `Var`, and what is read stands at an `Index`: a sum of multiples of such variables, or what a
@@ -52,12 +52,12 @@ class Index:
 
     @classmethod
     def of(cls, part: Var | Lookup) -> Index:
-        """The variable, or what the table holds, as it is."""
+        """Return the index that is this variable, or what the table holds."""
         return cls(((1, part),))
 
     @property
     def var(self) -> Var | None:
-        """The variable, where the index is nothing else."""
+        """Return the variable, where the index is nothing else."""
         match self:
             case Index(((1, Var() as var),), 0):
                 return var
@@ -65,11 +65,11 @@ class Index:
 
     @cached_property
     def free(self) -> frozenset[Var]:
-        """The variables in it."""
+        """Return the variables in it."""
         return frozenset().union(*({part} if isinstance(part, Var) else _free(part.at) for _, part in self.terms))
 
     def put(self, new: Mapping[Var, Index]) -> Index:
-        """With other indices in place of variables."""
+        """Return the index with other indices in place of variables."""
         steps: dict[Var | Lookup, int] = {}
         offset = self.offset
         for step, part in self.terms:
@@ -94,7 +94,7 @@ class Expr:
 
     @property
     def factors(self) -> tuple[Expr, ...]:
-        """What its number multiplies."""
+        """Return what its number multiplies."""
         return (self,)
 
     def __mul__(self, other: Expr) -> Expr:
@@ -106,15 +106,15 @@ class Expr:
 
     @cached_property
     def free(self) -> frozenset[Var]:
-        """The variables in it that no sum binds."""
+        """Return the variables in it that no sum binds."""
         return _free(self.parts)
 
     def put(self, new: Mapping[Var, Index]) -> Expr:
-        """With other indices in place of variables; what sums bind is renamed."""
+        """Return the expression with other indices in place of variables; what sums bind is renamed."""
         return replace(self, parts=tuple(part.put(new) for part in self.parts))  # type: ignore[type-var]
 
     def indices(self) -> Iterator[tuple[Index, int]]:
-        """All indices in it, each with the size of the axis that it stands at."""
+        """Yield all indices in it, each with the size of the axis that it stands at."""
         for part in self.parts:
             yield from part.indices()
 
@@ -220,13 +220,13 @@ class Put(Expr):
 
 
 def add(terms: Sequence[Expr]) -> Expr:
-    """The sum, without what is multiplied by 0."""
+    """Return the sum, without what is multiplied by 0."""
     terms = [x for x in terms if x.number]
     return terms[0] if len(terms) == 1 else Add(tuple(terms)) if terms else Product(0.0)
 
 
 def total(vars: Sequence[Var], x: Expr) -> Expr:
-    """Σ x over all values of the variables; what they do not change stands outside, and repeated terms are counted."""
+    """Return Σ x over all values of the variables; what they do not change stands outside, and what repeats is counted."""
     inside = [factor for factor in x.factors if not factor.free.isdisjoint(vars)]
     outside = [factor for factor in x.factors if factor.free.isdisjoint(vars)]
     bound = tuple(var for var in vars if any(var in factor.free for factor in inside))
@@ -250,7 +250,7 @@ def _indices(at: Sequence[Index], sizes: Sequence[int]) -> Iterator[tuple[Index,
 
 
 def _tables(index: Index) -> Iterator[tuple[Index, int]]:
-    """The indices at which the tables in an index are read."""
+    """Yield the indices at which the tables in an index are read."""
     for _, part in index.terms:
         if isinstance(part, Lookup):
             yield from _indices(part.at, part.table.numbers.shape)

@@ -86,13 +86,13 @@ class Equations:
 
     @property
     def constants(self) -> dict[str, npt.NDArray[Any]]:
-        """The numbers of the arrays of constants by name, which may be too many for a line."""
+        """Return the numbers of the arrays of constants by name, which may be too many for a line."""
         return self._reading.constants
 
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 
     def _values(self) -> list[Equation]:
-        """The forward pass: a line for each array that is computed and not written where it is used."""
+        """Write the forward pass: a line for each array that is computed and not written where it is used."""
         uses = Counter(used for array in self._arrays for used in {ref.array for ref in array.refs})
         self._value: dict[Array, Expr] = {array: self._named(array.name, array) for array in self._arrays}
         equations = []
@@ -112,7 +112,7 @@ class Equations:
         return equations
 
     def _computed(self, array: Array) -> Expr:
-        """What an instruction computes."""
+        """Return what an instruction computes."""
         match array.instruction:
             case Apply(op, refs):
                 return _applied(op, [self._read(Side(ref, self._reading.vars[array])) for ref in refs])
@@ -129,7 +129,7 @@ class Equations:
         raise AssertionError(array)
 
     def _terms(self, group: Group, array: Array) -> Expr:
-        """sign · Σₖ left · right."""
+        """Return sign · Σₖ left · right."""
         k, sides = self._reading.sides(group, array)
         left, *right = map(self._read, sides)
         terms = _applied(ops.POW, [left, Product(2.0)], "square") if group.is_square else prod(right, start=left)
@@ -139,7 +139,7 @@ class Equations:
         return [part for group in groups for part in self._reading.one_by_one(group, array)]
 
     def _read(self, side: Side) -> Expr:
-        """The entry that is read, or the constant."""
+        """Return the entry that is read, or the constant."""
         if side.ref.array is None:
             return self._reading.constant(side.ref.index, side.at, stem(side.ref.label))
         vars = self._reading.vars[side.ref.array]
@@ -148,7 +148,7 @@ class Equations:
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
 
     def _gradients(self, needed: list[Array]) -> list[Equation]:
-        """The backward pass: arrays add up what they received, and send their operands their shares."""
+        """Write the backward pass: arrays add up what they received, and send their operands their shares."""
         self._received: dict[Array, list[Expr]] = {array: [] for array in needed}
         if self._loss in self._received:
             is_loss = np.arange(self._loss.size) == self._position
@@ -175,7 +175,7 @@ class Equations:
         return equations
 
     def _has_equation(self, array: Array, upstream: Expr) -> bool:
-        """Whether a gradient is named: that of a parameter, of a weighted input, or one that is used repeatedly."""
+        """Return whether a gradient is named: of a parameter, of a weighted input, or one that is used repeatedly."""
         if array.instruction is None or array in self._lines:
             return True
         text = self._writer.text(upstream, self._reading.vars[array])
@@ -187,7 +187,7 @@ class Equations:
         return array.is_product or (text.level < ATOM and sum(ref.array in self._received for ref in array.refs) > 1)
 
     def _send_group(self, group: Group, array: Array, upstream: Expr) -> None:
-        """To a and b of Σₖ aₖ bₖ: upstream · b and upstream · a. To W and x of W x: δ xᵀ and Wᵀ δ (BP4 and BP2)."""
+        """Send upstream · b and upstream · a to a and b of Σₖ aₖ bₖ: δ xᵀ and Wᵀ δ to W and x of W x (BP4 and BP2)."""
         k, sides = self._reading.sides(group, array)
         read, vars = [self._read(side) for side in sides], (*self._reading.vars[array], *k)
         if group.is_square:
@@ -224,7 +224,7 @@ class Equations:
         self._received[array].append(number * share)
 
     def _share(self, op: Operation, k: Vars, x: Expr, array: Array) -> Expr:
-        """∂/∂xₖ of logsumexp, the softmax; of max, an equal share for each of the greatest."""
+        """Return ∂/∂xₖ of logsumexp, the softmax; of max, an equal share for each of the greatest."""
         if x.free.isdisjoint(k):
             return Product(1.0 / prod(var.size for var in k))
         if op is ops.LOGSUMEXP:
@@ -235,7 +235,7 @@ class Equations:
         return _applied(ops.DIV, [greatest, total(k, greatest)])
 
     def _slope(self, op: Operation, i: int, sides: list[Side], array: Array) -> Expr:
-        """The local derivative for operand i: σ'(z) for a function of one operand, else its formula."""
+        """Return the local derivative for operand i: σ'(z) for a function of one operand, else its formula."""
         x, y = [self._read(side) for side in sides], self._value[array]
         rule, names = op.local_grad_formulas(len(x))[i], (*op.operand_names(len(x)), "y")
         if re.fullmatch(r"-?\d+", rule):
@@ -285,7 +285,7 @@ class Equations:
         return "\n".join(row.rstrip() for row in rows)
 
     def latex(self) -> str:
-        """The equations in a LaTeX `aligned` environment."""
+        """Return the equations in a LaTeX `aligned` environment."""
         rows = [f"{e.latex} && {to_latex(e.dims)}" for e in (*self.forward, *self.backward)]
         return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
 
@@ -327,6 +327,6 @@ def _applied(op: Operation, x: Sequence[Expr], kind: str = "") -> Expr:
 
 
 def _arguments(op: Operation, t: Sequence[Formula]) -> list[Formula]:
-    """What stands between the brackets: the operands, and parameters that are not the usual ones."""
+    """Return what stands between the brackets: the operands, and parameters that are not the usual ones."""
     usual = op in (ops.leaky_relu(0.1), ops.elu(1.0))
     return [*t, *(() if usual else map(verbatim, formula.parameters(op).values()))]

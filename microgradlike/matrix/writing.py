@@ -1,4 +1,4 @@
-"""Expressions as text: in matrix notation where there is one, else entry by entry.
+"""Writing of expressions as formulas: in matrix notation where there is one, else entry by entry.
 
 Matrix notation knows products W x and X Wᵀ, w · x, ⊙ for arrays of one shape, Σ over all entries, and
 numbers beside arrays. An array that meets one of another shape, or is summed along one of its axes, has
@@ -30,7 +30,7 @@ class Writer:
         self.letters = [letter for letter in INDICES if letter not in taken]
 
     def line(self, name: str, vars: Sequence[Var], x: Expr) -> tuple[Formula, Formula]:
-        """Both sides of the equation of the array with these variables."""
+        """Return both sides of the equation of the array with these variables."""
         try:
             return verbatim(name), self._whole(x, vars)
         except NoNotation:
@@ -43,7 +43,7 @@ class Writer:
         return _indexed(name, at, scope), self.entry(x, scope)
 
     def text(self, x: Expr, vars: Sequence[Var]) -> Formula:
-        """The right side alone."""
+        """Return the right side alone."""
         try:
             return self._whole(x, vars)
         except NoNotation:
@@ -52,13 +52,13 @@ class Writer:
     # ── Matrix notation ────────────────────────────────────────────────────────────────────────
 
     def _whole(self, x: Expr, axes: Sequence[Var]) -> Formula:
-        """The array with these axes, and no number in its place."""
+        """Write the array with these axes, and no number in its place."""
         if x.free != set(axes):
             raise NoNotation
         return self.matrix(x, axes)
 
     def matrix(self, x: Expr, axes: Sequence[Var]) -> Formula:
-        """The array with these axes, or a number, which has none of them. Raises NoNotation where it has another shape."""
+        """Write the array with these axes, or a number, which has none. Raises NoNotation where it has another shape."""
         if not x.free:
             axes = ()
         elif len(x.free) != len(axes) or x.free != set(axes):
@@ -83,7 +83,7 @@ class Writer:
         raise NoNotation
 
     def _array(self, x: Entry, axes: Sequence[Var]) -> Formula:
-        """The whole of an array, its transpose, or a part."""
+        """Write the whole of an array, its transpose, or a part."""
         parts, order = self._parts(x.at, x.sizes)
         text = verbatim(x.name if set(parts) <= {":"} else f"{x.name}[{', '.join(parts)}]")
         if order == list(axes):
@@ -93,7 +93,7 @@ class Writer:
         raise NoNotation
 
     def _parts(self, at: Sequence[Index], sizes: Sequence[int]) -> tuple[list[str], list[Var]]:
-        """What is read along each axis, and the variables of what is read."""
+        """Return what is read along each axis, and the variables of what is read."""
         parts, order = [], []
         for index, size in zip(at, sizes, strict=True):
             part, vars = _part(index, size, alone=len(at) == 1)
@@ -104,7 +104,7 @@ class Writer:
         return parts, order
 
     def _product(self, number: float, factors: Sequence[Expr], axes: Sequence[Var]) -> Formula:
-        """Numbers beside ⊙ of arrays of one shape; of two axes, also outer products a bᵀ."""
+        """Write numbers beside ⊙ of arrays of one shape; of two axes, also outer products a bᵀ."""
         texts = [self.matrix(x, ()) for x in factors if not x.free]
         arrays = [x for x in factors if x.free]
         columns = [x for x in arrays if len(axes) == 2 and x.free == {axes[0]}]
@@ -120,7 +120,7 @@ class Writer:
         return multiply([self.matrix(x, axes) for x in factors])
 
     def _sum(self, vars: tuple[Var, ...], inner: Expr, axes: Sequence[Var]) -> Formula:
-        """‖x‖², w · x, W x, X Wᵀ, or Σ of all entries."""
+        """Write ‖x‖², w · x, W x, X Wᵀ, or Σ of all entries."""
         factors = inner.factors
         if not axes:
             if isinstance(inner, Each) and inner.kind == "square":
@@ -138,7 +138,7 @@ class Writer:
         return multiply([self._hadamard(group, side) for group, side in zip(groups, sides, strict=True)], " ")
 
     def _in_some_order(self, x: Expr, vars: tuple[Var, ...]) -> Formula:
-        """The array, with its axes in an order in which it can be written; best without ᵀ."""
+        """Write the array with its axes in an order in which it can be written; best without ᵀ."""
         texts = []
         for order in permutations(vars) if len(vars) < 4 else ():
             try:
@@ -150,7 +150,7 @@ class Writer:
         return min(texts, key=lambda text: text.text.count("ᵀ"))
 
     def _put(self, x: Put) -> Formula:
-        """x[→ 2:4]: the entries of x are put to these places, and are added up where a place is named repeatedly."""
+        """Write x[→ 2:4]: the entries of x at these places, added up where a place is named repeatedly."""
         parts, order = self._parts(x.at, [var.size for var in x.to])
         inner = self._whole(total([var for var in x.vars if var not in order], x.parts[0]), order)
         return fill(f"{{}}[→ {', '.join(parts)}]", inner.within(ATOM))
@@ -158,7 +158,7 @@ class Writer:
     # ── Entry by entry ─────────────────────────────────────────────────────────────────────────
 
     def entry(self, x: Expr, scope: dict[Var, str]) -> Formula:
-        """One entry, for the values of the variables in scope, each with its letter."""
+        """Write one entry, for the values of the variables in scope, each with its letter."""
         if not x.free:
             try:
                 return self.matrix(x, ())
@@ -187,13 +187,13 @@ class Writer:
         raise AssertionError(x)
 
     def _scope(self, scope: dict[Var, str], vars: Sequence[Var]) -> dict[Var, str]:
-        """The letters of these variables too: the first that are free."""
+        """Return the scope with letters for these variables too: the first that are free."""
         free = [letter for letter in self.letters if letter not in scope.values()]
         return {**scope, **dict(zip(vars, free, strict=False))}
 
 
 def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
-    """What is read along an axis of this size, and its variables: ":" all, "2", "1:4", "9:1:−2", "3, 1, 2" or a table."""
+    """Return what is read along an axis of this size (":" is all, or "2", "1:4", "3, 1, 2", a table), and its variables."""
     match index.terms:
         case ():
             return str(index.offset + 1), []
@@ -213,7 +213,7 @@ def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
 
 
 def _over(kind: str, vars: Sequence[Var], x: Expr, scope: dict[Var, str], text: Formula) -> Formula:
-    """Σᵢⱼ text where what is indexed in x shows how far they go, else Σᵢ₌₁³ text; likewise maxᵢ(text)."""
+    """Write Σᵢⱼ text where what is indexed in x shows how far they go, else Σᵢ₌₁³ text; likewise maxᵢ(text)."""
     sizes: dict[Var, set[int]] = {var: set() for var in vars}
     for index, size in x.indices():
         if index.var in sizes:
@@ -235,7 +235,7 @@ def _over(kind: str, vars: Sequence[Var], x: Expr, scope: dict[Var, str], text: 
 
 
 def _position(index: Index, scope: dict[Var, str]) -> str:
-    """2i + j − 2, counted from 1."""
+    """Write 2i + j − 2, counted from 1."""
     text, rest = "", index.offset + 1
     for step, part in index.terms:
         if isinstance(part, Var):
@@ -251,7 +251,7 @@ def _position(index: Index, scope: dict[Var, str]) -> str:
 
 
 def _indexed(name: str, at: Sequence[Index], scope: dict[Var, str]) -> Formula:
-    """xᵢ for mere letters, else x[i + 1]."""
+    """Write xᵢ for mere letters, else x[i + 1]."""
     positions = [_position(index, scope) for index in at]
     mere = set(positions) <= set(INDICES) and name.rstrip("′")[-1:] not in subscript(f"0123456789{INDEX_LETTERS}")
     if mere or not positions:

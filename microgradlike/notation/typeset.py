@@ -29,12 +29,12 @@ class Formula:
 
     @property
     def is_number(self) -> bool:
-        """Whether it is nothing but its factor."""
+        """Return whether it is nothing but its factor."""
         return not self.text
 
     @property
     def written(self) -> Formula:
-        """The same with the factor as a part of its text."""
+        """Return the same with the factor as a part of its text."""
         if self.factor == 1.0 and self.text:
             return self
         number = _number(self.factor)
@@ -47,7 +47,7 @@ class Formula:
 
     @property
     def latex(self) -> str:
-        """Its LaTeX, within what MathJax, KaTeX and, almost, matplotlib understand."""
+        """Return its LaTeX, which MathJax and KaTeX understand."""
         return self.written.tex
 
     def __str__(self) -> str:
