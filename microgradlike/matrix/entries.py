@@ -226,7 +226,7 @@ def add(terms: Sequence[Expr]) -> Expr:
 
 
 def total(vars: Sequence[Var], x: Expr) -> Expr:
-    """Return Σ x over all values of the variables; what they do not change stands outside, and what repeats is counted."""
+    """Return Σ x over all values of the variables: what they do not change stands outside, repeated terms are counted."""
     inside = [factor for factor in x.factors if not factor.free.isdisjoint(vars)]
     outside = [factor for factor in x.factors if factor.free.isdisjoint(vars)]
     bound = tuple(var for var in vars if any(var in factor.free for factor in inside))

@@ -128,7 +128,7 @@ class Reading:
         return Entry(name, tuple(map(Index.of, at)), numbers.shape)
 
     def _named(self, name: str, numbers: Numbers) -> str:
-        """Return the name of these positions or constants: the one they have, or this one, made different from all others."""
+        """Return the name that these numbers have, or else this one, made different from all others."""
         key = (numbers.dtype.str, numbers.shape, numbers.tobytes())
         while key not in self._names and name in self._taken:
             name += "′"

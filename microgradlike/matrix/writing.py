@@ -58,7 +58,7 @@ class Writer:
         return self.matrix(x, axes)
 
     def matrix(self, x: Expr, axes: Sequence[Var]) -> Formula:
-        """Write the array with these axes, or a number, which has none. Raises NoNotation where it has another shape."""
+        """Write the array with these axes, or a number, which has none. Raises NoNotation for another shape."""
         if not x.free:
             axes = ()
         elif len(x.free) != len(axes) or x.free != set(axes):
@@ -193,7 +193,7 @@ class Writer:
 
 
 def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
-    """Return what is read along an axis of this size (":" is all, or "2", "1:4", "3, 1, 2", a table), and its variables."""
+    """Return what is read along an axis of this size, ":" (all), "2", "1:4", "3, 1, 2" or a table, and its variables."""
     match index.terms:
         case ():
             return str(index.offset + 1), []

@@ -16,20 +16,7 @@ from typing import Any
 from microgradlike import ops
 from microgradlike.notation import typeset
 from microgradlike.notation.digits import format_constant, subscript
-from microgradlike.notation.typeset import (
-    AND,
-    ATOM,
-    COMPARE,
-    IF,
-    OR,
-    POWER,
-    PRODUCT,
-    QUOTIENT,
-    SIGN,
-    SUM,
-    Formula,
-    fill,
-)
+from microgradlike.notation.typeset import AND, ATOM, COMPARE, IF, OR, PRODUCT, QUOTIENT, SIGN, SUM, Formula, fill
 from microgradlike.primitive import Operation
 from microgradlike.value import Value
 
@@ -204,8 +191,7 @@ def _written(tree: ast.expr, look: Look) -> Formula:
         case ast.IfExp(test, a, b):
             return fill("{} if {} else {}", part(a, OR), part(test, OR), part(b), level=IF)
         case ast.Call(ast.Name("sqrt"), [x]):
-            inner = part(x)
-            return fill("√{}" if inner.level == ATOM and "(" not in inner.text else "√({})", inner, level=POWER)
+            return typeset.root(part(x))
         case ast.Call(ast.Name("abs"), [x]):
             inner = part(x)
             return fill("abs({})" if "|" in inner.text else "|{}|", inner)

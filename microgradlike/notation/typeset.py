@@ -90,6 +90,11 @@ def power(base: Formula, exponent: Formula, level: int = POWER) -> Formula:
     return Formula(f"{base}^{exponent}", f"{tex}^{{{exponent.tex}}}", POWER)
 
 
+def root(x: Formula) -> Formula:
+    """Return √x."""
+    return fill("√{}" if x.level == ATOM and "(" not in x.text else "√({})", x, level=POWER)
+
+
 def transpose(x: Formula) -> Formula:
     """Return xᵀ."""
     x = x.within(ATOM)
