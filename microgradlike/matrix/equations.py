@@ -46,7 +46,7 @@ LONG = 60  # what has more characters than this stands on a line of its own
 
 @dataclass
 class Equation:
-    """One line: the array on the left, what it equals, its shape for one sample."""
+    """One line: the array on the left, what it equals, its shape for one sample, and the LaTeX of both sides."""
 
     left: str
     right: str
@@ -60,6 +60,7 @@ class Equation:
 
     @property
     def dims(self) -> str:
+        """Return the shape as text: 3×4."""
         return "×".join(map(str, self.shape))
 
     def __str__(self) -> str:

@@ -83,7 +83,7 @@ def call(function: str, *arguments: Formula) -> Formula:
 def power(base: Formula, exponent: Formula, level: int = POWER) -> Formula:
     """Return a^b; where b is a whole number a², which binds as tightly as `level` says."""
     base = fill("({})", base) if base.level == ATOM and _RAISED.search(str(base)) else base.within(ATOM)
-    tex = f"{{{base.tex}}}" if _SUPERSCRIPT.search(base.tex) else base.tex  # TeX takes no two
+    tex = f"{{{base.tex}}}" if _SUPERSCRIPT.search(base.tex) else base.tex  # TeX takes no two superscripts
     if re.fullmatch(r"-?\d+", str(exponent)):
         return Formula(base.text + superscript(exponent), f"{tex}^{{{exponent}}}", level)
     exponent = exponent.within(ATOM)
@@ -98,7 +98,7 @@ def root(x: Formula) -> Formula:
 def transpose(x: Formula) -> Formula:
     """Return xᵀ."""
     x = x.within(ATOM)
-    tex, joined = _SUPERSCRIPT.subn(r"\1\\top}\2", x.tex)  # TeX takes no two
+    tex, joined = _SUPERSCRIPT.subn(r"\1\\top}\2", x.tex)  # TeX takes no two superscripts
     return Formula(x.text + "ᵀ", tex if joined else x.tex + r"^{\top}")
 
 
