@@ -60,6 +60,7 @@ HYPERBOLA = operation(
     lambda xp, a, b: xp.divide(a, 1.0 + b * b),
     lambda xp, y, a, b: (xp.divide(1.0, 1.0 + b * b), -xp.divide(2.0 * a * b, (1.0 + b * b) * (1.0 + b * b))),
 )
+TIMES = operation("times", lambda xp, a, b: a * b, lambda xp, y, a, b: (b, a))
 MIXED = operation("mixed", lambda xp, a, b: a - a * b * b, lambda xp, y, a, b: (1.0 - b * b, -2.0 * a * b))
 KNOWN = {*FUNCTIONS.values(), *(op for op in (vars(ops) | vars(recording)).values() if isinstance(op, Operation))}
 
@@ -1072,6 +1073,12 @@ def operations_of_ones_own(rng):
 
 
 @program
+def a_product_of_ones_own(rng):
+    a, b = leaves(rng, 2)
+    return TIMES(a - b, 3 * b).tanh(), []
+
+
+@program
 def an_operation_of_ones_own(rng):
     return builtins.sum(CUBE(v).tanh() * CUBE(v) for v in leaves(rng, 3)), []
 
@@ -1354,6 +1361,9 @@ def test_equations_say_how_entries_are_read():
     assert equations(one * a + one) == ["C = a 1 + 1", "∂C/∂1 = a + 1", "∂C/∂a = 1"]
     assert r"a^{-1} &&" in vectorize(a**-1.0).equations.latex()
     assert r"^{(b^{c})}" in vectorize(a ** (b**c)).equations.latex()
+    assert r"\Vert w_{1}^{-\tfrac{1}{2}}\Vert ^{2}" in vectorize(sum_([v**-0.5 * v**-0.5 for v in w])).equations.latex()
+    assert r"^{\operatorname{tanh}(b)}" in vectorize(a ** b.tanh()).equations.latex()
+    assert r"\operatorname{leaky\ ReLU}(a)" in vectorize(a.leaky_relu()).equations.latex()
     assert r"p\&q\%" in vectorize(Value(1.0, "p&q%") * 2.0).equations.latex()
     chain = a
     for _ in range(1000):

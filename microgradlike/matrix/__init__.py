@@ -10,7 +10,6 @@ Run     code        the rules of `ops`, written down as NumPy calls with preallo
 Read    names       what the arrays are called
         reading     what instructions read, as indices: xᵢ, x[i + 1]
         entries     expressions for one entry: Σₖ Wᵢₖ xₖ
-        text        pieces of equations
         writing     in matrix notation where there is one, W x, else entry by entry
         equations   forward and backward, as the textbook writes them
 

@@ -1,4 +1,4 @@
-"""Arrays entry by entry: zᵢ = Σₖ Wᵢₖ xₖ + bᵢ, as expressions with indices.
+"""Expressions for the entries of arrays: zᵢ = Σₖ Wᵢₖ xₖ + bᵢ, as trees with indices.
 
 An instruction of the program says of every entry what it is computed from. In an expression, each axis
 has a `Var`, and what is read stands at an `Index`: a sum of multiples of such variables, or what a
@@ -17,7 +17,7 @@ from functools import cached_property
 from math import prod
 
 from microgradlike.matrix.canonical import Ints
-from microgradlike.matrix.text import Text
+from microgradlike.notation.typeset import Formula
 
 
 @dataclass(eq=False)
@@ -52,12 +52,12 @@ class Index:
 
     @classmethod
     def of(cls, part: Var | Lookup) -> Index:
-        """The variable, or what the table holds, as it is."""
+        """Return the index that is this variable, or what the table holds."""
         return cls(((1, part),))
 
     @property
     def var(self) -> Var | None:
-        """The variable, where the index is nothing else."""
+        """Return the variable, where the index is nothing else."""
         match self:
             case Index(((1, Var() as var),), 0):
                 return var
@@ -65,11 +65,11 @@ class Index:
 
     @cached_property
     def free(self) -> frozenset[Var]:
-        """The variables in it."""
+        """Return the variables in it."""
         return frozenset().union(*({part} if isinstance(part, Var) else _free(part.at) for _, part in self.terms))
 
     def put(self, new: Mapping[Var, Index]) -> Index:
-        """With other indices in place of variables."""
+        """Return the index with other indices in place of variables."""
         steps: dict[Var | Lookup, int] = {}
         offset = self.offset
         for step, part in self.terms:
@@ -84,21 +84,37 @@ class Index:
 
 
 class Expr:
-    """The entries of an array, in the variables `free`; `parts` are the expressions in it."""
+    """The entries of an array, in the variables `free`; `parts` are the expressions in it.
+
+    It is its `number` times its `factors`: 1 times itself, unless it is a product.
+    """
 
     parts: tuple[Expr, ...]
+    number: float = 1.0
+
+    @property
+    def factors(self) -> tuple[Expr, ...]:
+        """Return what its number multiplies."""
+        return (self,)
+
+    def __mul__(self, other: Expr) -> Expr:
+        number, factors = self.number * other.number, self.factors + other.factors
+        return factors[0] if number == 1.0 and len(factors) == 1 else Product(number, factors)
+
+    def __rmul__(self, number: float) -> Expr:
+        return Product(number) * self
 
     @cached_property
     def free(self) -> frozenset[Var]:
-        """The variables in it that no sum binds."""
+        """Return the variables in it that no sum binds."""
         return _free(self.parts)
 
     def put(self, new: Mapping[Var, Index]) -> Expr:
-        """With other indices in place of variables; what sums bind is renamed."""
+        """Return the expression with other indices in place of variables; what sums bind is renamed."""
         return replace(self, parts=tuple(part.put(new) for part in self.parts))  # type: ignore[type-var]
 
     def indices(self) -> Iterator[tuple[Index, int]]:
-        """All indices in it, each with the size of the axis that it stands at."""
+        """Yield all indices in it, each with the size of the axis that it stands at."""
         for part in self.parts:
             yield from part.indices()
 
@@ -126,7 +142,7 @@ class Entry(Expr):
 class Each(Expr):
     """A function of entries; `write` makes its text of those of its operands."""
 
-    write: Callable[[Sequence[Text]], Text]
+    write: Callable[[Sequence[Formula]], Formula]
     parts: tuple[Expr, ...]
     kind: str = ""  # "square", or "scalar" where the text is no notation for arrays
 
@@ -144,6 +160,10 @@ class Product(Expr):
 
     number: float
     parts: tuple[Expr, ...] = ()
+
+    @property
+    def factors(self) -> tuple[Expr, ...]:
+        return self.parts
 
 
 @dataclass(eq=False)
@@ -199,37 +219,24 @@ class Put(Expr):
             yield from _tables(index)
 
 
-def factors_of(x: Expr) -> tuple[float, tuple[Expr, ...]]:
-    """The number in front, and the factors."""
-    return (x.number, x.parts) if isinstance(x, Product) else (1.0, (x,))
-
-
-def product(*factors: Expr) -> Expr:
-    """The product, with its numbers in one."""
-    number = prod(factors_of(x)[0] for x in factors)
-    parts = tuple(part for x in factors for part in factors_of(x)[1])
-    return parts[0] if number == 1.0 and len(parts) == 1 else Product(number, parts)
-
-
 def add(terms: Sequence[Expr]) -> Expr:
-    """The sum, without what is multiplied by 0."""
-    terms = [x for x in terms if factors_of(x)[0]]
+    """Return the sum, without what is multiplied by 0."""
+    terms = [x for x in terms if x.number]
     return terms[0] if len(terms) == 1 else Add(tuple(terms)) if terms else Product(0.0)
 
 
 def total(vars: Sequence[Var], x: Expr) -> Expr:
-    """Σ x over all values of the variables; what they do not change stands outside, and repeated terms are counted."""
-    number, factors = factors_of(x)
-    inside = [factor for factor in factors if not factor.free.isdisjoint(vars)]
-    outside = [factor for factor in factors if factor.free.isdisjoint(vars)]
+    """Return Σ x over all values of the variables: what they do not change stands outside, repeated terms are counted."""
+    inside = [factor for factor in x.factors if not factor.free.isdisjoint(vars)]
+    outside = [factor for factor in x.factors if factor.free.isdisjoint(vars)]
     bound = tuple(var for var in vars if any(var in factor.free for factor in inside))
-    number *= prod(var.size for var in vars if var not in bound)
+    number = x.number * prod(var.size for var in vars if var not in bound)
     if inside:
-        inner = product(*inside)
+        inner = prod(inside, start=Product(1.0))
         if isinstance(inner, Over) and inner.kind == "Σ":
             bound, inner = (*bound, *inner.vars), inner.parts[0]
         outside.append(Over("Σ", bound, (inner,)))
-    return product(Product(number), *outside)
+    return prod(outside, start=Product(number))
 
 
 def _free(parts: Iterable[Expr | Index]) -> frozenset[Var]:
@@ -243,7 +250,7 @@ def _indices(at: Sequence[Index], sizes: Sequence[int]) -> Iterator[tuple[Index,
 
 
 def _tables(index: Index) -> Iterator[tuple[Index, int]]:
-    """The indices at which the tables in an index are read."""
+    """Yield the indices at which the tables in an index are read."""
     for _, part in index.terms:
         if isinstance(part, Lookup):
             yield from _indices(part.at, part.table.numbers.shape)

@@ -20,11 +20,10 @@ entry by entry (`reading`, `entries`), and written in matrix notation only where
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log, prod
 from typing import Any
 
@@ -32,29 +31,13 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops, recording
-from microgradlike.matrix.entries import (
-    Add,
-    Each,
-    Entry,
-    Expr,
-    Index,
-    Over,
-    Product,
-    Put,
-    Softmax,
-    Var,
-    add,
-    factors_of,
-    product,
-    total,
-)
+from microgradlike.matrix.entries import Add, Each, Entry, Expr, Index, Over, Product, Put, Softmax, Var, add, total
 from microgradlike.matrix.match import Apply, Array, Group, Reduce, Sum, dependents
 from microgradlike.matrix.names import is_weighted_input, stem
 from microgradlike.matrix.reading import Reading, Side, Vars
-from microgradlike.matrix.text import ATOM, CASES, POWER, PRODUCT, SUM, Text, latex, power
 from microgradlike.matrix.writing import Writer
 from microgradlike.notation import formula
-from microgradlike.notation.digits import format_constant
+from microgradlike.notation.typeset import ATOM, IF, QUOTIENT, SUM, Formula, call, fill, power, to_latex, verbatim
 from microgradlike.primitive import Operation
 from microgradlike.view.table import clean
 
@@ -63,17 +46,21 @@ LONG = 60  # what has more characters than this stands on a line of its own
 
 @dataclass
 class Equation:
-    """One line: the array on the left, what it equals, its shape for one sample."""
+    """One line: the array on the left, what it equals, its shape for one sample, and the LaTeX of both sides."""
 
     left: str
     right: str
     shape: tuple[int, ...]
+    latex: str = field(repr=False)
 
-    def __post_init__(self) -> None:
-        self.left, self.right = clean(self.left), clean(self.right)  # names are a user's labels
+    @classmethod
+    def of(cls, left: Formula, right: Formula, shape: tuple[int, ...]) -> Equation:
+        """Return the line left = right; names in it are a user's labels, and may hold what is not printed."""
+        return cls(clean(str(left)), clean(str(right)), shape, clean(f"{left.latex} &= {right.latex}"))
 
     @property
     def dims(self) -> str:
+        """Return the shape as text: 3×4."""
         return "×".join(map(str, self.shape))
 
     def __str__(self) -> str:
@@ -95,17 +82,18 @@ class Equations:
             before = len(self._lines)
             self.forward, self.backward = self._values(), self._gradients(needed)
         lines = " ".join(map(str, (*self.forward, *self.backward)))
-        self.forward[:0] = [Equation(*definition) for definition in self._reading.definitions(lines)]
+        definitions = self._reading.definitions(lines)
+        self.forward[:0] = [Equation.of(verbatim(left), verbatim(right), shape) for left, right, shape in definitions]
 
     @property
     def constants(self) -> dict[str, npt.NDArray[Any]]:
-        """The numbers of the arrays of constants by name, which may be too many for a line."""
+        """Return the numbers of the arrays of constants by name, which may be too many for a line."""
         return self._reading.constants
 
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 
     def _values(self) -> list[Equation]:
-        """The forward pass: a line for each array that is computed and not written where it is used."""
+        """Write the forward pass: a line for each array that is computed and not written where it is used."""
         uses = Counter(used for array in self._arrays for used in {ref.array for ref in array.refs})
         self._value: dict[Array, Expr] = {array: self._named(array.name, array) for array in self._arrays}
         equations = []
@@ -120,11 +108,12 @@ class Equations:
                 equations.append(self._equation(array.name, array, value))
         if self._loss.size > 1:
             at = np.unravel_index(self._position, self._loss.shape)
-            equations.append(Equation(self._C, f"{self._loss.name}[{', '.join(str(i + 1) for i in at)}]", (1,)))
+            entry = verbatim(f"{self._loss.name}[{', '.join(str(i + 1) for i in at)}]")
+            equations.append(Equation.of(verbatim(self._C), entry, (1,)))
         return equations
 
     def _computed(self, array: Array) -> Expr:
-        """What an instruction computes."""
+        """Return what an instruction computes."""
         match array.instruction:
             case Apply(op, refs):
                 return _applied(op, [self._read(Side(ref, self._reading.vars[array])) for ref in refs])
@@ -141,17 +130,17 @@ class Equations:
         raise AssertionError(array)
 
     def _terms(self, group: Group, array: Array) -> Expr:
-        """sign · Σₖ left · right."""
+        """Return sign · Σₖ left · right."""
         k, sides = self._reading.sides(group, array)
         left, *right = map(self._read, sides)
-        terms = Each(_square, (left,), "square") if group.is_square else product(left, *right)
-        return product(Product(group.sign), total(k, terms))
+        terms = _applied(ops.POW, [left, Product(2.0)], "square") if group.is_square else prod(right, start=left)
+        return group.sign * total(k, terms)
 
     def _parts(self, groups: list[Group], array: Array) -> list[Group]:
         return [part for group in groups for part in self._reading.one_by_one(group, array)]
 
     def _read(self, side: Side) -> Expr:
-        """The entry that is read, or the constant."""
+        """Return the entry that is read, or the constant."""
         if side.ref.array is None:
             return self._reading.constant(side.ref.index, side.at, stem(side.ref.label))
         vars = self._reading.vars[side.ref.array]
@@ -160,7 +149,7 @@ class Equations:
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
 
     def _gradients(self, needed: list[Array]) -> list[Equation]:
-        """The backward pass: arrays add up what they received, and send their operands their shares."""
+        """Write the backward pass: arrays add up what they received, and send their operands their shares."""
         self._received: dict[Array, list[Expr]] = {array: [] for array in needed}
         if self._loss in self._received:
             is_loss = np.arange(self._loss.size) == self._position
@@ -169,46 +158,46 @@ class Equations:
         for array in reversed(needed):
             upstream = add(self._received[array])
             if self._has_equation(array, upstream):
-                name = "δ" + array.name[1:] if is_weighted_input(array) else f"∂{self._C}/∂{array.name}"
-                equations.append(self._equation(name, array, upstream))
+                left = "δ" + array.name[1:] if is_weighted_input(array) else f"∂{self._C}/∂{array.name}"
+                equations.append(self._equation(left, array, upstream))
                 self._lines.add(array)
-                upstream = self._named(name, array)
+                upstream = self._named(left, array)
             match array.instruction:
                 case Apply(op, refs):
                     sides = [Side(ref, self._reading.vars[array]) for ref in refs]
                     for i, side in enumerate(sides):
-                        self._send(side, product(upstream, self._slope(op, i, sides, array)))
+                        self._send(side, upstream * self._slope(op, i, sides, array))
                 case Reduce(op, operand, starts):
                     k, [side] = self._reading.rows([operand], starts, array)
-                    self._send(side, product(upstream, self._share(op, k, self._read(side), array)))
+                    self._send(side, upstream * self._share(op, k, self._read(side), array))
                 case Sum(groups):
                     for group in self._parts(groups, array):
-                        self._send_group(group, array, product(Product(group.sign), upstream))
+                        self._send_group(group, array, group.sign * upstream)
         return equations
 
     def _has_equation(self, array: Array, upstream: Expr) -> bool:
-        """Whether a gradient is named: that of a parameter, of a weighted input, or one that is used repeatedly."""
+        """Return whether a gradient is named: of a parameter, of a weighted input, or one that is used repeatedly."""
         if array.instruction is None or array in self._lines:
             return True
         text = self._writer.text(upstream, self._reading.vars[array])
         terms = upstream.parts if isinstance(upstream, Add) else (upstream,)
-        if len(str(text)) > LONG or any(isinstance(x, Put) for term in terms for x in factors_of(term)[1]):
+        if len(str(text)) > LONG or any(isinstance(x, Put) for term in terms for x in term.factors):
             return True
         if not isinstance(self._value[array], Entry) or text.is_number:
             return False
-        return array.is_product or (text.binds < ATOM and sum(ref.array in self._received for ref in array.refs) > 1)
+        return array.is_product or (text.level < ATOM and sum(ref.array in self._received for ref in array.refs) > 1)
 
     def _send_group(self, group: Group, array: Array, upstream: Expr) -> None:
-        """To a and b of Σₖ aₖ bₖ: upstream · b and upstream · a. To W and x of W x: δ xᵀ and Wᵀ δ (BP4 and BP2)."""
+        """Send upstream · b and upstream · a to a and b of Σₖ aₖ bₖ: δ xᵀ and Wᵀ δ to W and x of W x (BP4 and BP2)."""
         k, sides = self._reading.sides(group, array)
         read, vars = [self._read(side) for side in sides], (*self._reading.vars[array], *k)
         if group.is_square:
-            self._send(sides[0], product(Product(2.0), upstream, read[0]), vars)
+            self._send(sides[0], 2.0 * upstream * read[0], vars)
         elif len(sides) == 1:
             self._send(sides[0], upstream, vars)
         else:
-            self._send(sides[0], product(upstream, read[1]), vars)
-            self._send(sides[1], product(upstream, read[0]), vars)
+            self._send(sides[0], upstream * read[1], vars)
+            self._send(sides[1], upstream * read[0], vars)
 
     def _send(self, side: Side, share: Expr, vars: Vars = ()) -> None:
         """Send a share, one for all values of the variables, to the entries that were read: the adjoint of reading."""
@@ -220,33 +209,34 @@ class Equations:
         for position, var in zip(positions, to, strict=True):
             if position.var is not None and position.var.size == var.size:
                 bound.setdefault(position.var, Index.of(var))
-        number, factors = factors_of(share.put(bound))
-        share, rest = product(*factors), tuple(var for var in vars if var not in bound)
+        share = share.put(bound)
+        number, share = share.number, prod(share.factors, start=Product(1.0))
+        rest = tuple(var for var in vars if var not in bound)
         used = frozenset().union(*(position.free for position in positions))
         if len(bound) == len(to):
             share = total(rest, share)
         elif used and share.free.isdisjoint((*used, *to)):  # an entry receives the same again and again: so many times
             times = np.bincount(index[index >= 0].ravel(), minlength=array.size)
             others = [var for var in vars if var not in used]
-            share = product(total(others, share), self._reading.constant(times, to))
+            share = total(others, share) * self._reading.constant(times, to)
         else:
             once = index.min() >= 0 and len(np.unique(index)) == index.size == array.size
             share = Put((share,), rest, tuple(position.put(bound) for position in positions), to, once)
-        self._received[array].append(product(Product(number), share))
+        self._received[array].append(number * share)
 
     def _share(self, op: Operation, k: Vars, x: Expr, array: Array) -> Expr:
-        """∂/∂xₖ of logsumexp, the softmax; of max, an equal share for each of the greatest."""
+        """Return ∂/∂xₖ of logsumexp, the softmax; of max, an equal share for each of the greatest."""
         if x.free.isdisjoint(k):
             return Product(1.0 / prod(var.size for var in k))
         if op is ops.LOGSUMEXP:
             read = tuple(var for var in k if var in x.free)
             repeats = prod(var.size for var in k if var not in x.free)  # each of them gets its part
-            return product(Product(1.0 / repeats), Softmax(read, (x,)))
-        greatest = Each(_equal, (x, self._value[array]))
-        return Each(_quotient, (greatest, total(k, greatest)))
+            return 1.0 / repeats * Softmax(read, (x,))
+        greatest = _applied(recording.EQUAL, [x, self._value[array]])
+        return _applied(ops.DIV, [greatest, total(k, greatest)])
 
     def _slope(self, op: Operation, i: int, sides: list[Side], array: Array) -> Expr:
-        """The local derivative for operand i: σ'(z) for a function of one operand, else its formula."""
+        """Return the local derivative for operand i: σ'(z) for a function of one operand, else its formula."""
         x, y = [self._read(side) for side in sides], self._value[array]
         rule, names = op.local_grad_formulas(len(x))[i], (*op.operand_names(len(x)), "y")
         if re.fullmatch(r"-?\d+", rule):
@@ -254,42 +244,36 @@ class Equations:
         if op is ops.EXP:
             return y
         if len(x) == 1 and op not in (ops.ABS, recording.MAGNITUDE):
-            return Each(lambda t: Text(f"{op.symbol}'({_arguments(op, t)})"), tuple(x))
+            return Each(lambda t: call(op.symbol + "'", *_arguments(op, t)), tuple(x))
         number = x[-1].number if isinstance(x[-1], Product) and not x[-1].parts else None
         if op is ops.POW and i == 0 and number is not None:
             base = x[0] if number == 2.0 else _applied(op, [x[0], Product(number - 1.0)])
-            return product(Product(number), base)
+            return number * base
         if op is ops.DIV and i == 0 and number:
             return Product(1.0 / number)
         if op is ops.MAX:
-            greatest = [Each(_equal, (each, y)) for each in x]
-            return Each(_quotient, (greatest[i], add(greatest)))
-        used = {name: operand for name, operand in zip(names, (*x, y), strict=True) if re.search(rf"\b{name}\b", rule)}
-        settings = {name: format_constant(value) for name, value in op.parameters.items()}
+            greatest = [_applied(recording.EQUAL, [each, y]) for each in x]
+            return _applied(ops.DIV, [greatest[i], add(greatest)])
         if rule == f"d{names[i]}":  # an operation of the user's own, with a rule that is no formula
-            return Each(lambda t: Text(f"∂{op.symbol}/∂{names[i]}({_arguments(op, t)})"), tuple(x))
-        binds = _binds(ast.parse(rule, mode="eval").body)
+            return Each(lambda t: call(f"∂{op.symbol}/∂{names[i]}", *_arguments(op, t)), tuple(x))
+        used = {name: operand for name, operand in zip(names, (*x, y), strict=True) if re.search(rf"\b{name}\b", rule)}
 
-        def write(texts: Sequence[Text]) -> Text:
-            # `plain` itself puts brackets around what looks like a formula
-            words = [str(t) if re.search("[ ^·/−+-]", str(t)) else t.within(ATOM) for t in texts]
-            text = formula.plain(rule, {**settings, **dict(zip(used, words, strict=True))})
-            minus = text.startswith("−") and binds == PRODUCT
-            return Text(text.removeprefix("−"), binds, -1.0) if minus else Text(text, binds)
+        def write(t: Sequence[Formula]) -> Formula:
+            return formula.write(rule, {**formula.parameters(op), **dict(zip(used, t, strict=True))})
 
         return Each(write, tuple(used.values()), "scalar" if "*" in rule else "")
 
     # ── Lines ──────────────────────────────────────────────────────────────────────────────────
 
-    def _named(self, name: str, array: Array) -> Entry:
+    def _named(self, text: str, array: Array) -> Entry:
         vars = self._reading.vars[array]
-        return Entry(name, tuple(map(Index.of, vars)), tuple(var.size for var in vars))
+        return Entry(text, tuple(map(Index.of, vars)), tuple(var.size for var in vars))
 
     def _is_long(self, x: Expr, array: Array) -> bool:
         return len(str(self._writer.text(x, self._reading.vars[array]))) > LONG
 
-    def _equation(self, name: str, array: Array, x: Expr) -> Equation:
-        return Equation(*self._writer.line(name, self._reading.vars[array], x), array.shape)
+    def _equation(self, left: str, array: Array, x: Expr) -> Equation:
+        return Equation.of(*self._writer.line(left, self._reading.vars[array], x), array.shape)
 
     # ── Showing ────────────────────────────────────────────────────────────────────────────────
 
@@ -302,11 +286,8 @@ class Equations:
         return "\n".join(row.rstrip() for row in rows)
 
     def latex(self) -> str:
-        """The equations in a LaTeX `aligned` environment."""
-        rows = [
-            f"{latex(e.left)} &= {latex(e.right)} && " + e.dims.replace("×", r"\times ")
-            for e in (*self.forward, *self.backward)
-        ]
+        """Return the equations in a LaTeX `aligned` environment."""
+        rows = [f"{e.latex} && {to_latex(e.dims)}" for e in (*self.forward, *self.backward)]
         return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
 
     def __rich__(self) -> Any:
@@ -317,64 +298,36 @@ class Equations:
         table.add_column(justify="right", style="bold")
         table.add_column()
         table.add_column(style="dim", justify="right")
-        for e in self.forward:
-            table.add_row(Text(e.left), Text(f"= {e.right}"), e.dims)
-        table.add_row()
-        for e in self.backward:
-            table.add_row(Text(e.left), Text(f"= {e.right}"), e.dims)
+        for e in (*self.forward, None, *self.backward):
+            table.add_row(*((Text(e.left), Text(f"= {e.right}"), e.dims) if e else ()))
         return table
 
 
-def _applied(op: Operation, x: list[Expr]) -> Expr:
-    """op(x), with the signs of arithmetic."""
+def _applied(op: Operation, x: Sequence[Expr], kind: str = "") -> Expr:
+    """Return op(x), with the signs of arithmetic."""
     if op is ops.NEG:
-        return product(Product(-1.0), x[0])
+        return -1.0 * x[0]
     if op is recording.CHOSEN:
         return x[0]
 
-    def write(t: Sequence[Text]) -> Text:
+    def write(t: Sequence[Formula]) -> Formula:
         if op is ops.DIV:
-            return _quotient(t)
+            return fill("{} / {}", t[0].within(QUOTIENT), t[1].within(ATOM), level=QUOTIENT)
         if op is ops.POW:
             exponent = str(t[1])
-            return power(t[0], t[1].within(ATOM) if "/" in exponent or not t[1].is_number else exponent)
+            return power(t[0], verbatim(exponent) if t[1].is_number and "/" not in exponent else t[1], ATOM)
         if op in (recording.LESS, recording.LESS_EQUAL, recording.EQUAL):
-            return Text(f"[{t[0]} {op.symbol} {t[1]}]")
+            return fill(f"[{{}} {op.symbol} {{}}]", *t)
         if op is recording.WHERE:
-            bracket = re.fullmatch(r"\[([^\[\]]*)\]", str(t[0]))
-            return Text(f"{t[1].within(SUM)} if {bracket[1] if bracket else f'{t[0]} ≠ 0'} else {t[2]}", CASES)
-        return Text(f"{op.symbol}({_arguments(op, t)})")
+            is_bracket = re.fullmatch(r"\[([^\[\]]*)\]", str(t[0]))
+            test = Formula(t[0].text[1:-1], t[0].tex[1:-1]) if is_bracket else fill("{} ≠ 0", t[0])
+            return fill("{} if {} else {}", t[1].within(SUM), test, t[2], level=IF)
+        return call(op.symbol, *_arguments(op, t))
 
-    return Each(write, tuple(x))
-
-
-def _binds(rule: ast.expr) -> int:
-    """How tightly the text of a rule binds."""
-    match rule:
-        case ast.IfExp():
-            return CASES
-        case ast.BinOp(_, ast.Add() | ast.Sub(), _):
-            return SUM
-        case ast.BinOp(_, ast.Pow(), _):
-            return POWER
-        case ast.BinOp() | ast.UnaryOp():
-            return PRODUCT
-    return ATOM
+    return Each(write, tuple(x), kind)
 
 
-def _arguments(op: Operation, t: Sequence[Text]) -> str:
-    """What stands between the brackets: the operands, and parameters that are not the usual ones."""
+def _arguments(op: Operation, t: Sequence[Formula]) -> list[Formula]:
+    """Return what stands between the brackets: the operands, and parameters that are not the usual ones."""
     usual = op in (ops.leaky_relu(0.1), ops.elu(1.0))
-    return ", ".join([*map(str, t), *(() if usual else map(format_constant, op.parameters.values()))])
-
-
-def _square(t: Sequence[Text]) -> Text:
-    return power(t[0], "2")
-
-
-def _quotient(t: Sequence[Text]) -> Text:
-    return Text(f"{t[0].within(PRODUCT)} / {t[1].within(ATOM)}", PRODUCT)
-
-
-def _equal(t: Sequence[Text]) -> Text:
-    return Text(f"[{t[0]} = {t[1]}]")
+    return [*t, *(() if usual else map(verbatim, formula.parameters(op).values()))]

@@ -1,4 +1,4 @@
-"""What the arrays are called: W² for the labels w²₁₁, w²₁₂, …; z¹, a¹, W¹, b¹ where there is a layer; else w₁, v₂."""
+"""Names of the arrays: W² for the labels w²₁₁, w²₁₂, …; z¹, a¹, W¹, b¹ where there is a layer; else w₁, v₂."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
 
 
 def is_weighted_input(array: Array) -> bool:
-    """Whether it is called z¹, z², …, as the textbook calls what it takes the error δ of."""
+    """Return whether it is called z¹, z², …, as the textbook calls what it takes the error δ of."""
     return array.kind == "computed" and re.fullmatch("z[⁰¹²³⁴-⁹]*′*|z[⁰¹²³⁴-⁹]+[₀-₉]+", array.name) is not None
 
 
 def _common(labels: list[str]) -> str:
-    """What the labels have in common, or ""; the label itself where there is one, and it has no layer."""
+    """Return what the labels have in common, or ""; the label itself where there is one, and it has no layer."""
     if len(labels) == 1 and not re.search("[⁰-⁹¹²³]", labels[0]):
         return labels[0]
     stems = {stem(label) for label in labels}
@@ -69,5 +69,5 @@ def _common(labels: list[str]) -> str:
 
 
 def stem(label: str) -> str:
-    """A label without its indices: w² for w²₁₁, x for x[0]."""
+    """Return a label without its indices: w² for w²₁₁, x for x[0]."""
     return re.sub(r"[₀-₉,]+$|[\[(_]?\d+(?:[\])\[(_,]+\d+)*[\])]?$", "", label).replace("′", "").replace("″", "")

@@ -49,13 +49,13 @@ class Reading:
     # ── Which entries ──────────────────────────────────────────────────────────────────────────
 
     def rows(self, refs: list[Ref], starts: Ints | None, array: Array) -> tuple[Vars, list[Side]]:
-        """k, for the axis that is reduced, and the references that have a row for each entry of the array."""
+        """Return k, for the axis that is reduced, and the references that have a row for each entry of the array."""
         if starts is not None:
             refs = [Ref(ref.array, _padded(ref, starts), ref.label) for ref in refs]
         return self._with_k([Side(ref, self.vars[array]) for ref in refs])
 
     def sides(self, group: Group, array: Array) -> tuple[Vars, list[Side]]:
-        """k, and the sides of the terms of a sum."""
+        """Return k, and the sides of the terms of a sum."""
         if not group.is_product:
             return self.rows(group.refs, group.starts, array)
         left, right = group.refs
@@ -75,7 +75,7 @@ class Reading:
         return self.rows([Ref(ref.array, grid.reshape(-1, K), ref.label) for ref, grid in pairs], None, array)
 
     def one_by_one(self, group: Group, array: Array) -> list[Group]:
-        """The terms of a sum, if they are few and follow rules only if they stand one by one: xᵢ + xⱼ."""
+        """Return the terms of a sum one by one, if they are few and follow rules only so: xᵢ + xⱼ."""
         K, dims = group.left.index.shape[-1], [var.size for var in self.vars[array]]
         several = group.starts is None and not group.is_product and array.size > 1 and 1 < K <= FEW
         indices = [ref.index for ref in group.refs if ref.array is not None]
@@ -87,7 +87,7 @@ class Reading:
         return [Group(group.sign, left, right[0] if right else None) for left, *right in terms]
 
     def _with_k(self, sides: list[Side]) -> tuple[Vars, list[Side]]:
-        """k, one variable, or several where what is read follows rules only so; and the sides with it."""
+        """Return k, one variable, or several where what is read follows rules only so; and the sides with it."""
         size = sides[0].ref.index.shape[-1]
         first = [x.reshape(-1, size)[0] for ref, _ in sides for x in self._along(ref)]
         for dims in ((size,), common_dims(size, first), (size,)):
@@ -98,7 +98,7 @@ class Reading:
         return k, with_k
 
     def _along(self, ref: Ref) -> list[Ints]:
-        """Where in its array a reference reads, along each of the axes; −1 where it reads nothing."""
+        """Return where in its array a reference reads, along each of the axes; −1 where it reads nothing."""
         shape = [] if ref.array is None else [var.size for var in self.vars[ref.array]]
         along = np.unravel_index(np.maximum(ref.index, 0), shape) if shape else ()
         return [np.where(ref.index < 0, -1, x) for x in along]
@@ -106,7 +106,7 @@ class Reading:
     # ── As indices ─────────────────────────────────────────────────────────────────────────────
 
     def positions(self, side: Side) -> tuple[Index, ...]:
-        """Where in its array a reference reads, for all values of the variables: along each axis an index."""
+        """Return where in its array a reference reads, for all values of the variables: along each axis an index."""
         return tuple(self._index(_shaped(x, side.at), side.at) for x in self._along(side.ref))
 
     def _index(self, numbers: Ints, at: Vars) -> Index:
@@ -119,7 +119,7 @@ class Reading:
         return Index.of(Lookup(table, tuple(map(Index.of, at))))
 
     def constant(self, numbers: Numbers, at: Vars, label: str = "") -> Expr:
-        """A number, or the entry of an array of constants."""
+        """Return a number, or the entry of an array of constants."""
         if (numbers == numbers.flat[0]).all():
             return Product(float(numbers.flat[0]))
         numbers, at = _reduced(_shaped(numbers.astype(float), at), at)
@@ -128,7 +128,7 @@ class Reading:
         return Entry(name, tuple(map(Index.of, at)), numbers.shape)
 
     def _named(self, name: str, numbers: Numbers) -> str:
-        """The name that these positions or constants have; at first this one, made different from all others."""
+        """Return the name that these numbers have, or else this one, made different from all others."""
         key = (numbers.dtype.str, numbers.shape, numbers.tobytes())
         while key not in self._names and name in self._taken:
             name += "′"
@@ -136,7 +136,7 @@ class Reading:
         return self._names.setdefault(key, name)
 
     def definitions(self, lines: str) -> list[tuple[str, str, tuple[int, ...]]]:
-        """Name, text and shape of the tables and constants that these lines name."""
+        """Return name, text and shape of the tables and constants that these lines name."""
         texts = [(name, _rules(table.numbers), table.numbers.shape) for name, table in self.tables.items()]
         texts += [(name, _list(numbers), numbers.shape) for name, numbers in self.constants.items()]
         return [text for text in texts if re.search(rf"(?<!\w){re.escape(text[0])}(?![₀-₉′])", lines)]
@@ -155,7 +155,7 @@ def _shaped(numbers: Numbers, at: Vars) -> Numbers:
 
 
 def _padded(ref: Ref, starts: Ints) -> Numbers:
-    """The segments of a flat index as rows. Short ones end in −1, or, of constants, in 0."""
+    """Return the segments of a flat index as rows. Short ones end in −1, or, of constants, in 0."""
     counts = np.diff(starts, append=len(ref.index))
     here = np.arange(counts.max()) < counts[:, None]
     rows = np.full(here.shape, 0.0 if ref.array is None else -1)
@@ -164,20 +164,20 @@ def _padded(ref: Ref, starts: Ints) -> Numbers:
 
 
 def _reduced(numbers: Numbers, at: Vars) -> tuple[Numbers, Vars]:
-    """Without the axes along which all is the same."""
+    """Drop the axes along which all is the same."""
     keep = [axis for axis in range(numbers.ndim) if (np.diff(numbers, axis=axis) != 0).any()]
     numbers = numbers[tuple(slice(None) if axis in keep else 0 for axis in range(numbers.ndim))]
     return numbers, tuple(at[axis] for axis in keep)
 
 
 def _list(numbers: Numbers) -> str:
-    """[0.5, 1]; the first numbers where there are many."""
+    """Write [0.5, 1]; only the first numbers where there are many."""
     some = [_list(x) if numbers.ndim > 1 else format_constant(x) for x in numbers[:SHOWN]]
     return f"[{', '.join(some + ['…'] * (len(numbers) > SHOWN))}]"
 
 
 def _rules(numbers: Ints) -> str:
-    """[1:4, 7]: positions counted from 1, without those that there are not."""
+    """Write [1:4, 7]: positions counted from 1, without those that there are not."""
     if numbers.ndim > 1:
         return f"[{', '.join(map(_rules, numbers))}]"
     numbers = numbers[numbers >= 0] + 1

@@ -1,4 +1,4 @@
-"""Expressions as text: in matrix notation where there is one, else entry by entry.
+"""Writing of expressions as formulas: in matrix notation where there is one, else entry by entry.
 
 Matrix notation knows products W x and X Wᵀ, w · x, ⊙ for arrays of one shape, Σ over all entries, and
 numbers beside arrays. An array that meets one of another shape, or is summed along one of its axes, has
@@ -10,25 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import permutations
 
-from microgradlike.matrix.entries import (
-    Add,
-    Each,
-    Entry,
-    Expr,
-    Index,
-    Lookup,
-    Over,
-    Product,
-    Put,
-    Softmax,
-    Var,
-    factors_of,
-    product,
-    total,
-)
-from microgradlike.matrix.text import ATOM, BELOW, MATRIX, T, Text, add, multiply, sigma
-from microgradlike.notation.digits import superscript
+from microgradlike.matrix.entries import Add, Each, Entry, Expr, Index, Lookup, Over, Product, Put, Softmax, Var, total
+from microgradlike.notation.digits import INDEX_LETTERS, subscript, superscript
+from microgradlike.notation.typeset import ATOM, MATRIX, POWER, Formula, add, call, fill, multiply, transpose, verbatim
 
+INDICES = [letter + prime for prime in ("", "′") for letter in INDEX_LETTERS]
 LIST = 8  # so many positions that follow no rule stand in a list
 
 
@@ -41,24 +27,23 @@ class Writer:
 
     def __init__(self, names: Iterable[str]) -> None:
         taken = set(names)
-        self.letters = [letter for letter in BELOW if letter not in taken]
+        self.letters = [letter for letter in INDICES if letter not in taken]
 
-    def line(self, name: str, vars: Sequence[Var], x: Expr) -> tuple[str, str]:
-        """Both sides of the equation of the array with these variables."""
+    def line(self, name: str, vars: Sequence[Var], x: Expr) -> tuple[Formula, Formula]:
+        """Return both sides of the equation of the array with these variables."""
         try:
-            return name, str(self._whole(x, vars))
+            return verbatim(name), self._whole(x, vars)
         except NoNotation:
             pass
-        number, factors = factors_of(x)
         at = tuple(map(Index.of, vars))
-        if len(factors) == 1 and isinstance(put := factors[0], Put) and put.once:  # δ[2i + j − 2] = …
+        if len(x.factors) == 1 and isinstance(put := x.factors[0], Put) and put.once:  # δ[2i + j − 2] = …
             at, vars = put.at, [var for var in (*put.to, *put.vars) if any(var in index.free for index in put.at)]
-            x = product(Product(number), total([var for var in put.vars if var not in vars], put.parts[0]))
+            x = x.number * total([var for var in put.vars if var not in vars], put.parts[0])
         scope = self._scope({}, vars)
-        return _indexed(name, [_position(index, scope) for index in at]), str(self.entry(x, scope))
+        return _indexed(name, at, scope), self.entry(x, scope)
 
-    def text(self, x: Expr, vars: Sequence[Var]) -> Text:
-        """The right side alone."""
+    def text(self, x: Expr, vars: Sequence[Var]) -> Formula:
+        """Return the right side alone."""
         try:
             return self._whole(x, vars)
         except NoNotation:
@@ -66,14 +51,14 @@ class Writer:
 
     # ── Matrix notation ────────────────────────────────────────────────────────────────────────
 
-    def _whole(self, x: Expr, axes: Sequence[Var]) -> Text:
-        """The array with these axes, and no number in its place."""
+    def _whole(self, x: Expr, axes: Sequence[Var]) -> Formula:
+        """Write the array with these axes, and no number in its place."""
         if x.free != set(axes):
             raise NoNotation
         return self.matrix(x, axes)
 
-    def matrix(self, x: Expr, axes: Sequence[Var]) -> Text:
-        """The array with these axes, or a number, which has none of them. Raises NoNotation where it has another shape."""
+    def matrix(self, x: Expr, axes: Sequence[Var]) -> Formula:
+        """Write the array with these axes, or a number, which has none. Raises NoNotation for another shape."""
         if not x.free:
             axes = ()
         elif len(x.free) != len(axes) or x.free != set(axes):
@@ -90,25 +75,25 @@ class Writer:
             case Over("Σ", vars, (inner,)):
                 return self._sum(vars, inner, axes)
             case Over(kind, vars, (inner,)) if not axes:
-                return Text(f"{kind}({self.matrix(inner, vars)})")
+                return call(kind, self.matrix(inner, vars))
             case Softmax(vars, (inner,)) if set(axes) == set(vars):
-                return Text(f"softmax({self.matrix(inner, axes)})")
+                return call("softmax", self.matrix(inner, axes))
             case Put() if tuple(axes) == x.to:
                 return self._put(x)
         raise NoNotation
 
-    def _array(self, x: Entry, axes: Sequence[Var]) -> Text:
-        """The whole of an array, its transpose, or a part."""
+    def _array(self, x: Entry, axes: Sequence[Var]) -> Formula:
+        """Write the whole of an array, its transpose, or a part."""
         parts, order = self._parts(x.at, x.sizes)
-        text = Text(x.name if set(parts) <= {":"} else f"{x.name}[{', '.join(parts)}]")
+        text = verbatim(x.name if set(parts) <= {":"} else f"{x.name}[{', '.join(parts)}]")
         if order == list(axes):
             return text
         if len(axes) == 2 and order == [axes[1], axes[0]]:
-            return T(text)
+            return transpose(text)
         raise NoNotation
 
     def _parts(self, at: Sequence[Index], sizes: Sequence[int]) -> tuple[list[str], list[Var]]:
-        """What is read along each axis, and the variables of what is read."""
+        """Return what is read along each axis, and the variables of what is read."""
         parts, order = [], []
         for index, size in zip(at, sizes, strict=True):
             part, vars = _part(index, size, alone=len(at) == 1)
@@ -118,8 +103,8 @@ class Writer:
             raise NoNotation
         return parts, order
 
-    def _product(self, number: float, factors: Sequence[Expr], axes: Sequence[Var]) -> Text:
-        """Numbers beside ⊙ of arrays of one shape; of two axes, also outer products a bᵀ."""
+    def _product(self, number: float, factors: Sequence[Expr], axes: Sequence[Var]) -> Formula:
+        """Write numbers beside ⊙ of arrays of one shape; of two axes, also outer products a bᵀ."""
         texts = [self.matrix(x, ()) for x in factors if not x.free]
         arrays = [x for x in factors if x.free]
         columns = [x for x in arrays if len(axes) == 2 and x.free == {axes[0]}]
@@ -128,21 +113,23 @@ class Writer:
         if columns or rows:
             if not (columns and rows):
                 raise NoNotation
-            same.append(multiply([self._hadamard(columns, axes[:1]), T(self._hadamard(rows, axes[1:]))], " "))
+            same.append(multiply([self._hadamard(columns, axes[:1]), transpose(self._hadamard(rows, axes[1:]))], " "))
         return multiply([*texts, *([multiply(same)] if same else [])], " ").times(number)
 
-    def _hadamard(self, factors: Sequence[Expr], axes: Sequence[Var]) -> Text:
+    def _hadamard(self, factors: Sequence[Expr], axes: Sequence[Var]) -> Formula:
         return multiply([self.matrix(x, axes) for x in factors])
 
-    def _sum(self, vars: tuple[Var, ...], inner: Expr, axes: Sequence[Var]) -> Text:
-        """‖x‖², w · x, W x, X Wᵀ, or Σ of all entries."""
-        _, factors = factors_of(inner)
+    def _sum(self, vars: tuple[Var, ...], inner: Expr, axes: Sequence[Var]) -> Formula:
+        """Write ‖x‖², w · x, W x, X Wᵀ, or Σ of all entries."""
+        factors = inner.factors
         if not axes:
             if isinstance(inner, Each) and inner.kind == "square":
-                return Text(f"‖{self._in_some_order(inner.parts[0], vars)}‖²")
+                return fill("‖{}‖²", self._in_some_order(inner.parts[0], vars))
             if len(vars) == 1 and len(factors) == 2:
                 return multiply([self.matrix(x, vars) for x in factors], " · ")
-            return sigma(self._in_some_order(inner, vars))
+            terms = self._in_some_order(inner, vars)
+            is_sum = terms.level == MATRIX and terms.text.startswith("Σ ")
+            return terms if is_sum else fill("Σ {}", terms.within(POWER), level=MATRIX)
         k, i = vars[0], axes[0]
         sides = [(i, k), (k, axes[1])] if len(axes) == 2 else [(i, k), (k,)]
         groups = [[x for x in factors if x.free == set(side)] for side in sides]
@@ -150,8 +137,8 @@ class Writer:
             raise NoNotation
         return multiply([self._hadamard(group, side) for group, side in zip(groups, sides, strict=True)], " ")
 
-    def _in_some_order(self, x: Expr, vars: tuple[Var, ...]) -> Text:
-        """The array, with its axes in an order in which it can be written; best without ᵀ."""
+    def _in_some_order(self, x: Expr, vars: tuple[Var, ...]) -> Formula:
+        """Write the array with its axes in an order in which it can be written; best without ᵀ."""
         texts = []
         for order in permutations(vars) if len(vars) < 4 else ():
             try:
@@ -162,16 +149,16 @@ class Writer:
             raise NoNotation
         return min(texts, key=lambda text: text.text.count("ᵀ"))
 
-    def _put(self, x: Put) -> Text:
-        """x[→ 2:4]: the entries of x are put to these places, and are added up where a place is named repeatedly."""
+    def _put(self, x: Put) -> Formula:
+        """Write x[→ 2:4]: the entries of x at these places, added up where a place is named repeatedly."""
         parts, order = self._parts(x.at, [var.size for var in x.to])
         inner = self._whole(total([var for var in x.vars if var not in order], x.parts[0]), order)
-        return Text(f"{inner.within(ATOM)}[→ {', '.join(parts)}]")
+        return fill(f"{{}}[→ {', '.join(parts)}]", inner.within(ATOM))
 
     # ── Entry by entry ─────────────────────────────────────────────────────────────────────────
 
-    def entry(self, x: Expr, scope: dict[Var, str]) -> Text:
-        """One entry, for the values of the variables in scope, each with its letter."""
+    def entry(self, x: Expr, scope: dict[Var, str]) -> Formula:
+        """Write one entry, for the values of the variables in scope, each with its letter."""
         if not x.free:
             try:
                 return self.matrix(x, ())
@@ -179,7 +166,7 @@ class Writer:
                 pass
         match x:
             case Entry(name, at, _):
-                return Text(_indexed(name, [_position(index, scope) for index in at]))
+                return _indexed(name, at, scope)
             case Each(write, operands, _):
                 return write([self.entry(y, scope) for y in operands])
             case Add(terms):
@@ -188,28 +175,25 @@ class Writer:
                 return multiply([self.entry(y, scope) for y in factors], " ").times(number)
             case Over(kind, vars, (inner,)):
                 scope = self._scope(scope, vars)
-                signs, text = _signs(kind, vars, inner, scope), self.entry(inner, scope)
-                if kind == "Σ":
-                    return Text(f"{' '.join(signs)} {text.within(MATRIX)}", MATRIX)
-                return Text(f"{'('.join(signs)}({text}{')' * len(signs)}")
+                return _over(kind, vars, inner, scope, self.entry(inner, scope))
             case Softmax(vars, (inner,)):
-                return Text(f"softmax{''.join(BELOW[scope[var]] for var in vars)}({self.entry(inner, scope)})")
+                return call("softmax" + subscript("".join(scope[var] for var in vars)), self.entry(inner, scope))
             case Put((inner,), vars, at, to, _):
                 scope = self._scope(scope, vars)
                 where = [(index, var) for index, var in zip(at, to, strict=True) if index.var is not var]
-                fits = [Text(f"[{_position(index, scope)} = {scope[var]}]") for index, var in where]
-                text = multiply([*(self.entry(y, scope) for y in factors_of(inner)[1]), *fits], " ")
-                return Text(f"{' '.join(_signs('Σ', vars, x, scope))} {text.within(MATRIX)}", MATRIX) if vars else text
+                fits = [verbatim(f"[{_position(index, scope)} = {scope[var]}]") for index, var in where]
+                text = multiply([*(self.entry(y, scope) for y in inner.factors), *fits], " ")
+                return _over("Σ", vars, x, scope, text) if vars else text
         raise AssertionError(x)
 
     def _scope(self, scope: dict[Var, str], vars: Sequence[Var]) -> dict[Var, str]:
-        """The letters of these variables too: the first that are free."""
+        """Return the scope with letters for these variables too: the first that are free."""
         free = [letter for letter in self.letters if letter not in scope.values()]
         return {**scope, **dict(zip(vars, free, strict=False))}
 
 
 def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
-    """What is read along an axis of this size, and its variables: ":" all, "2", "1:4", "9:1:−2", "3, 1, 2" or a table."""
+    """Return what is read along an axis of this size, ":" (all), "2", "1:4", "3, 1, 2" or a table, and its variables."""
     match index.terms:
         case ():
             return str(index.offset + 1), []
@@ -228,26 +212,30 @@ def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
     raise NoNotation
 
 
-def _signs(kind: str, vars: Sequence[Var], inner: Expr, scope: dict[Var, str]) -> list[str]:
-    """Σᵢⱼ where what is indexed shows how far they go, else Σᵢ₌₁³."""
+def _over(kind: str, vars: Sequence[Var], x: Expr, scope: dict[Var, str], text: Formula) -> Formula:
+    """Write Σᵢⱼ text where what is indexed in x shows how far they go, else Σᵢ₌₁³ text; likewise maxᵢ(text)."""
     sizes: dict[Var, set[int]] = {var: set() for var in vars}
-    for index, size in inner.indices():
+    for index, size in x.indices():
         if index.var in sizes:
             sizes[index.var].add(size)
     signs: list[str] = []
     for var in vars:
-        letter = BELOW[scope[var]]
+        letter = subscript(scope[var])
         if sizes[var] != {var.size}:
             signs.append(f"{kind}{letter}₌₁{superscript(var.size)}")
         elif signs and not signs[-1].endswith(tuple("⁰¹²³⁴⁵⁶⁷⁸⁹")):
             signs[-1] += letter
         else:
             signs.append(kind + letter)
-    return signs
+    if kind == "Σ":
+        return fill(" ".join(signs) + " {}", text.within(MATRIX), level=MATRIX)
+    for sign in reversed(signs):
+        text = call(sign, text)
+    return text
 
 
 def _position(index: Index, scope: dict[Var, str]) -> str:
-    """2i + j − 2, counted from 1."""
+    """Write 2i + j − 2, counted from 1."""
     text, rest = "", index.offset + 1
     for step, part in index.terms:
         if isinstance(part, Var):
@@ -262,10 +250,10 @@ def _position(index: Index, scope: dict[Var, str]) -> str:
     return f"{text} {'−' if rest < 0 else '+'} {abs(rest)}"
 
 
-def _indexed(name: str, positions: Sequence[str]) -> str:
-    """xᵢ for mere letters, else x[i + 1]."""
-    if not positions:
-        return name
-    if set(positions) <= BELOW.keys() and name[-1] not in "₀₁₂₃₄₅₆₇₈₉" and name[-1] not in BELOW.values():
-        return name + "".join(BELOW[position] for position in positions)
-    return f"{name}[{', '.join(positions)}]"
+def _indexed(name: str, at: Sequence[Index], scope: dict[Var, str]) -> Formula:
+    """Write xᵢ for mere letters, else x[i + 1]."""
+    positions = [_position(index, scope) for index in at]
+    mere = set(positions) <= set(INDICES) and name.rstrip("′")[-1:] not in subscript(f"0123456789{INDEX_LETTERS}")
+    if mere or not positions:
+        return fill("{}" + subscript("".join(positions)), verbatim(name))
+    return fill("{}[{}]", verbatim(name), verbatim(", ".join(positions)))

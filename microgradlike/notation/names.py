@@ -12,7 +12,7 @@ from microgradlike.value import Value
 
 
 def node_names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value, str]:
-    """A name for each node: its label; a constant's number; else v₁, v₂, … in the order given.
+    """Return a name for each node: its label; a constant's number; else v₁, v₂, … in the order given.
 
     Of several nodes with one label each gets its number in that order, as samples do: z²₁⁽¹⁾, z²₁⁽²⁾.
     A `root` without a label is L, if no other node is called so.
@@ -23,7 +23,7 @@ def node_names(nodes: Iterable[Value], root: Value | None = None) -> dict[Value,
     numbers: dict[str, Iterator[int]] = {}
 
     def numbered(what: str, name: Callable[[int], str]) -> str:
-        """The next of name(1), name(2), … that is not taken."""
+        """Return the next of name(1), name(2), … that is not taken."""
         found = next(each for each in map(name, numbers.setdefault(what, count(1))) if each not in taken)
         taken.add(found)
         return found
