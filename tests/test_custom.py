@@ -9,7 +9,7 @@ import pytest
 from microgradlike import Value, check_gradients, custom, gradient, jvp, operation, ops, recording, vectorize
 from microgradlike.check.thousand_digits import thousand_digits
 from microgradlike.ieee import FUNCTIONS, Namespace, ieee
-from microgradlike.matrix.code import Code
+from microgradlike.matrix.lines import Code
 from microgradlike.primitive import Operation
 from microgradlike.value import apply
 

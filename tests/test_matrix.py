@@ -34,7 +34,8 @@ from microgradlike import (
 from microgradlike import sum as sum_
 from microgradlike.ieee import ieee
 from microgradlike.matrix import canonical, colours, gradients, vectorize
-from microgradlike.matrix.code import CHUNK, COLUMNS
+from microgradlike.matrix.lines import CHUNK
+from microgradlike.matrix.memory import COLUMNS
 from microgradlike.value import apply
 
 
@@ -1354,7 +1355,7 @@ def test_no_work_for_scalar_nodes_in_a_call(monkeypatch, network):
     """A call touches arrays alone: it runs with all Values out of reach."""
     program = network[2]
     want = program(np.ones((2, 3)), np.ones((2, 2)))
-    monkeypatch.setattr(program, "_graph", None)
+    monkeypatch.setattr(program, "found", None)
     monkeypatch.setattr(program, "arrays", None)
     np.testing.assert_array_equal(program.backward(np.ones((2, 3)), np.ones((2, 2))), want)
 

@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops, recording
+from microgradlike.matrix.arrays import Apply, Array, Group, Reduce, Sum, dependents
 from microgradlike.matrix.entries import (
     Add,
     Each,
@@ -48,7 +49,6 @@ from microgradlike.matrix.entries import (
     product,
     total,
 )
-from microgradlike.matrix.match import Apply, Array, Group, Reduce, Sum, dependents
 from microgradlike.matrix.names import is_weighted_input, stem
 from microgradlike.matrix.reading import Reading, Side, Vars
 from microgradlike.matrix.text import ATOM, CASES, POWER, PRODUCT, SUM, Text, latex, power
