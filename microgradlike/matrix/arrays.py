@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from microgradlike.matrix.indices import Ints
+from microgradlike.matrix.indices import Ints, shorten
 from microgradlike.notation.digits import format_constant
 from microgradlike.primitive import Operation
 from microgradlike.view.table import clean
@@ -81,15 +81,15 @@ class Ref:
         return None
 
     def __repr__(self) -> str:
-        if self.constant is not None:
+        if self.array is None and self.constant is not None:
             return format_constant(self.constant)
         index, name = self.index.ravel(), clean(self.array.name) if self.array else ""
-        if self.array is not None and np.array_equal(index, np.arange(self.array.size)):
+        if self.array and np.array_equal(index, np.arange(self.array.size)):
             return name
-        if len(index) > 2 and self.array is not None and (np.diff(index) == 1).all():
+        if self.array and len(index) > 2 and (np.diff(index) == 1).all():
             return f"{name}[{index[0]}:{index[-1] + 1}]"
-        shown = [format_constant(x) if self.array is None or x >= 0 else "none" for x in index[:SHOWN]]
-        return f"{name}[{', '.join(shown + ['…'] * (len(index) > SHOWN))}]"
+        shown = ["none" if self.array and x < 0 else format_constant(x) for x in index[: SHOWN + 1]]
+        return f"{name}[{shorten(shown, SHOWN)}]"
 
     @property
     def with_dims(self) -> str:
@@ -193,4 +193,4 @@ def dependents(arrays: list[Array], parameters: Iterable[Array]) -> list[Array]:
 
 def _segments(starts: Ints | None) -> str:
     """Return where the segments of a flat index begin, as text; "" where there are rows."""
-    return "" if starts is None else f" from {', '.join([*map(str, starts[:SHOWN]), *['…'] * (len(starts) > SHOWN)])}"
+    return "" if starts is None else f" from {shorten([*map(str, starts)], SHOWN)}"

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
-from microgradlike.matrix.indices import Ints
+from microgradlike.matrix.indices import Ints, shorten
 from microgradlike.notation.names import node_names
 from microgradlike.primitive import Operation
 from microgradlike.recording import CHOSEN, WHERE, all_inputs
@@ -64,21 +64,19 @@ class Graph:
 
     def __repr__(self) -> str:
         """Return the live nodes that are computed, a line each: z = w₁·x₁ + w₂·x₂ + b."""
-        names, lines = [*self.names, ""], []
-        computed = (self.live & (np.diff(self.start) > 0)).nonzero()[0].tolist()
-        for i in computed[:SHOWN]:
-            if self.is_sum[i]:
-                here = slice(self.term_start[i], self.term_start[i + 1])
-                terms = zip(self.sign[here], self.left[here], self.right[here], strict=True)
-                words = [
-                    f"{'+' if sign > 0 else '−'} {names[a]}{'·' if b >= 0 else ''}{names[b]}" for sign, a, b in terms
-                ]
-                text = " ".join(words).removeprefix("+ ")
-            else:
-                inputs = ", ".join(names[j] for j in self.edges[self.start[i] : self.start[i + 1]])
-                text = f"{self.ops[i].name}({inputs})"
-            lines.append(f"{names[i]} = {text}")
-        return "\n".join(lines + ["…"] * (len(computed) > SHOWN))
+        names = [*self.names, ""]
+
+        def text(i: int) -> str:
+            if not self.is_sum[i]:
+                inputs = self.edges[self.start[i] : self.start[i + 1]]
+                return f"{self.ops[i].name}({', '.join(names[j] for j in inputs)})"
+            here = slice(self.term_start[i], self.term_start[i + 1])
+            terms = zip(*(x[here].tolist() for x in (self.sign, self.left, self.right)), strict=True)
+            words = (f"{'+' if sign > 0 else '−'} {names[a]}{'·' * (b >= 0)}{names[b]}" for sign, a, b in terms)
+            return " ".join(words).removeprefix("+ ")
+
+        computed = (self.live & (np.diff(self.start) > 0)).nonzero()[0]
+        return shorten([f"{names[i]} = {text(i)}" for i in computed[: SHOWN + 1]], SHOWN, "\n")
 
 
 def canonicalise(nodes: Sequence[Value]) -> Graph:
@@ -154,8 +152,8 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     keep = np.ones(len(owner), bool)
     keep[:n_single] = ~((by == ADD) & (slot == 0) & (constant[edges] == 0))[single]
     keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
-    owner, own_sign, left, right = owner[keep], own_sign[keep], left[keep], right[keep]
-    order = np.lexsort((owner, root[owner]))
+    kept = keep.nonzero()[0]
+    order = kept[np.lexsort((owner[kept], root[owner[kept]]))]
     owner, own_sign, left, right = owner[order], own_sign[order], left[order], right[order]
     live = ~dissolves
     return Graph(

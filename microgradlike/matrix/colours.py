@@ -20,7 +20,7 @@ import numpy as np
 
 from microgradlike import ops
 from microgradlike.matrix.canonical import MULTIPLIER, SHOWN, Graph, distinct_rows, hashes, is_reduction
-from microgradlike.matrix.indices import Ints
+from microgradlike.matrix.indices import Ints, shorten
 
 # What a node is: a leaf (FIXED are parameters not to be trained), computed, or computed for a comparison only.
 CONSTANT, BATCH, FIXED, PARAMETER, COMPUTED, COMPARED = 0, 1, 2, 3, -1, -2
@@ -37,16 +37,15 @@ class Colours:
 
     def __repr__(self) -> str:
         """Return the nodes of each colour, a colour a line, those of leaves first."""
-        graph, names, lines = self.graph, self.graph.names, []
-        live = graph.live.nonzero()[0]
-        order = live[np.lexsort((live, self.colour[live], self.depth[live]))]
-        classes = np.split(order, np.diff(self.colour[order]).nonzero()[0] + 1)
-        for members in classes[:SHOWN]:
-            op = graph.ops[members[0]]
-            kind = "sum" if graph.is_sum[members[0]] else op.name or "leaf"
-            shown = [names[i] for i in members[:SHOWN]] + ["…"] * (len(members) > SHOWN)
-            lines.append(f"{kind}: {', '.join(shown)}")
-        return "\n".join(lines + ["…"] * (len(classes) > SHOWN))
+        graph, names = self.graph, self.graph.names
+        classes: dict[tuple[int, int], list[int]] = {}
+        for i in graph.live.nonzero()[0].tolist():
+            classes.setdefault((self.depth[i], self.colour[i]), []).append(i)
+        lines = []
+        for _, members in sorted(classes.items()):
+            kind = "sum" if graph.is_sum[members[0]] else graph.ops[members[0]].name
+            lines.append(f"{kind}: {shorten([names[i] for i in members], SHOWN)}")
+        return shorten(lines, SHOWN, "\n")
 
 
 def refine(graph: Graph, kind: Ints, arguments: list[Ints]) -> Colours:

@@ -21,7 +21,6 @@ from microgradlike.matrix.indices import Dims, Ints, affine, common_dims
 from microgradlike.matrix.lines import Code
 from microgradlike.matrix.memory import Emitted, share_memory
 from microgradlike.matrix.symbols import Symbol
-from microgradlike.primitive import flat
 from microgradlike.value import Value
 
 
@@ -93,13 +92,13 @@ class Emitter:
         match array.instruction:
             case Apply(op, operands):
                 dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
-                x = op.grouped([self.load(ref, dims) for ref in operands])
-                y = code.unmasked(op.value(self.xp, *x))
-                self.saved[array] = dims, (self.xp, y, *x)
+                x = [self.load(ref, dims) for ref in operands]
+                y = code.unmasked(op.evaluate(self.xp, x))
+                self.saved[array] = dims, (self.xp, y, x)
             case Reduce(op, operand, starts):
                 dims = (array.size, 1) if starts is None else (array.size,)
-                xp, x = code.stacked(starts), (self.read(operand, operand.index.shape, missing=-np.inf),)
-                y = op.value(xp, x)
+                xp, x = code.stacked(starts), [self.read(operand, operand.index.shape, missing=-np.inf)]
+                y = op.evaluate(xp, x)
                 self.saved[array] = dims, (xp, y, x)
                 if (operand.index < 0).any():
                     self.loose.append((y, [y]))
@@ -204,15 +203,15 @@ class Emitter:
         upstream, taken = (x.reshape(*dims) if x is not None and x.inner else x for x in (upstream, taken))  # type: ignore[assignment]
         match array.instruction:
             case Apply(recording.WHERE, [_, *branches]):
-                _, _, condition, _, _ = saved
+                _, _, (condition, _, _) = saved
                 for ref, mask in zip(branches, (condition != 0, condition == 0), strict=True):
                     here = self.code.unmasked(mask) if taken is None else taken * self.code.unmasked(mask)
                     self._send(array, ref, dims, upstream, taken=here)
             case Apply(op, operands):
-                for ref, local in zip(operands, flat(op.local_grads(*saved)), strict=True):
+                for ref, local in zip(operands, op.differentiate(*saved), strict=True):
                     self._send(array, ref, dims, upstream, local, taken=taken)
             case Reduce(op, ref, starts):
-                ((local,),) = op.local_grads(*saved)
+                (local,) = op.differentiate(*saved)
                 if starts is not None:
                     upstream, taken = (self.code.repeat(x, starts, ref.index.size) for x in (upstream, taken))
                 self._send(array, ref, ref.index.shape, upstream, local, taken=taken)
@@ -320,7 +319,7 @@ def try_rules(arrays: list[Array], dtype: Any) -> None:
     for op, array in first.items():
         emitter = Emitter([ref.array for ref in array.refs if ref.array is not None], dtype)
         emitter.forward(array)
-        op.local_grads(*emitter.saved[array][1])
+        op.differentiate(*emitter.saved[array][1])
 
 
 def _worth_blas(group: Group) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from math import prod
@@ -54,10 +54,15 @@ def _blocks(index: Ints) -> Iterator[int]:
         index = rows[:, 0]
 
 
-def segments(index: Ints, starts: Ints, missing: float = -1) -> Ints:
-    """Return the segments of a flat array, which begin at `starts`, as rows; short ones end in `missing`."""
-    counts = np.diff(starts, append=len(index))
+def shorten(texts: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Join texts, the first ones where there are many."""
+    return separator.join([*texts[:most], *["…"] * (len(texts) > most)])
+
+
+def segments(flat: Ints, starts: Ints, missing: float = -1) -> Ints:
+    """Return the segments of a last axis, which begin at `starts`, as rows; short ones end in `missing`."""
+    counts = np.diff(starts, append=flat.shape[-1])
     here = np.arange(counts.max()) < counts[:, None]
-    rows = np.full(here.shape, missing, index.dtype)
-    rows[here] = index
+    rows = np.full((*flat.shape[:-1], *here.shape), missing, flat.dtype)
+    rows[..., here] = flat
     return rows

@@ -54,7 +54,7 @@ def _compute(array: Array, xp: Any, flat: dict[Array, Any]) -> Any:
         case Reduce(op, operand, starts):  # the rule of a vector, whose only element holds all of it along an axis
             rules.sum = lambda x: xp.sum(x[0], axis=-1, keepdims=True)
             rules.max = lambda x: xp.max(x[0], axis=-1, keepdims=True)
-            return op.value(rules, (read(operand, starts, missing=-inf),))[..., 0]
+            return op.evaluate(rules, [read(operand, starts, missing=-inf)])[..., 0]
         case Sum(groups):
             for group in groups:
                 left, *right = (read(ref, group.starts) for ref in group.refs)

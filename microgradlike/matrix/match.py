@@ -25,7 +25,7 @@ from microgradlike import ops
 from microgradlike.matrix.arrays import Apply, Array, Arrays, Group, Reduce, Ref, Sum
 from microgradlike.matrix.canonical import Graph, distinct_rows, is_reduction
 from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, Colours
-from microgradlike.matrix.indices import Ints, common_dims
+from microgradlike.matrix.indices import Ints, common_dims, segments
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
 
@@ -51,12 +51,9 @@ class _Terms:
     @property
     def rows(self) -> Ints:
         """The sides, a row for each sum: (sides, sums, K). The rows of shorter sums end in −1."""
-        here = np.arange(self.count.max()) < self.count[:, None]
-        if here.all():
-            return self.sides.reshape(-1, *here.shape)
-        rows = np.full((len(self.sides), *here.shape), -1)
-        rows[:, here] = self.sides
-        return rows
+        if self.filling == 1:
+            return self.sides.reshape(len(self.sides), len(self.count), -1)
+        return segments(self.sides, self.starts)
 
     def of(self, sums: Ints) -> _Terms:
         """Return the terms of these sums, in this order."""
