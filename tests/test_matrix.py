@@ -13,7 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from graphs import FORMS, attention, flat, leaves, random_graph, random_network, recurrent, tree
+from graphs import (
+    FORMS,
+    MODELS,
+    RULES,
+    STRUCTURES,
+    conditioned,
+    flat,
+    leaves,
+    many_of_one_colour,
+    random_graph,
+    random_network,
+    siamese,
+    split,
+    tree,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +48,8 @@ from microgradlike import (
 from microgradlike import sum as sum_
 from microgradlike.ieee import ieee
 from microgradlike.matrix import canonical, colours, gradients, vectorize
-from microgradlike.matrix.code import CHUNK, COLUMNS
+from microgradlike.matrix.lines import CHUNK
+from microgradlike.matrix.memory import COLUMNS
 
 
 def replay(loss, leaf_data):
@@ -96,15 +111,6 @@ def products(program):
 
 def shapes(program):
     return sorted(p.shape for p in program.parameters)
-
-
-def split(rng, columns):
-    """Leaves in 1 to 6 arguments at random, in any order, some of them nested."""
-    columns = rng.sample(columns, len(columns))
-    arguments = [[] for _ in range(rng.randint(1, 6))]
-    for v in columns:
-        rng.choice(arguments).append(v)
-    return [[a[:2], [a[2:]]] if rng.random() < 0.5 else a for a in arguments if a]
 
 
 # ── Random graphs ──────────────────────────────────────────────────────────────────────────────
@@ -326,90 +332,6 @@ def test_gradients_that_are_finite_stay_so_beside_an_infinite_one():
 # ── Structures that random graphs rarely have ──────────────────────────────────────────────────
 
 
-def several_reductions(rng, x, w):
-    """Logsumexps and maxouts of two kinds of operands, in different numbers of either."""
-    a, b = [v.tanh() for v in w], [(v * x[0]).exp() for v in w]
-    return [
-        f([*a[:i], *b[:j]]) for f in (logsumexp, maxout) for i, j in ((1, 2), (2, 1), (2, 2), (1, 3), (3, 0), (0, 2))
-    ]
-
-
-def signs_and_products(rng, x, w):
-    """tanh p₁ − tanh p₂ beside tanh p₃ + tanh p₄, and products."""
-    t = [v.tanh() for v in w]
-    return [t[0] - t[1], t[2] + t[3], t[1] - t[0], t[0] * t[1], t[0] * t[1] - t[2], t[1] * t[2] + t[3], -(t[0] + t[1])]
-
-
-def quotients(rng, x, w):
-    """p/q beside q/p, and powers alike."""
-    a, b = [v.tanh() + 2 for v in w], [v * x[0] + 3 for v in w]
-    return [a[0] / b[0], b[1] / a[1], a[0] / a[1], a[1] / a[0], a[2] ** b[2], b[2] ** a[2], a[0] - b[0], b[1] - a[1]]
-
-
-def ragged_sums(rng, x, w):
-    """Sums of different lengths that do not begin alike: no padded product."""
-    t = [(v * x[0]).tanh() for v in w]
-    return [dot(w[i : i + n], t[i : i + n]) for i, n in ((0, 3), (1, 2), (2, 2), (1, 3), (3, 1))]
-
-
-def product_beside_another(rng, x, w):
-    """W x, and a product whose left side differs from sample to sample."""
-    W, S = leaves(rng, 3, 3), [[v * w[i] for v in x] for i in range(3)]
-    return [dot(W[i], x) + dot(S[i], [v.tanh() for v in x]) for i in range(3)]
-
-
-def grid_with_hole_and_double(rng, x, w):
-    """Products of rows with columns, one of them missing and one there twice."""
-    A, B = leaves(rng, 3, 2), leaves(rng, 3, 2)
-    places = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)] + [(0, 2)]
-    return [dot(A[i], B[j]).tanh() * (k + 1) for k, (i, j) in enumerate(places)]
-
-
-def double_with_other_terms(rng, x, w):
-    """Two sums with the same matrix product, but other terms beside it."""
-    A = leaves(rng, 2, 3)
-    return [dot(A[i], x) + w[k] for k, i in enumerate((0, 1, 1, 0))]
-
-
-def short_reductions(rng, x, w):
-    """Sums and logsumexps of 1, 2, 3 and 4 operands, and of constants."""
-    c = [constant(v) for v in (0.5, 1.5, -1.0, 2.0)]
-    return [f(o[:n]) * w[0] for f in (sum_, logsumexp, maxout) for o in (w, x * 2, c) for n in (1, 2, 3, 4)]
-
-
-def periods(rng, x, w):
-    """Operands that repeat every 4 and every 6 of 12."""
-    p, q = leaves(rng, 4), leaves(rng, 6)
-    return [(p[i % 4] * q[i % 6] + p[i // 3]).tanh() for i in range(12)] + [
-        p[i % 4] / (q[i // 2] + 4) for i in range(12)
-    ]
-
-
-def one_gradient_for_two(rng, x, w):
-    """Two arrays of parameters whose gradients are equal."""
-    p, q = leaves(rng, 3), leaves(rng, 3)
-    return [(a + b + v).tanh() for a, b, v in zip(p, q, x, strict=True)] + [w[0] + 0.0, w[1] + 0.0]
-
-
-def two_products_on_one_grid(rng, x, w):
-    """W aₙ + U bₙ for several n, and once with another row of U in each."""
-    W, U, A, B = leaves(rng, 3, 2), leaves(rng, 3, 2), leaves(rng, 4, 2), leaves(rng, 4, 2)
-    A, B = [[v.tanh() for v in row] for row in A], [[v.exp() for v in row] for row in B]
-    both = [dot(W[i], A[n]) + dot(U[i], B[n]) for n in range(4) for i in range(3)]
-    return both + [(dot(W[i], A[n]) + dot(U[(i + n) % 3], B[n])).tanh() for n in range(4) for i in range(3)]
-
-
-def sum_beside_a_grid(rng, x, w):
-    """W x for all, and a plain sum of other leaves for each."""
-    W, extra = leaves(rng, 3, 3), leaves(rng, 3, 2)
-    return [dot(row, x) + sum_(more) - x[0] for row, more in zip(W, extra, strict=True)]
-
-
-STRUCTURES = [several_reductions, signs_and_products, quotients, ragged_sums, product_beside_another,
-              grid_with_hole_and_double, double_with_other_terms, short_reductions, periods, one_gradient_for_two,
-              sum_beside_a_grid, two_products_on_one_grid]  # fmt: skip
-
-
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("end", ["sum", "tanh", "dot"])
 def test_structures(structure, end):
@@ -473,102 +395,6 @@ def test_random_networks(seed, samples):
 # Leaves that play one role may stand in several arguments: the towers of a siamese network, the rows of an image.
 
 
-def tower(rng, n_in, widths=(4, 3)):
-    layers = []
-    for n in widths:
-        layers.append((leaves(rng, n, n_in), leaves(rng, n)))
-        n_in = n
-
-    def run(x):
-        for W, b in layers:
-            x = [affine(w, x, c).tanh() for w, c in zip(W, b, strict=True)]
-        return x
-
-    return run
-
-
-def distance(a, b):
-    return builtins.sum((p - q) ** 2 for p, q in zip(a, b, strict=True))
-
-
-def siamese(rng):
-    f, x, u = tower(rng, 3), leaves(rng, 3), leaves(rng, 3)
-    return distance(f(x), f(u)), [x, u]
-
-
-def triplet(rng):
-    f, x = tower(rng, 3), leaves(rng, 3, 3)
-    a, p, n = map(f, x)
-    return (distance(a, p) - distance(a, n) + 0.5).softplus(), x
-
-
-def cosine(rng):
-    x, y = leaves(rng, 2, 4)
-    return dot(x, y) / (dot(x, x) * dot(y, y)).sqrt(), [x, y]
-
-
-def conditioned(rng):
-    x, c, y = leaves(rng, 3), leaves(rng, 2), leaves(rng, 4)
-    W, U = leaves(rng, 4, 3), leaves(rng, 4, 2)
-    z = [dot(w, x) + dot(u, c) for w, u in zip(W, U, strict=True)]
-    return distance([v.tanh() for v in z], y), [x, c, y]
-
-
-def cross_attention(rng):
-    X, C = leaves(rng, 3, 2), leaves(rng, 4, 3)
-    Wq, Wk, Wv = leaves(rng, 2, 2), leaves(rng, 2, 3), leaves(rng, 2, 3)
-    q, k, v = ([[dot(w, x) for w in W] for x in rows] for W, rows in ((Wq, X), (Wk, C), (Wv, C)))
-    rows = []
-    for one in q:
-        p = softmax([dot(one, other) for other in k])
-        rows += [dot(p, column).tanh() for column in zip(*v, strict=True)]
-    return sum_(rows), [X, C]
-
-
-def self_attention(rng):
-    X = leaves(rng, 4, 2)
-    return sum_([v.tanh() for row in attention(rng, X) for v in row]), X
-
-
-def image_rows(rng):
-    image, kernels = leaves(rng, 5, 5), leaves(rng, 2, 9)
-    maps = [
-        dot(k, [image[p + i][q + j] for i in range(3) for j in range(3)]).relu()
-        for k in kernels for p in range(3) for q in range(3)
-    ]  # fmt: skip
-    return builtins.sum(v * v for v in maps), image
-
-
-def steps_of_a_sequence(rng):
-    X, y = leaves(rng, 4, 2), leaves(rng, 3)
-    h = recurrent(rng, X)[-1]
-    return distance(h, y[: len(h)]), [*X, y]
-
-
-def pairwise(rng):
-    x, y = leaves(rng, 4), leaves(rng, 4)
-    return builtins.sum((a - b).tanh() for a in x for b in y) + sum_([abs(a - b) for a in x for b in x]), [x, y]
-
-
-def perceptron(rng):
-    x, y = leaves(rng, 3), leaves(rng, 3)
-    return distance(tower(rng, 3)(x), y), [x, y]
-
-
-MODELS = [
-    perceptron,
-    siamese,
-    triplet,
-    cosine,
-    conditioned,
-    cross_attention,
-    self_attention,
-    image_rows,
-    steps_of_a_sequence,
-    pairwise,
-]
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_batch_leaves_may_stand_in_any_arguments(model):
     for seed in range(6):
@@ -596,35 +422,6 @@ def test_each_argument_is_an_array_of_its_own():
     assert str(program.equations.forward[0]) == "z¹ = W¹ x₁ + W¹′ x₂"
 
 
-def many_of_one_colour(rng):
-    """Nodes that play the same part, combined with random signs, orders and multiplicities: (loss, batch leaves)."""
-    x, p = leaves(rng, rng.randint(1, 4)), leaves(rng, rng.randint(2, 6))
-    kinds = [[v.tanh() for v in p], [(v * rng.choice(x)).exp() for v in p], p, x, [constant(0.5), constant(2.0)]]
-
-    def pick(n):
-        return [rng.choice(rng.choice(chosen)) for _ in range(n)]
-
-    def signed(terms):
-        return functools.reduce(lambda s, t: rng.choice([operator.add, operator.sub])(s, t), terms)
-
-    forms = [
-        lambda n: signed(pick(n)),
-        lambda n: sum_([rng.choice([1, -1]) * v for v in pick(n)]),
-        lambda n: signed([a * b for a, b in zip(pick(n), pick(n), strict=True)]),
-        lambda n: dot(pick(n), pick(n)),
-        lambda n: logsumexp(pick(n)),
-        lambda n: maxout(pick(n)),
-        lambda n: operator.truediv(*pick(2)),
-        lambda n: operator.sub(*pick(2)),
-        lambda n: softmax(pick(n))[0],
-    ]
-    outputs = []
-    for _ in range(rng.randint(1, 3)):
-        form, chosen = rng.choice(forms), rng.sample(kinds, rng.randint(1, 2))
-        outputs += [form(rng.randint(1, 4)).tanh() for _ in range(rng.randint(1, 6))]
-    return sum_([rng.choice(outputs) * rng.choice([1.0, -0.5]) for _ in range(rng.randint(1, 2 * len(outputs)))]), x
-
-
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from([1, 3, COLUMNS]))
 def test_many_nodes_of_one_colour(seed, samples):
@@ -634,22 +431,6 @@ def test_many_nodes_of_one_colour(seed, samples):
 
 
 # ── What rules may do ──────────────────────────────────────────────────────────────────────────
-
-RULES = {
-    "a number as condition": lambda xp, x: xp.where(x, 1.0, 0.0) + xp.where(x - x, x, 3.0),
-    "equal or not": lambda xp, x: xp.where(x != 1.0, x, -x) + xp.where(x == 0.3, 2.0, x),
-    "one or the other": lambda xp, x: xp.where((x < 0.5) | (x > 1.2), x, x * x),
-    "both": lambda xp, x: xp.where((x > 0.5) & (x < 1.2), x, x * x),
-    "no maximum with 0": lambda xp, x: xp.where(x <= 0.3, 0.0, x) + xp.where(x <= 0.0, 0.3, x),
-    "the branches exchanged": lambda xp, x: xp.where(x > 0.7, 0.0, 1.0) + xp.where(x > 0.7, 1.0, 0.0),
-    "a count": lambda xp, x: (x > 0.5) + (x > 0.9) + ((x > 1.3) + 1.0),
-    "masks multiplied": lambda xp, x: (x > 0.5) * (x < 1.3) * 3.0,
-    "a mask itself": lambda xp, x: x > 0.8,
-    "a negative mask": lambda xp, x: -(x > 0.8) - (x > 0.9),
-    "functions of a mask": lambda xp, x: xp.exp(x > 0.8) + xp.sigmoid(x < 0.9) + xp.power(x > 0.8, 2.0) + abs(x > 1.0),
-    "the larger of two masks": lambda xp, x: xp.maximum(x > 0.8, x > 1.2) - xp.minimum(x > 0.8, x > 1.2),
-    "masks compared": lambda xp, x: xp.where((x > 0.5) == (x > 1.0), x, 2.0 * x),
-}
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -1174,7 +955,7 @@ def test_no_work_for_scalar_nodes_in_a_call(monkeypatch, network):
     """A call touches arrays alone: it runs with all Values out of reach."""
     program = network[2]
     want = program(np.ones((2, 3)), np.ones((2, 2)))
-    monkeypatch.setattr(program, "_graph", None)
+    monkeypatch.setattr(program, "found", None)
     monkeypatch.setattr(program, "arrays", None)
     np.testing.assert_array_equal(program.backward(np.ones((2, 3)), np.ones((2, 2))), want)
 

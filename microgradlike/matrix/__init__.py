@@ -1,20 +1,27 @@
 """The scalar graph becomes the matrix form: arrays, matrix products and the δ equations, found and run.
 
-Find    canonical   chains of + and × become sums of products
-        colours     nodes that play the same part get the same colour: they are one array
-        match       which entry is which operand; which sums are matrix products
-Run     code        the rules of `ops`, written down as NumPy calls with preallocated buffers
-        build       forward and backward
-        guards      `if v > 0` while recording, to be checked on every call
-        program     `vectorize` and what it returns
-Read    names       what the arrays are called
-        reading     what instructions read, as indices: xᵢ, x[i + 1]
-        entries     expressions for one entry: Σₖ Wᵢₖ xₖ
-        writing     in matrix notation where there is one, W x, else entry by entry
-        equations   forward and backward, as the textbook writes them
+Find    canonical    chains of + and × become sums of products
+        colours      nodes that play the same part get the same colour: they are one array
+        match        which entry is which operand; which sums are matrix products
+        guards       `if v > 0` while recording, to be checked on every call
+        arrays       what is found: arrays, and the instructions that compute them
+        find         one pass after the other
+Define  interpreter  what the instructions mean, in any array library
+Emit    symbols      the rules of `ops` run on views of buffers that do not exist yet
+        lines        the NumPy calls that they make
+        memory       where the buffers lie
+        emit         forward and backward
+Run     program      `vectorize` and what it returns
+Read    names        what the arrays are called
+        reading      what instructions read, as indices: xᵢ, x[i + 1]
+        entries      expressions for one entry: Σₖ Wᵢₖ xₖ
+        writing      in matrix notation where there is one, W x, else entry by entry
+        equations    forward and backward, as the textbook writes them
 
-Sums of products are linear algebra, and are treated as such (canonical, build). Every other operation
+Sums of products are linear algebra, and are treated as such (canonical, emit). Every other operation
 computes by its row of `ops`; `equations` only words a few derivatives more briefly than it.
+
+`print(passes(loss, batch))` shows what each of these makes of a small example.
 
 A regular graph of a million nodes becomes a few dozen NumPy calls, found in 2 µs and 400 bytes a node. An
 irregular one (a random graph, a formula) has nearly as many colours as nodes. It comes out right, but finding
@@ -31,6 +38,6 @@ between 10⁻⁹ and 10⁹; products are otherwise as recorded. A zero may lose 
 from microgradlike.support.extras import needed_for
 
 with needed_for("the matrix form"):
-    from microgradlike.matrix.program import Parameter, Place, Program, gradients, vectorize
+    from microgradlike.matrix.program import Parameter, Place, Program, gradients, passes, vectorize
 
-__all__ = ["Parameter", "Place", "Program", "gradients", "vectorize"]
+__all__ = ["Parameter", "Place", "Program", "gradients", "passes", "vectorize"]

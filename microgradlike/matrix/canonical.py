@@ -20,17 +20,21 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops
+from microgradlike.matrix.indices import Ints, shorten
+from microgradlike.notation.names import node_names
 from microgradlike.primitive import Operation
 from microgradlike.recording import CHOSEN, WHERE, all_inputs
 from microgradlike.value import Value
+from microgradlike.view.table import clean
 
-Ints = npt.NDArray[np.int64]
 MULTIPLIER = -0x61C8864680B583EB  # odd, by the golden ratio: its powers have their bits all over the place
+
+SHOWN = 60  # so many lines of a pass are printed
 
 ADDITIVE = (ops.ADD, ops.SUB, ops.NEG, ops.SUM, ops.DOT, ops.AFFINE)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Graph:
     """A recorded graph as arrays. Nodes are numbered in topological order.
 
@@ -40,7 +44,7 @@ class Graph:
     """
 
     nodes: list[Value]
-    number: dict[Value, int]
+    index_of: dict[Value, int]
     ops: list[Operation]
     start: Ints
     edges: Ints
@@ -53,16 +57,37 @@ class Graph:
     left: Ints
     right: Ints
 
+    @property
+    def names(self) -> list[str]:
+        """What the nodes are called when they are printed."""
+        return [clean(name) for name in node_names(self.nodes).values()]
+
+    def __repr__(self) -> str:
+        """Return the live nodes that are computed, a line each: z = w₁·x₁ + w₂·x₂ + b."""
+        names = [*self.names, ""]
+
+        def text(i: int) -> str:
+            if not self.is_sum[i]:
+                inputs = self.edges[self.start[i] : self.start[i + 1]]
+                return f"{self.ops[i].name}({', '.join(names[j] for j in inputs)})"
+            here = slice(self.term_start[i], self.term_start[i + 1])
+            terms = zip(*(x[here].tolist() for x in (self.sign, self.left, self.right)), strict=True)
+            words = (f"{'+' if sign > 0 else '−'} {names[a]}{'·' * (b >= 0)}{names[b]}" for sign, a, b in terms)
+            return " ".join(words).removeprefix("+ ")
+
+        computed = (self.live & (np.diff(self.start) > 0)).nonzero()[0]
+        return shorten([f"{names[i]} = {text(i)}" for i in computed[: SHOWN + 1]], SHOWN, "\n")
+
 
 def canonicalise(nodes: Sequence[Value]) -> Graph:
-    """The graph of `nodes`, which stand in topological order, with its sums of products."""
+    """Return the graph of `nodes`, which stand in topological order, with its sums of products."""
     nodes = list(nodes)
     n = len(nodes)
-    number = dict(zip(nodes, range(n), strict=True))
+    index_of = dict(zip(nodes, range(n), strict=True))
     inputs = list(map(all_inputs, nodes))
     counts = np.fromiter(map(len, inputs), np.int64, n)
     start = np.concatenate([[0], np.cumsum(counts)])
-    edges = np.fromiter(map(number.__getitem__, chain.from_iterable(inputs)), np.int64, start[-1])
+    edges = np.fromiter(map(index_of.__getitem__, chain.from_iterable(inputs)), np.int64, start[-1])
     operations = [WHERE if node.op is CHOSEN else node.op for node in nodes]
     kinds = {op: kind for kind, op in enumerate((*ADDITIVE, ops.MUL))}
     kind = np.fromiter((kinds.get(op, -1) for op in operations), np.int64, n)
@@ -127,12 +152,12 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     keep = np.ones(len(owner), bool)
     keep[:n_single] = ~((by == ADD) & (slot == 0) & (constant[edges] == 0))[single]
     keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
-    owner, own_sign, left, right = owner[keep], own_sign[keep], left[keep], right[keep]
-    order = np.lexsort((owner, root[owner]))
+    kept = keep.nonzero()[0]
+    order = kept[np.lexsort((owner[kept], root[owner[kept]]))]
     owner, own_sign, left, right = owner[order], own_sign[order], left[order], right[order]
     live = ~dissolves
     return Graph(
-        nodes, number, operations, start, edges, live, _in_branch(operations, start, edges), live & (kind >= 0), root,
+        nodes, index_of, operations, start, edges, live, _in_branch(operations, start, edges), live & (kind >= 0), root,
         np.concatenate([[0], np.cumsum(np.bincount(root[owner], minlength=n))]),
         own_sign * sign_to_root[owner], left, right,
     )  # fmt: skip
@@ -148,18 +173,18 @@ def _in_branch(operations: Sequence[Operation], start: Ints, edges: Ints) -> npt
 
 
 def is_reduction(op: Any) -> bool:
-    """Whether the operation treats any number of operands alike, so that their order is no matter."""
+    """Return whether an operation treats any number of operands alike, so that their order is no matter."""
     return op is ops.MAX or op is ops.LOGSUMEXP
 
 
 def hashes(rows: Ints) -> Ints:
-    """A hash of each row."""
+    """Return a hash of each row."""
     result: Ints = rows @ np.power(MULTIPLIER, np.arange(rows.shape[1]))
     return result
 
 
 def distinct_rows(rows: Ints) -> tuple[Ints, Ints]:
-    """(number of each row, index of the first row with each number), numbered by first appearance."""
+    """Return (number of each row, index of the first row with each number), numbered by first appearance."""
     if len(rows) == 1:
         return np.zeros(1, np.int64), np.zeros(1, np.int64)
     _, first, number = np.unique(hashes(rows), return_index=True, return_inverse=True)

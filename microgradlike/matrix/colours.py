@@ -14,18 +14,42 @@ the graph of colours has no cycles either.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from microgradlike import ops
-from microgradlike.matrix.canonical import MULTIPLIER, Graph, Ints, distinct_rows, hashes, is_reduction
+from microgradlike.matrix.canonical import MULTIPLIER, SHOWN, Graph, distinct_rows, hashes, is_reduction
+from microgradlike.matrix.indices import Ints, shorten
 
 # What a node is: a leaf (FIXED are parameters not to be trained), computed, or computed for a comparison only.
 CONSTANT, BATCH, FIXED, PARAMETER, COMPUTED, COMPARED = 0, 1, 2, 3, -1, -2
 ROUNDS = 8  # then it stops: coarser colours are right as well, what reads their arrays only takes parts of them
 
 
-def refine(graph: Graph, kind: Ints, arguments: list[Ints]) -> tuple[Ints, Ints]:
-    """(colour, depth) of every live node, given what each node is, and the batch leaves of each argument.
+@dataclass(frozen=True, repr=False)
+class Colours:
+    """The colour of every live node of a graph, and its depth: the longest way down to a leaf."""
+
+    graph: Graph
+    colour: Ints
+    depth: Ints
+
+    def __repr__(self) -> str:
+        """Return the nodes of each colour, a colour a line, those of leaves first."""
+        graph, names = self.graph, self.graph.names
+        classes: dict[tuple[int, int], list[int]] = {}
+        for i in graph.live.nonzero()[0].tolist():
+            classes.setdefault((self.depth[i], self.colour[i]), []).append(i)
+        lines = []
+        for _, members in sorted(classes.items()):
+            kind = "sum" if graph.is_sum[members[0]] else graph.ops[members[0]].name
+            lines.append(f"{kind}: {shorten([names[i] for i in members], SHOWN)}")
+        return shorten(lines, SHOWN, "\n")
+
+
+def refine(graph: Graph, kind: Ints, arguments: list[Ints]) -> Colours:
+    """Return the colours of the live nodes, given what each node is, and the batch leaves of each argument.
 
     Colours are numbered in order of appearance. Stops when a round splits no parameters.
     """
@@ -42,11 +66,11 @@ def refine(graph: Graph, kind: Ints, arguments: list[Ints]) -> tuple[Ints, Ints]
             break
         classes = len(first)
         start[parameters] = BATCH + len(arguments) + part
-    return colour, depth
+    return Colours(graph, colour, depth)
 
 
 def _forward(graph: Graph, colour: list[int]) -> tuple[Ints, Ints]:
-    """One pass over the live nodes: their colours and their depths."""
+    """Return the colours and the depths of the live nodes, by one pass over them."""
     numbers: dict[object, int] = {}
     fresh = max(colour, default=0) + 1
     depth = [0] * len(colour)
@@ -89,7 +113,7 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[Ints, Ints]:
 
 
 def _uses(graph: Graph, colour: Ints, parameters: Ints) -> Ints:
-    """A number for the set of uses of each parameter: a use is who consumes it, where, and with what.
+    """Return a number for the set of uses of each parameter: a use is who consumes it, where, and with what.
 
     Equal sets have equal numbers. The sum of their members' hashes is such a number; should two sets have the
     same sum, a colour is coarser than it might be, which does no harm.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
-from microgradlike.matrix.canonical import Ints
+from microgradlike.matrix.indices import Ints
 from microgradlike.notation.typeset import Formula
 
 

@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike import ops, recording
+from microgradlike.matrix.arrays import Apply, Array, Group, Reduce, Sum, dependents
 from microgradlike.matrix.entries import Add, Each, Entry, Expr, Index, Over, Product, Put, Softmax, Var, add, total
-from microgradlike.matrix.match import Apply, Array, Group, Reduce, Sum, dependents
 from microgradlike.matrix.names import is_weighted_input, stem
 from microgradlike.matrix.reading import Reading, Side, Vars
 from microgradlike.matrix.writing import Writer

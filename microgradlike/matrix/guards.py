@@ -20,6 +20,7 @@ from microgradlike.support.exchange import Exchange, with_undo
 from microgradlike.support.interop import NumberLike
 from microgradlike.support.places import Place, place_outside, place_text
 from microgradlike.value import Value, constant
+from microgradlike.view.table import clean
 
 T = TypeVar("T")
 SHOWN = 8  # lines in a warning
@@ -37,6 +38,20 @@ class Guard(NamedTuple):
     right: Value
     outcome: bool
 
+    def __str__(self) -> str:
+        left, right = self.left.label or "a Value", self.right.label or self.right.data
+        return clean(f"{left} {SYMBOLS[self.function]} {right}")
+
+    def check(self, held: Any) -> None:
+        """Raise ValueError unless the comparison came out for all samples as it did while recording."""
+        if not held.all():
+            was = "" if self.outcome else "not "
+            raise ValueError(
+                f"while the loss was recorded, {self} did {was}hold, and Python took that branch; in this "
+                "batch it comes out otherwise for some sample: use relu, maximum or another operation "
+                "in place of `if`, or stay with the scalar engine"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Notes:
@@ -46,7 +61,7 @@ class Notes:
     reads: dict[Place, Value] = field(default_factory=dict)  # one Value for each line
 
     def warning(self) -> str:
-        """What is to be said of the lines that read `data`; "" if there are none."""
+        """Return what is to be said of the lines that read `data`; "" if there are none."""
         if not self.reads:
             return ""
         lines = [f"  {place_text(place)}" for place in list(self.reads)[:SHOWN]]

@@ -14,133 +14,20 @@ columns are patches).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from microgradlike import ops
-from microgradlike.matrix.canonical import Graph, Ints, distinct_rows, is_reduction
-from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, refine
-from microgradlike.primitive import Operation
+from microgradlike.matrix.arrays import Apply, Array, Arrays, Group, Reduce, Ref, Sum
+from microgradlike.matrix.canonical import Graph, distinct_rows, is_reduction
+from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, Colours
+from microgradlike.matrix.indices import Ints, common_dims, segments
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class Array:
-    """The nodes of one colour. `entries[p]` is the number of the node at position p, or −1."""
-
-    kind: str  # "batch", "parameter" or "computed"
-    varies: bool  # from sample to sample
-    entries: Ints
-    shape: tuple[int, ...] = ()
-    instruction: Apply | Reduce | Sum | None = None
-    name: str = ""
-    named: bool = True  # by labels or custom; else a mere number
-
-    @property
-    def size(self) -> int:
-        """How many entries there are for one sample."""
-        return len(self.entries)
-
-    @property
-    def is_product(self) -> bool:
-        """Whether a matrix product computes it, which gives it its shape."""
-        return isinstance(self.instruction, Sum) and any(group.is_product for group in self.instruction.groups)
-
-    @property
-    def refs(self) -> list[Ref]:
-        """What the instruction reads."""
-        return self.instruction.refs if self.instruction else []
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class Ref:
-    """What an instruction reads: positions in an array (−1: nothing), or, where `array` is None, constants."""
-
-    array: Array | None
-    index: Any
-    label: str = ""  # of the first of the constants
-
-    @property
-    def constant(self) -> float | None:
-        """The number, where all that is read is one and the same constant."""
-        if self.array is None and self.index.size:
-            first = float(self.index.flat[0])
-            if (self.index == first).all() and (first or not np.signbit(self.index).any()):
-                return first
-        return None
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class Apply:
-    """y = op(refs), entry by entry."""
-
-    op: Operation
-    refs: list[Ref]
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class Reduce:
-    """y = op over the last axis: max, logsumexp. With `starts`, segments of a flat index."""
-
-    op: Operation
-    operand: Ref
-    starts: Ints | None
-
-    @property
-    def refs(self) -> list[Ref]:
-        """What is read."""
-        return [self.operand]
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class Group:
-    """The terms of a sum that have the same colours: sign · Σₖ left · right.
-
-    A matrix product has left.index of shape (G, R, K) and right.index (G, C, K), and its result
-    is (G, C, R). Else the last axis is k, or `starts` says where in a flat index each sum begins.
-    """
-
-    sign: int
-    left: Ref
-    right: Ref | None
-    starts: Ints | None = None
-    is_product: bool = False
-
-    @property
-    def refs(self) -> list[Ref]:
-        """The sides there are."""
-        return [self.left] if self.right is None else [self.left, self.right]
-
-    @property
-    def is_square(self) -> bool:
-        """Whether the terms are squares, aₖ²."""
-        left, right = self.left, self.right
-        if right is None or left.array is None or left.array is not right.array:
-            return False
-        return left.index.shape[1:-1] in ((), (1,)) and np.array_equal(left.index, right.index)
-
-    @property
-    def is_padded(self) -> bool:
-        """Whether sums of different lengths were made equal by factors of 0."""
-        return self.is_product and any((ref.index < 0).any() for ref in self.refs)
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class Sum:
-    """y = Σ groups."""
-
-    groups: list[Group]
-
-    @property
-    def refs(self) -> list[Ref]:
-        """What all groups read."""
-        return [ref for group in self.groups for ref in group.refs]
 
 
 @dataclass
@@ -164,15 +51,12 @@ class _Terms:
     @property
     def rows(self) -> Ints:
         """The sides, a row for each sum: (sides, sums, K). The rows of shorter sums end in −1."""
-        here = np.arange(self.count.max()) < self.count[:, None]
-        if here.all():
-            return self.sides.reshape(-1, *here.shape)
-        rows = np.full((len(self.sides), *here.shape), -1)
-        rows[:, here] = self.sides
-        return rows
+        if self.filling == 1:
+            return self.sides.reshape(len(self.sides), len(self.count), -1)
+        return segments(self.sides, self.starts)
 
     def of(self, sums: Ints) -> _Terms:
-        """The terms of these sums, in this order."""
+        """Return the terms of these sums, in this order."""
         count = self.count[sums]
         return _Terms(self.sign, self.sides[:, _ranges(self.starts[sums], count)], count)
 
@@ -195,12 +79,12 @@ class Matcher:
     Unless it is `dense`, nothing is padded, and grids have no holes: what 0 multiplies need not be finite.
     """
 
-    def __init__(self, graph: Graph, kind: Ints, arguments: list[Ints], dense: bool) -> None:
+    def __init__(self, graph: Graph, colours: Colours, kind: Ints, arguments: list[Ints], dense: bool) -> None:
         self.graph = graph
         self.filling = DENSE if dense else 1.0  # the least that a grid or rows of sums may have
-        self.arrays: list[Array] = []
+        self.arrays = Arrays()
         self.single: dict[tuple[int, int], Ints] = {}  # the positions of single entries
-        colour, depth = refine(graph, kind, arguments)
+        colour, depth = colours.colour, colours.depth
         n = len(graph.nodes)
         self.data = np.array([node.data if op is ops.CONSTANT else 0.0 for node, op in zip(graph.nodes, graph.ops)])
         same_bits, _ = distinct_rows(self.data.view(np.int64)[:, None])
@@ -245,7 +129,7 @@ class Matcher:
         self.arrays.append(array)
 
     def _computed(self, members: Ints, positions: Ints, shape: tuple[int, ...], instruction: Any) -> None:
-        """The array of what an instruction computes. Where members share a position, the first stands for all."""
+        """Add the array of what an instruction computes. Where members share a position, the first stands for all."""
         entries = np.full(prod(shape), -1)
         entries[positions[::-1]] = members[::-1]
         self.identity[members] = entries[positions]
@@ -261,7 +145,7 @@ class Matcher:
         self._add(Array("computed", varies, entries, shape, instruction), members, positions)
 
     def _ref(self, nodes: Ints) -> Ref:
-        """A reference to nodes of one colour, or −1. Parameters get their positions when they are first read."""
+        """Return a reference to nodes of one colour, or −1. Parameters get their positions when they are first read."""
         known = nodes[nodes >= 0]
         if self.colour[known[0]] == CONSTANT:
             return Ref(None, self.data[nodes], self.graph.nodes[known[0]].label)
@@ -280,24 +164,24 @@ class Matcher:
         return Ref(array, index)
 
     def _read(self, terms: _Terms, filling: float = 1.0) -> tuple[Ref, Ref | None, Ints | None]:
-        """(left, right, None), as rows if so much of them is filled; else flat, and where each sum starts."""
+        """Return (left, right, None), as rows if so much of them is filled; else flat, and where each sum starts."""
         sides, starts = (terms.rows, None) if terms.filling >= filling else (terms.sides, terms.starts)
         left, *right = map(self._ref, sides)
         return left, right[0] if right else None, starts
 
     def _keys(self, operands: Iterable[Ints]) -> list[Ints]:
-        """The positions of the operands that all have one, those with the fewest different ones first."""
+        """Return the positions of the operands that all have one, those with the fewest different ones first."""
         keys = [self.position[nodes] for nodes in operands]
         return sorted((key for key in keys if key.min() >= 0), key=_distinct)
 
     def _order(self, members: Ints, operands: Iterable[Ints]) -> Ints:
-        """The order of the members: that of the operand that differs most between them, where it has one."""
+        """Return the order of the members: that of the operand that differs most between them, where it has one."""
         return np.lexsort((members, *self._keys(operands))) if len(members) > 1 else np.zeros(1, np.int64)
 
     # ── One class at a time ────────────────────────────────────────────────────────────────────
 
     def _apply(self, members: Ints, op: Any) -> None:
-        """An operation of operands that each have a colour."""
+        """Add the array of an operation of operands that each have a colour."""
         start, edges = self.graph.start, self.graph.edges
         n_inputs = start[members[0] + 1] - start[members[0]]
         operands = edges[start[members] + np.arange(n_inputs)[:, None]]
@@ -310,7 +194,7 @@ class Matcher:
         self._computed(members[order], number, first.shape, Apply(op, refs))
 
     def _reduce(self, members: Ints, op: Any) -> None:
-        """An operation of any number of operands, all of one colour."""
+        """Add the array of an operation of any number of operands, all of one colour."""
         start, edges = self.graph.start, self.graph.edges
         order = self._order(members, [edges[start[members]]])
         members = members[order]
@@ -322,7 +206,7 @@ class Matcher:
         self._computed(members, np.arange(len(members)), members.shape, Reduce(op, ref, starts))
 
     def _sum(self, members: Ints) -> None:
-        """A sum of products: a matrix product, if the terms of one of its groups are one."""
+        """Add the array of a sum of products: a matrix product, if the terms of one of its groups are one."""
         groups = self._groups(members)
         grids = (self._grid(terms, groups) for terms in sorted(groups, key=lambda g: -int(g.count[0])))
         grid = None if self.graph.in_branch[members].any() else next(filter(None, grids), None)
@@ -350,7 +234,7 @@ class Matcher:
         self._computed(members, positions, shape, Sum(result))
 
     def _groups(self, members: Ints) -> list[_Terms]:
-        """The terms of sums, split by sign and colours."""
+        """Return the terms of sums, split by sign and colours."""
         graph = self.graph
         count = graph.term_start[members + 1] - graph.term_start[members]
         terms = _ranges(graph.term_start[members], count)
@@ -364,7 +248,7 @@ class Matcher:
         return groups
 
     def _terms(self, sign: int, sides: Ints, count: Ints) -> _Terms:
-        """These terms, with those of every sum in the same order, however it was written."""
+        """Return these terms, with those of every sum in the same order, however it was written."""
         # What has the fewest different nodes is what the sums share: the x of W x.
         keys = self._keys(sides) or sorted((s for s in sides if self.colour[s[0]] != CONSTANT), key=_distinct)
         if keys:
@@ -374,7 +258,7 @@ class Matcher:
     # ── Matrix products ────────────────────────────────────────────────────────────────────────
 
     def _grid(self, terms: _Terms, groups: list[_Terms]) -> _Grid | None:
-        """The grid that the sums of these groups form, if `terms`, one of the groups, is a matrix product."""
+        """Return the grid that the sums of these groups form, if `terms`, one of the groups, is a matrix product."""
         sides = self._padded(terms)
         if sides is None:
             return None
@@ -406,7 +290,7 @@ class Matcher:
         return _Grid(terms, left, right, (G, C, R), positions)
 
     def _padded(self, terms: _Terms) -> list[Ints] | None:
-        """The rows of either side, (N, K). Where sums differ in length, one side gets −1 for its missing ends.
+        """Return the rows of either side, (N, K). Where sums differ in length, one side gets −1 for its missing ends.
 
         On the other side, the short rows must begin like a long one (as the values that a causal
         attention sums over do), which stands for them: what it adds is multiplied by 0.
@@ -427,7 +311,7 @@ class Matcher:
         return None
 
     def _on_grid(self, terms: _Terms, grid: _Grid, at: Ints) -> tuple[Ints, Ints] | None:
-        """(left, right) where these terms, too, are a product on the grid; `at` says which sum is where."""
+        """Return (left, right) where these terms, too, are a product on the grid; `at` says which sum is where."""
         if terms is grid.terms:
             return grid.left, grid.right
         terms = terms.of(at)
@@ -440,21 +324,12 @@ class Matcher:
         return None
 
     def _same(self, a: Ints, b: Ints) -> bool:
-        """Whether operands are the same."""
+        """Return whether operands are the same."""
         return bool((self.identity[a] == self.identity[b]).all())
 
 
-def dependents(arrays: list[Array], parameters: Iterable[Array]) -> list[Array]:
-    """The arrays that need a gradient, in order: the parameters and what is computed from them."""
-    needed = set(parameters)
-    for array in arrays:
-        if not needed.isdisjoint(ref.array for ref in array.refs):
-            needed.add(array)
-    return [array for array in arrays if array in needed]
-
-
 def _parts(left: Ints, right: Ints) -> Ints:
-    """The connected parts of the graph with an edge from left[i] to right[i]: the part of each edge."""
+    """Return for each edge from left[i] to right[i] the connected part of the graph that it is in."""
     part = left  # a part's number is one of its left ends, and in the end the least
     while True:
         before = part
@@ -468,50 +343,24 @@ def _parts(left: Ints, right: Ints) -> Ints:
 
 
 def _ranges(starts: Ints, counts: Ints) -> Ints:
-    """start, start + 1, … for each start, as many as its count."""
+    """Return start, start + 1, … for each start, as many as its count."""
     ends = np.cumsum(counts)
     ranges: Ints = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
     return ranges
 
 
 def _distinct(x: Ints) -> int:
-    """How many different numbers there are."""
+    """Return how many different numbers there are."""
     return int(np.count_nonzero(np.bincount(x)))
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without its axes of length 1."""
+    """Return the shape without its axes of length 1."""
     return tuple(d for d in shape if d > 1) or (1,)
 
 
 def _along(ref: Ref, part: Any) -> tuple[Ints, ...]:
-    """Where in its array a reference reads, along each of the axes, in a part of its index."""
+    """Return where in its array a reference reads, along each of the axes, in a part of its index."""
     if ref.array is None or (ref.index < 0).any():
         return ()
     return np.unravel_index(ref.index[part], ref.array.shape)
-
-
-def common_dims(n: int, indices: list[Ints]) -> tuple[int, ...]:
-    """Dims of n entries in which as many of the flat index arrays as possible have equal steps."""
-    blocks = [1, n]
-    for index in indices:
-        union = sorted({*blocks, *_blocks(index)})
-        if len(union) <= 5 and all(b % a == 0 for a, b in pairwise(union)):
-            blocks = union
-    return tuple(b // a for a, b in pairwise(blocks))[::-1] or (1,)
-
-
-def _blocks(index: Ints) -> Iterator[int]:
-    """The lengths after which the steps of a flat index array change, if they do so regularly."""
-    size = 1
-    while len(index) > 1:
-        steps = np.diff(index)
-        length = int(np.argmax(steps != steps[0])) + 1
-        if length == 1 or len(index) % length:
-            return
-        rows = index.reshape(-1, length)
-        if (np.diff(rows) != steps[0]).any():
-            return
-        size *= length
-        yield size
-        index = rows[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from microgradlike.matrix.match import Apply, Array, Ref, Sum
+from microgradlike.matrix.arrays import Apply, Array, Ref, Sum
 from microgradlike.notation.digits import subscript, superscript
 from microgradlike.value import Value
 

@@ -4,20 +4,21 @@ program = vectorize(loss, batch=[x, y])    from one recorded sample
 program(X, Y)                              the losses of a whole batch
 program.gradients(X, Y)                    the gradients of their mean
 print(program)                             the equations, as the textbook writes them
+print(program.arrays)                      the arrays, and what each is made of
 print(program.source)                      the NumPy calls that run
+print(passes(loss, batch=[x, y]))          what each pass makes of the graph, for a small example
 """
 
 from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import cached_property
 from math import isfinite, prod
-from numbers import Real
+from operator import attrgetter
 from threading import RLock
-from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,17 +26,16 @@ import numpy.typing as npt
 
 from microgradlike import ops
 from microgradlike.ieee import NOT_COMPUTED, Namespace
-from microgradlike.matrix.build import Builder, try_rules
-from microgradlike.matrix.canonical import canonicalise
-from microgradlike.matrix.code import CACHE_LINE, Code, Symbol, aligned
-from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER
+from microgradlike.matrix.arrays import Array, Arrays
+from microgradlike.matrix.canonical import Graph
+from microgradlike.matrix.colours import Colours
+from microgradlike.matrix.emit import emit, try_rules
 from microgradlike.matrix.equations import Equations
-from microgradlike.matrix.guards import SYMBOLS, Guard, record_guarded
-from microgradlike.matrix.match import Array, Matcher
-from microgradlike.matrix.names import name_arrays
-from microgradlike.recording import full_order
+from microgradlike.matrix.find import Found, as_arguments, as_list, find
+from microgradlike.matrix.guards import Guard, record_guarded
+from microgradlike.matrix.memory import CACHE_LINE, Emitted, Frame, cache_aligned
 from microgradlike.support.locks import renew_in_children
-from microgradlike.value import Value, apply
+from microgradlike.value import Value
 
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers
@@ -93,12 +93,31 @@ def vectorize(
     collecting = gc.isenabled()
     gc.disable()  # nothing here is garbage, and looking for it would cost more than all the rest
     try:
-        wanted = None if parameters is None else _as_list(parameters)
+        wanted = None if parameters is None else as_list(parameters)
         with np.errstate(all="ignore"):
-            return Program(loss, _arguments(batch), wanted, np.dtype(dtype), guards)
+            return Program(find(loss, as_arguments(batch), wanted, guards), np.dtype(dtype))
     finally:
         if collecting:
             gc.enable()
+
+
+def passes(loss: Value | Callable[[], Value], batch: Sequence[Any] = (), **settings: Any) -> Passes:
+    """Return what each pass makes of a loss, which prints itself; the arguments are those of `vectorize`."""
+    program = vectorize(loss, batch, **settings)
+    found = program.found
+    return Passes(found.graph, found.colours, found.arrays, program.source)
+
+
+class Passes(NamedTuple):
+    """What each pass made of a graph: sums of products, nodes of one colour, arrays with instructions, lines."""
+
+    sums: Graph
+    colours: Colours
+    arrays: Arrays
+    lines: str
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{title}:\n{getattr(self, title)!s}".rstrip() for title in self._fields)
 
 
 class Place(NamedTuple):
@@ -160,64 +179,24 @@ class Parameters(list[Parameter]):
 class Program:
     """A loss as a short list of array instructions, with its gradients. `vectorize` makes it.
 
-    `arrays` are the arrays that were found, in the order they are computed; `parameters` those of
-    the shared leaves. Gradients are of the mean loss over the samples.
+    `arrays` are the arrays that were found, in the order they are computed (print them); `parameters` those
+    of the shared leaves. Gradients are of the mean loss over the samples.
     """
 
-    def __init__(
-        self,
-        loss: Value,
-        arguments: list[list[Value]],
-        wanted: list[Value] | None,
-        dtype: Any,
-        guards: list[Guard],
-        dense: bool = True,
-    ) -> None:
-        self.loss, self.dtype, self.batch = loss, dtype, arguments
-        self._wanted, self._guards = wanted, guards
-        compared = [v for guard in guards for v in (guard.left, guard.right)]
-        root = apply(ops.MAX, loss, *compared) if compared else loss  # one graph of all that must be computed
-        nodes = full_order(root)
-        present = set(nodes)
-        columns = [v for argument in arguments for v in argument]
-        _check_leaves(columns, wanted, present)
-        graph = canonicalise([*(v for v in columns if v not in present), *nodes])
-        in_loss = set(full_order(loss)) if compared else present
-        kinds = [
-            PARAMETER if op is ops.LEAF else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
-            for v, op in zip(graph.nodes, graph.ops)
-        ]
-        kind = np.array(kinds, np.int64)
-        if wanted is not None:
-            kind[kind == PARAMETER] = FIXED
-            kind[[graph.number[v] for v in wanted]] = PARAMETER
-        numbers = [np.array([graph.number[v] for v in argument], np.int64) for argument in arguments]
-        for argument in numbers:
-            kind[argument] = BATCH
-        self._dense = dense
-        found = Matcher(graph, kind, numbers, dense)
-        self._graph, self._array_of, self._position = graph, found.array_of, found.position
-        self._all_arrays = found.arrays
-        self.arrays = [a for a in found.arrays if a.size and not (compared and graph.number[root] in a.entries)]
-        name_arrays(self.arrays, graph.nodes, len(arguments), loss)
+    def __init__(self, found: Found, dtype: Any) -> None:
+        self.found, self.dtype = found, dtype
+        self.loss, self.batch, self.arrays = found.loss, found.batch, found.arrays
         try_rules(self.arrays, dtype)
-
-        # The numbers: those to be trained lie one array after the other, and their gradients alike
-        leaves = [a for a in self.arrays if a.kind == "parameter"]
-        self._trained = [a for a in leaves if kind[a.entries[0]] == PARAMETER]
-        self._data, data = self._allocate(self._trained)
-        self._gradient, self._gradients = self._allocate(self._trained)
-        _, fixed = self._allocate([a for a in leaves if kind[a.entries[0]] == FIXED])
+        # Numbers that are to be trained lie one array after the other, and their gradients alike
+        self._data, data = self._allocate(found.trained)
+        self._gradient, self._gradients = self._allocate(found.trained)
+        self._numbers = data | self._allocate(found.fixed)[1]
         self.parameters = Parameters(
-            Parameter(a.name, self._values(a), data[a], self._gradients[a]) for a in self._trained
+            Parameter(a.name, found.nodes(a), data[a], self._gradients[a]) for a in found.trained
         )
-        self._numbers = data | fixed
         self.pull()
-
-        # What runs
-        self._compiled: dict[str, list[CodeType]] = {}
-        self._frames: dict[int, _Frame] = {}
-        self._strict: tuple[Program, list[Any]] | None = None  # and where its parameters are among ours
+        self._frames: dict[int, Frame] = {}
+        self._exact: Program | None = None  # the same without padded products
         self.renew()
         renew_in_children(self)
 
@@ -230,87 +209,35 @@ class Program:
         self._quietly = context.run
 
     def _allocate(self, arrays: list[Array]) -> tuple[Numbers, dict[Array, Numbers]]:
-        """One stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
+        """Return one stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
         step = CACHE_LINE // self.dtype.itemsize
         ends = np.cumsum([-(-array.size // step) * step for array in arrays], dtype=int)
-        flat = aligned(int(ends[-1]) if arrays else 0, self.dtype)
+        flat = cache_aligned(int(ends[-1]) if arrays else 0, self.dtype)
         parts = zip(arrays, np.split(flat, ends))
         return flat, {array: part[: array.size].reshape(array.shape) for array, part in parts}
 
     @cached_property
-    def _lines(self) -> _Lines:
-        """Forward, guards and backward, written when they are first asked for."""
-        build = Builder(self._all_arrays, self.dtype)
-        code = build.code
-        in_branch = self._graph.in_branch
-        build.conditional = {
-            a for a in self.arrays if a.kind == "computed" and in_branch[a.entries[a.entries >= 0]].any()
-        }
-        given = self._all_arrays[: len(self.batch)]
-        for number, array in enumerate(given):
-            code.buffers[build.value[array].buffer].given = f"x{number}"
-        for array in self.arrays:
-            if array.instruction is not None:
-                build.forward(array)
-        entry = self._entry(build, self.loss)
-        losses = code.new((), entry.varies)
-        code.copy(entry, losses)
-        checks = [(guard, self._check(build, guard)) for guard in self._guards]
-        loss_array, position = self._found(self.loss)
-        seed, gradients = build.backward(self.arrays, loss_array, position, set(self._trained))
-        for symbols, numbers in ((build.value, self._numbers), (gradients, self._gradients)):
-            for array, x in numbers.items():
-                code.buffers[symbols[array].buffer].data = x.reshape(-1)
-        products = [build.products.get(array) for array in given]
-        watched = [losses, *(symbol for _, symbol in checks), *(p for p in products if p is not None)]
-        watched += [symbol for product, sides in build.loose for symbol in (product, *sides)]
-        results = {
-            "forward": watched,
-            "backward": [*watched, *gradients.values()],
-            "slope": [*watched[1:], *gradients.values()],
-        }
-        code.share_memory(results["backward"])
-        code.known.clear()
-        return _Lines(code, results, losses, seed, checks, products, build.loose)
-
-    def _values(self, array: Array) -> list[Any]:
-        """The nodes of an array, None where an entry has none."""
-        return [None if i < 0 else self._graph.nodes[i] for i in array.entries]
-
-    def _found(self, v: Value) -> tuple[Array, int]:
-        """The array of a node, and its position there."""
-        number = self._graph.number[v]
-        return self._all_arrays[self._array_of[number]], int(self._position[number])
-
-    def _entry(self, build: Builder, v: Value) -> Symbol:
-        """The symbol of a single node."""
-        if v.op is ops.CONSTANT:
-            return build.code.array(np.array(v.data))
-        array, position = self._found(v)
-        return build.value[array].view((), (), position)
-
-    def _check(self, build: Builder, guard: Guard) -> Symbol:
-        """The lines that compare again; true where the outcome is that of the recording."""
-        compared = guard.left, guard.right
-        symbol: Symbol = build.code.call(guard.function, *(self._entry(build, v) for v in compared))
-        return symbol if guard.outcome else ~symbol
+    def _emitted(self) -> Emitted:
+        """Forward, comparisons and backward, emitted when they are first asked for."""
+        return emit(self.found, self.dtype, self._numbers, self._gradients)
 
     # ── Running ────────────────────────────────────────────────────────────────────────────────
 
     def __call__(self, *args: Any) -> Numbers:
-        """The loss of each sample, of shape (m,). Each argument has the samples on its first axis.
+        """Return the loss of each of m samples, an array of shape (m,). Each argument has shape (m, …).
 
-        Without batch leaves there is one sample. Raises TypeError for what is no array of real
-        numbers, and ValueError for shapes that do not fit, for numbers that are not finite, and
-        where a comparison made while recording would come out otherwise.
+        Without batch leaves there is one sample. Raises TypeError for a wrong number of arguments and for what is no
+        array of real numbers; ValueError for shapes that do not fit, for numbers that are not finite, and where a
+        comparison made while recording would come out otherwise for a sample; RuntimeError within another call.
         """
         with self._one_at_a_time:
             return self._call("forward", args).losses_of_samples()
 
     def backward(self, *args: Any) -> Numbers:
-        """The losses, as a call gives them; and the gradients of their mean, in `grad` of each of `parameters`.
+        """Return the losses, (m,), and leave the gradients of their mean in `grad` of each of `parameters`.
 
-        An empty batch leaves gradients of 0.
+        A gradient has the shape of its parameter; an empty batch leaves gradients of 0. Arguments and errors are
+        those of a call.
         """
         with self._one_at_a_time:
             frame = self._call("backward", args, 1.0)
@@ -319,23 +246,27 @@ class Program:
             return frame.losses_of_samples()
 
     def gradients(self, *args: Any) -> dict[str, Numbers]:
-        """∂(mean loss)/∂parameter by the name of the parameter."""
+        """Return ∂(mean loss)/∂parameter by the name of the parameter, each in its shape, as arrays of your own.
+
+        Arguments and errors are those of a call; `grad` of the parameters is set as by `backward`.
+        """
         with self._one_at_a_time:
             self.backward(*args)
             return {p.name: p._gradient.copy() for p in self.parameters}
 
     def descend(self, *args: Any, lr: float) -> None:
-        """One step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
+        """Take one step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
 
-        The learning rate is folded into the seed of the backward pass, no loss is computed, and
-        the parameters have no `grad` afterwards.
+        The learning rate is folded into the seed of the backward pass, no loss is computed, and the parameters
+        have no `grad` afterwards. Arguments and errors are those of a call, and ValueError is raised for an `lr`
+        that is no finite number; after an error, the parameters are as before.
         """
         with self._one_at_a_time:
             for p in self.parameters:
                 p.grad = NOT_COMPUTED
             self._call("slope", args, lr)
 
-    def _call(self, name: str, args: tuple[Any, ...], scale: float = 0.0) -> _Frame:
+    def _call(self, name: str, args: tuple[Any, ...], scale: float = 0.0) -> Frame:
         """Run the function of this name, and its checks, with scale · ∂(mean loss)/∂(loss) as the seed."""
         if self._running:
             raise RuntimeError(
@@ -348,49 +279,51 @@ class Program:
         finally:
             self._running = False
 
-    def _checked_run(self, name: str, args: tuple[Any, ...], scale: float) -> _Frame:
+    def _checked_run(self, name: str, args: tuple[Any, ...], scale: float) -> Frame:
         frame, arrays = self._prepare(args)
         if name != "forward":
             frame.seed(scale)
         if frame.samples:
             self._run(frame, name, arrays)
-            if self._dense and frame.loose and not self._is_exact(frame, name):
-                self._run_strictly(frame, name, arrays, scale)
-            elif frame.checks:
-                frame.check_guards()
+            if frame.loose and not self._is_exact(frame, name):
+                self._run_exactly(frame, name, arrays, scale)
+            else:
+                for guard, held in frame.checks:
+                    guard.check(held)
         elif name != "forward":
             self._gradient[...] = 0.0
         if name == "slope":
             np.subtract(self._data, self._gradient, out=self._data)
         return frame
 
-    def _is_exact(self, frame: _Frame, name: str) -> bool:
-        """Whether what the program multiplies by 0, and the scalar engine leaves out, was finite."""
+    def _is_exact(self, frame: Frame, name: str) -> bool:
+        """Return whether what the program multiplies by 0, and the scalar engine leaves out, was finite."""
         finite = name == "forward" or isfinite(self._gradient.dot(self._gradient)) or np.isfinite(self._gradient).all()
         for product, sides in frame.loose:
             if not isfinite(product.dot(product)) and not all(np.isfinite(side).all() for side in sides):
                 return False
         return bool(finite)
 
-    def _run_strictly(self, frame: _Frame, name: str, arrays: list[Numbers], scale: float) -> None:
+    def _run_exactly(self, frame: Frame, name: str, arrays: list[Numbers], scale: float) -> None:
         """Run the program without padded products, which computes what the scalar engine computes, but more slowly."""
-        if self._strict is None:
-            strict = Program(self.loss, self.batch, self._wanted, self.dtype, self._guards, dense=False)
-            place = {v: i for i, v in enumerate(v for array in self._numbers for v in self._values(array))}
-            self._strict = strict, [np.array([place[v] for v in strict._values(array)]) for array in strict._numbers]
-        strict, places = self._strict
-        numbers = np.concatenate([x.reshape(-1) for x in self._numbers.values()])
-        for x, place in zip(strict._numbers.values(), places):
-            x.reshape(-1)[...] = numbers[place]
-        run = strict._call("forward" if name == "forward" else "backward", tuple(arrays), scale)
-        frame.losses[...] = run.losses
-        for p, place in zip(strict.parameters, places):
-            numbers[place] = p._gradient.reshape(-1)
-        ends = np.cumsum([p._gradient.size for p in self.parameters])
-        for p, part in zip(self.parameters, np.split(numbers, ends)):
-            p._gradient.reshape(-1)[...] = part
+        if self._exact is None:
+            found = self.found
+            self._exact = Program(find(found.loss, found.batch, found.wanted, found.guards, dense=False), self.dtype)
+        exact = self._exact
+        exact._fill(exact._numbers, self._entries(self._numbers).__getitem__)
+        frame.losses[...] = exact._call("forward" if name == "forward" else "backward", tuple(arrays), scale).losses
+        self._fill(self._gradients, exact._entries(exact._gradients).__getitem__)
 
-    def _prepare(self, args: tuple[Any, ...]) -> tuple[_Frame, list[Numbers]]:
+    def _entries(self, numbers: dict[Array, Numbers]) -> dict[Value, float]:
+        """Return the numbers of these arrays by node."""
+        return {v: x for a, xs in numbers.items() for v, x in zip(self.found.nodes(a), xs.reshape(-1).tolist())}
+
+    def _fill(self, numbers: dict[Array, Numbers], number_of: Callable[[Any], float]) -> None:
+        """Overwrite the numbers of these arrays, entry by entry."""
+        for array, x in numbers.items():
+            x.reshape(-1)[...] = [number_of(v) for v in self.found.nodes(array)]
+
+    def _prepare(self, args: tuple[Any, ...]) -> tuple[Frame, list[Numbers]]:
         if len(args) != len(self.batch):
             raise TypeError(f"expected {len(self.batch)} arrays ({self._expected()}), got {len(args)}")
         arrays = []
@@ -408,7 +341,7 @@ class Program:
         if frame is None:
             if len(self._frames) >= FRAMES:
                 del self._frames[next(iter(self._frames))]
-            frame = self._frames[samples] = _Frame(self, samples)
+            frame = self._frames[samples] = Frame(self._emitted, samples)
         return frame, arrays
 
     def _converted(self, x: Any) -> Numbers:
@@ -425,14 +358,8 @@ class Program:
     def _expected(self) -> str:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
 
-    def _run(self, frame: _Frame, name: str, arrays: list[Numbers]) -> None:
-        functions = frame.functions.get(name)
-        if functions is None:
-            if name not in self._compiled:
-                self._compiled[name] = self._lines.code.compiled(name, self._lines.results[name])
-            functions = frame.functions[name] = [FunctionType(code, frame.names) for code in self._compiled[name]]
-        for function in functions:
-            function(*arrays)
+    def _run(self, frame: Frame, name: str, arrays: list[Numbers]) -> None:
+        frame.run(name, arrays)
         # What is not finite in an argument shows in a product that reads the whole of it, which is smaller.
         for product, x in zip(frame.products, arrays):
             entries = x.reshape(-1) if product is None else product
@@ -444,8 +371,7 @@ class Program:
     def pull(self) -> None:
         """Take the parameters' numbers from the Values, which scalar code has changed."""
         with np.errstate(all="ignore"):
-            for array, numbers in self._numbers.items():
-                numbers.reshape(-1)[...] = [v.data for v in self._values(array)]
+            self._fill(self._numbers, attrgetter("data"))
 
     def push(self) -> None:
         """Write the parameters' numbers, and the gradients if there are any, to the Values."""
@@ -457,51 +383,57 @@ class Program:
                     v.grad = grad
 
     def where(self, node: Value) -> Place | None:
-        """Which entry of which array a scalar node is. None for constants, and for products and sums that dissolved.
+        """Return which entry of which array a scalar node is; None for constants, and for products and sums that dissolved.
 
         Raises KeyError for a node that is not part of the loss.
         """
-        if node not in self._graph.number:
+        found = self.found
+        if node not in found.graph.index_of:
             raise KeyError(f"{node!r} is not part of the graph that this program was found in")
-        number = self._graph.number[node]
-        if self._array_of[number] < 0 or not self._graph.live[number]:
+        i = found.graph.index_of[node]
+        if found.array_of[i] < 0 or not found.graph.live[i]:
             return None
-        array, position = self._found(node)
+        array, position = found.locate(node)
         return Place(array.name, tuple(map(int, np.unravel_index(position, array.shape))))
 
     def nodes(self, name: str) -> npt.NDArray[np.object_]:
-        """The scalar nodes of the array with this name, in its shape (None where an entry has no node)."""
+        """Return the scalar nodes of the array with this name, in its shape (None where an entry has no node).
+
+        Raises KeyError for a name that no array has.
+        """
         for array in self.arrays:
             if array.name == name:
-                return np.array(self._values(array), object).reshape(array.shape)
+                return np.array(self.found.nodes(array), object).reshape(array.shape)
         raise KeyError(f"no array is called {name!r}; there are {', '.join(a.name for a in self.arrays)}")
 
     def name_of(self, node: Value) -> str | None:
-        """The name of the array that a node belongs to (of a part of a sum, that of the sum): a `color_by` for `draw`."""
-        number = self._graph.number.get(node)
-        if number is None:
-            return None
-        array = self._array_of[self._graph.root[number]]
-        return self._all_arrays[array].name if array >= 0 else None
+        """Return the name of the array that a node belongs to: a `color_by` for `draw`.
+
+        A part of a sum belongs to the array of the sum; None for a node that is not part of the loss, and constants.
+        """
+        found = self.found
+        i = found.graph.index_of.get(node)
+        array = -1 if i is None else found.array_of[found.graph.root[i]]
+        return found.all_arrays[array].name if array >= 0 else None
 
     # ── Reading ────────────────────────────────────────────────────────────────────────────────
 
     @property
     def source(self) -> str:
-        """The NumPy calls of the forward and backward pass, as a Python function."""
+        """The NumPy calls of the forward and backward pass, as a Python function; comments say what each computes."""
         with self._one_at_a_time:
-            return self._lines.code.source("run", self._lines.results["backward"])
+            return self._emitted.code.source("backward")
 
     @cached_property
     def equations(self) -> Equations:
         """The forward and backward pass, as equations with shapes."""
-        return Equations(self.arrays, *self._found(self.loss), self._trained)
+        return Equations(self.arrays, *self.found.locate(self.loss), self.found.trained)
 
     def __str__(self) -> str:
         return str(self.equations)
 
     def __repr__(self) -> str:
-        return f"<array program: {len(self._graph.nodes)} scalar nodes in {len(self.arrays)} arrays>"
+        return f"<array program: {len(self.found.graph.nodes)} scalar nodes in {len(self.arrays)} arrays>"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/plain": str(self.equations), "text/latex": self.equations.latex()}
@@ -510,107 +442,13 @@ class Program:
         return self.equations.__rich__()
 
 
-class _Lines(NamedTuple):
-    """What runs: the code, its results in each mode, and the arrays that are looked at after a call."""
-
-    code: Code
-    results: dict[str, list[Symbol]]
-    losses: Symbol
-    seed: Symbol
-    checks: list[tuple[Guard, Symbol]]
-    products: list[Symbol | None]  # for each argument one that reads the whole of it
-    loose: list[tuple[Symbol, list[Symbol]]]
-
-
-class _Frame:
-    """Buffers, and the functions that use them, for one number of samples."""
-
-    def __init__(self, program: Program, samples: int) -> None:
-        lines = program._lines
-        self.samples = samples
-        self.names, memory = lines.code.frame(max(samples, 1))
-        self.functions: dict[str, list[FunctionType]] = {}
-        self.losses, self._seed = memory[lines.losses.buffer], memory[lines.seed.buffer]
-        self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in lines.checks]
-        self.products = [None if product is None else memory[product.buffer] for product in lines.products]
-        self.loose = [(memory[out.buffer], [memory[side.buffer] for side in sides]) for out, sides in lines.loose]
-        self._scale = 1.0
-        self.seed(0.0)
-
-    def losses_of_samples(self) -> Numbers:
-        """One loss for each sample, where the loss varies or not."""
-        return self.losses.copy() if len(self.losses) == self.samples else np.full(self.samples, self.losses[0])
-
-    def check_guards(self) -> None:
-        """Raise ValueError where a comparison made while recording came out otherwise."""
-        for guard, held in self.checks:
-            if not held.all():
-                was = "" if guard.outcome else "not "
-                raise ValueError(
-                    f"while the loss was recorded, {guard.left.label or 'a Value'} {SYMBOLS[guard.function]} "
-                    f"{guard.right.label or guard.right.data} did {was}hold, and Python took that branch; in this "
-                    "batch it comes out otherwise for some sample: use relu, maximum or another operation "
-                    "in place of `if`, or stay with the scalar engine"
-                )
-
-    def seed(self, scale: float) -> None:
-        """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
-        if scale != self._scale:
-            if not isinstance(scale, Real) or not isfinite(scale):
-                raise ValueError(f"the learning rate must be a finite number, got {scale!r}")
-            self._seed[...] = scale / max(len(self.losses), 1)
-            self._scale = scale
-
-
-def _arguments(batch: Any) -> list[list[Value]]:
-    """The leaves of each argument of the program."""
-    batch = _as_list(batch)
-    if all(isinstance(v, Value) for v in batch):
-        return [batch] if batch else []
-    return [_flat(v) for v in batch]
-
-
-def _flat(values: Any) -> list[Value]:
-    return [values] if isinstance(values, Value) else [v for inner in _as_list(values) for v in _flat(inner)]
-
-
-def _as_list(values: Any) -> list[Any]:
-    if isinstance(values, Value):
-        return [values]
-    if not isinstance(values, Iterable) or isinstance(values, str | Mapping | Set):
-        raise TypeError(
-            f"batch and parameters list leaves, Values in lists, got {type(values).__name__}: {values!r:.40}"
-        )
-    return list(values)
-
-
-def _check_leaves(columns: list[Value], wanted: list[Value] | None, present: set[Value]) -> None:
-    for v in (*columns, *(wanted or ())):
-        if not isinstance(v, Value):
-            raise TypeError(f"expected Values, got {type(v).__name__}: {v!r:.40}")
-        if v.op is not ops.LEAF:
-            what = "a constant" if v.op is ops.CONSTANT else f"the result of {v.op}"
-            raise ValueError(f"batch and parameters must be leaves, Value(…), but {v!r} is {what}")
-    varying = set(columns)
-    if len(varying) < len(columns):
-        raise ValueError("batch lists the same Value twice")
-    for v in wanted or ():
-        if v not in present:
-            raise ValueError(f"the loss does not depend on the parameter {v!r}")
-        if v in varying:
-            raise ValueError(
-                f"{v!r} stands in batch and in parameters: gradients are with respect to what all samples share; "
-                "for ∂loss/∂x of single samples leave it out of batch, or take backward() of the scalar engine"
-            )
-
-
 def _called(leaves: list[Value]) -> str:
     labels = [v.label for v in leaves if v.label]
     return f"{labels[0]} … {labels[-1]}" if len(labels) > 1 else labels[0] if labels else "an array"
 
 
 def gradients(loss: Value) -> dict[Value, float]:
-    """∂loss/∂leaf of every leaf that is no constant, computed by the array program found in the graph of loss."""
+    """Return ∂loss/∂leaf of every leaf that is no constant, computed by the array program found in the graph of loss."""
     program = vectorize(loss)
     program.backward()
-    return {v: g for p in program.parameters for v, g in zip(p.nodes, p._gradient.reshape(-1).tolist(), strict=True)}
+    return program._entries(program._gradients)

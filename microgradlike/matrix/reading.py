@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from microgradlike.matrix.canonical import Ints
-from microgradlike.matrix.code import affine
+from microgradlike.matrix.arrays import Array, Group, Ref
 from microgradlike.matrix.entries import Entry, Expr, Index, Lookup, Product, Table, Var
-from microgradlike.matrix.match import Array, Group, Ref, common_dims
+from microgradlike.matrix.indices import Ints, affine, common_dims, segments
 from microgradlike.notation.digits import format_constant, subscript
 
 SHOWN = 8  # so many constants of a row are printed
@@ -51,7 +50,7 @@ class Reading:
     def rows(self, refs: list[Ref], starts: Ints | None, array: Array) -> tuple[Vars, list[Side]]:
         """Return k, for the axis that is reduced, and the references that have a row for each entry of the array."""
         if starts is not None:
-            refs = [Ref(ref.array, _padded(ref, starts), ref.label) for ref in refs]
+            refs = [Ref(ref.array, segments(ref.index, starts, -1 if ref.array else 0.0), ref.label) for ref in refs]
         return self._with_k([Side(ref, self.vars[array]) for ref in refs])
 
     def sides(self, group: Group, array: Array) -> tuple[Vars, list[Side]]:
@@ -152,15 +151,6 @@ def _size(vars: Vars) -> int:
 
 def _shaped(numbers: Numbers, at: Vars) -> Numbers:
     return numbers.reshape([var.size for var in at])
-
-
-def _padded(ref: Ref, starts: Ints) -> Numbers:
-    """Return the segments of a flat index as rows. Short ones end in −1, or, of constants, in 0."""
-    counts = np.diff(starts, append=len(ref.index))
-    here = np.arange(counts.max()) < counts[:, None]
-    rows = np.full(here.shape, 0.0 if ref.array is None else -1)
-    rows[here] = ref.index
-    return rows
 
 
 def _reduced(numbers: Numbers, at: Vars) -> tuple[Numbers, Vars]:

@@ -1,4 +1,4 @@
-"""Forward and backward: the lines that compute the loss and its gradients.
+"""Emit: the lines of NumPy that compute the loss and its gradients from the arrays that were found.
 
 Entry by entry, an operation's value and local derivatives are its rules in `ops.py`. A matrix
 product z = W a has the vector–Jacobian products ∂C/∂W = δ aᵀ and ∂C/∂a = Wᵀ δ with δ = ∂C/∂z: BP4
@@ -8,25 +8,72 @@ broadcast is a sum, that of a gather a scatter-add.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from microgradlike import recording
-from microgradlike.matrix.canonical import Ints
-from microgradlike.matrix.code import Code, Dims, Symbol, affine
-from microgradlike.matrix.match import Apply, Array, Group, Reduce, Ref, Sum, common_dims, dependents
-from microgradlike.primitive import flat
+from microgradlike import ops, recording
+from microgradlike.matrix.arrays import Apply, Array, Group, Reduce, Ref, Sum, dependents
+from microgradlike.matrix.find import Found
+from microgradlike.matrix.indices import Dims, Ints, affine, common_dims
+from microgradlike.matrix.lines import Code
+from microgradlike.matrix.memory import Emitted, share_memory
+from microgradlike.matrix.symbols import Symbol
+from microgradlike.value import Value
 
 
-class Builder:
-    """Writes the code of arrays and their instructions."""
+def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapping[Array, Any]) -> Emitted:
+    """Return the code of what was found: its functions "forward", "backward" and "slope", which computes no loss.
 
-    def __init__(self, arrays: list[Array], dtype: Any) -> None:
+    `numbers` are those of the parameters, `gradients` where theirs are to be put: memory that the code shares.
+    """
+    emitter = Emitter([array for array in found.all_arrays if array.instruction is None], dtype)
+    code, in_branch = emitter.code, found.graph.in_branch  # the last node, the loss, is in no branch: nor is entry −1
+    emitter.conditional = {array for array in found.arrays if array.instruction and in_branch[array.entries].any()}
+    given = found.all_arrays[: len(found.batch)]
+    for i, array in enumerate(given):
+        emitter.value[array].buffer.given = f"x{i}"
+    for array in found.arrays:
+        if array.instruction is not None:
+            emitter.forward(array)
+
+    def entry(v: Value) -> Symbol:
+        if v.op is ops.CONSTANT:
+            return code.array(np.array(v.data))
+        array, position = found.locate(v)
+        return emitter.value[array].view((), (), position)
+
+    code.part = ("the losses",)
+    loss = entry(found.loss)
+    losses = code.new((), loss.varies)
+    code.copy(loss, losses)
+    checks = []
+    for guard in found.guards:  # true where the outcome is that of the recording
+        code.part = ("whether ", guard)
+        same: Symbol = code.call(guard.function, entry(guard.left), entry(guard.right))
+        checks.append((guard, same if guard.outcome else ~same))
+    seed, slopes = emitter.backward(found.arrays, *found.locate(found.loss), found.trained)
+    for symbols, memory in ((emitter.value, numbers), (slopes, gradients)):
+        for array, x in memory.items():
+            symbols[array].buffer.data = x.reshape(-1)
+    products = [emitter.products.get(array) for array in given]
+    watched = [*(symbol for _, symbol in checks), *(p for p in products if p is not None)]
+    watched += [symbol for product, sides in emitter.loose for symbol in (product, *sides)]
+    slope = [*watched, *slopes.values()]
+    code.finish(forward=[losses, *watched], slope=slope, backward=[losses, *slope])
+    share_memory(code)
+    return Emitted(code, losses, seed, checks, products, emitter.loose)
+
+
+class Emitter:
+    """Writes the lines of arrays and their instructions."""
+
+    def __init__(self, given: list[Array], dtype: Any) -> None:
         self.code = Code(dtype)
         self.xp = self.code.namespace()
-        self.value: dict[Array, Symbol] = {}  # each flat
+        self.value = {array: self.code.new((array.size,), array.varies) for array in given}  # of each array, flat
         self.saved: dict[Array | Group, Any] = {}  # what the backward pass needs of the forward pass
         self.received: dict[Array, list[tuple[Symbol, Ints]]] = {}  # what consumers sent back, to which positions
         self.conditional: set[Array] = set()  # with entries that take part only where a choice takes them
@@ -34,26 +81,24 @@ class Builder:
         self.products: dict[Array, Symbol] = {}  # a matrix product that reads the whole of an array
         # Results with sides that they multiply by 0 though the loss does not: padded products, and those with holes
         self.loose: list[tuple[Symbol, list[Symbol]]] = []
-        for array in arrays:
-            if array.kind != "computed":
-                self.value[array] = self.code.new((array.size,), array.varies)
 
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 
     def forward(self, array: Array) -> None:
         """Write the lines that compute an array."""
         code = self.code
+        code.part = (array,)
         y: Any
         match array.instruction:
             case Apply(op, operands):
                 dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
-                x = op.grouped([self.load(ref, dims) for ref in operands])
-                y = code.number(op.value(self.xp, *x))
-                self.saved[array] = dims, (self.xp, y, *x)
+                x = [self.load(ref, dims) for ref in operands]
+                y = code.unmasked(op.evaluate(self.xp, x))
+                self.saved[array] = dims, (self.xp, y, x)
             case Reduce(op, operand, starts):
                 dims = (array.size, 1) if starts is None else (array.size,)
-                xp, x = code.stacked(starts), (self.read(operand, operand.index.shape, missing=-np.inf),)
-                y = op.value(xp, x)
+                xp, x = code.stacked(starts), [self.read(operand, operand.index.shape, missing=-np.inf)]
+                y = op.evaluate(xp, x)
                 self.saved[array] = dims, (xp, y, x)
                 if (operand.index < 0).any():
                     self.loose.append((y, [y]))
@@ -74,16 +119,16 @@ class Builder:
         self.value[array] = code.whole(y, dims, array.varies).reshape(array.size)
 
     def load(self, ref: Ref, dims: Dims) -> Any:
-        """What a reference reads: a number, or an array."""
+        """Return what a reference reads: a number, or an array."""
         return self.read(ref, dims) if ref.constant is None else ref.constant
 
     def read(self, ref: Ref, dims: Dims, missing: float = 0.0) -> Symbol:
-        """What a reference reads, as an array."""
+        """Return what a reference reads, as an array."""
         index = ref.index.reshape(dims)
         return self.code.array(index) if ref.array is None else self.code.take(self.value[ref.array], index, missing)
 
     def _term(self, group: Group, dims: Dims) -> Any:
-        """Σₖ left · right, in dims."""
+        """Return Σₖ left · right, in dims."""
         code, K = self.code, group.left.index.shape[-1]
         if _worth_blas(group):
             return self._product(group).reshape(*dims)
@@ -97,10 +142,9 @@ class Builder:
         return code.reduce("add", terms, group.starts).reshape(*dims)
 
     def _product(self, group: Group) -> Symbol:
-        """right · leftᵀ, of dims (C, R), for each of the grids."""
-        assert group.right is not None
+        """Return right · leftᵀ, of dims (C, R), for each of the grids."""
         sides = []
-        for ref in (group.left, group.right):
+        for ref in group.refs:
             side = self.read(ref, ref.index.shape if len(ref.index) > 1 else ref.index.shape[1:])
             if any(d > 1 and s == 0 for d, s in zip(side.dims, side.strides, strict=True)):
                 side = self.code.whole(side, side.inner, side.varies)  # BLAS knows no strides of 0
@@ -108,7 +152,7 @@ class Builder:
         left, right = sides
         self.saved[group] = left.inner, left, right
         out: Symbol = right @ left.T
-        for ref in (group.left, group.right):
+        for ref in group.refs:
             if ref.array is not None and len(np.unique(ref.index[ref.index >= 0])) == ref.array.size:
                 self.products.setdefault(ref.array, out)
         return out
@@ -116,7 +160,7 @@ class Builder:
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
 
     def backward(
-        self, arrays: list[Array], loss: Array, position: int, differentiated: set[Array]
+        self, arrays: list[Array], loss: Array, position: int, differentiated: Iterable[Array]
     ) -> tuple[Symbol, dict[Array, Symbol]]:
         """Write the lines that compute Σ seed · ∂loss/∂array over the samples, for the parameters `differentiated`.
 
@@ -131,6 +175,7 @@ class Builder:
             self.received[loss].append((seed, np.array([position])))
         gradients: dict[Array, Symbol] = {}
         for array in reversed(needed):
+            self._about(array)
             upstream = self._collect(array, self.received.pop(array))
             taken = self._collect(array, self.taken.pop(array)) if array in self.taken else None
             if array in differentiated:
@@ -140,8 +185,13 @@ class Builder:
                     code.copy(upstream, gradient)
                 gradients[array] = gradient
             elif isinstance(upstream, Symbol):
+                code.part = ("back through ", array)
                 self._send_back(array, upstream, taken)
         return seed, gradients
+
+    def _about(self, array: Array) -> None:
+        """Note that the next lines are a part of the gradient of an array."""
+        self.code.part = ("∂loss/∂", array.name)
 
     def _send_back(self, array: Array, upstream: Symbol, taken: Symbol | None) -> None:
         """Give the operands of an instruction their share: upstream · local derivative.
@@ -153,75 +203,70 @@ class Builder:
         upstream, taken = (x.reshape(*dims) if x is not None and x.inner else x for x in (upstream, taken))  # type: ignore[assignment]
         match array.instruction:
             case Apply(recording.WHERE, [_, *branches]):
-                _, _, condition, _, _ = saved
+                _, _, (condition, _, _) = saved
                 for ref, mask in zip(branches, (condition != 0, condition == 0), strict=True):
-                    here = self.code.number(mask) if taken is None else taken * self.code.number(mask)
+                    here = self.code.unmasked(mask) if taken is None else taken * self.code.unmasked(mask)
                     self._send(array, ref, dims, upstream, taken=here)
             case Apply(op, operands):
-                for ref, local in zip(operands, flat(op.local_grads(*saved)), strict=True):
+                for ref, local in zip(operands, op.differentiate(*saved), strict=True):
                     self._send(array, ref, dims, upstream, local, taken=taken)
             case Reduce(op, ref, starts):
-                ((local,),) = op.local_grads(*saved)
+                (local,) = op.differentiate(*saved)
                 if starts is not None:
-                    upstream = self.code.repeat(upstream, starts, ref.index.size)
-                    taken = None if taken is None else self.code.repeat(taken, starts, ref.index.size)
+                    upstream, taken = (self.code.repeat(x, starts, ref.index.size) for x in (upstream, taken))
                 self._send(array, ref, ref.index.shape, upstream, local, taken=taken)
             case Sum(groups):
                 for group in groups:
                     self._send_back_group(array, group, upstream if group.sign > 0 else -upstream, taken)
 
     def _send_back_group(self, array: Array, group: Group, upstream: Symbol, taken: Symbol | None) -> None:
-        """To the a and b of Σₖ aₖ bₖ: upstream · bₖ and upstream · aₖ."""
+        """Send to the a and b of Σₖ aₖ bₖ: upstream · bₖ and upstream · aₖ."""
         shape, left, *right = self.saved[group]
         if _worth_blas(group) and not group.is_square:
             self._send_back_product(array, group, upstream)
             return
-        share = self.code.repeat(upstream, group.starts, group.left.index.size)
-        if taken is not None:
-            taken = self.code.repeat(taken, group.starts, group.left.index.size)
-        if group.right is None:
-            self._send(array, group.left, shape, share, taken=taken)
-        elif group.is_square:
-            self._send(array, group.left, shape, share, 2.0, left, taken=taken)
-        else:
-            self._send(array, group.left, shape, share, *right, taken=taken)
-            self._send(array, group.right, shape, share, left, taken=taken)
+        share, taken = (self.code.repeat(x, group.starts, group.left.index.size) for x in (upstream, taken))
+        for ref, factors in zip(group.refs, [(2.0, left)] if group.is_square else [right, [left]]):
+            self._send(array, ref, shape, share, *factors, taken=taken)
 
     def _send_back_product(self, array: Array, group: Group, upstream: Symbol) -> None:
-        """∂C/∂left = δᵀ right and ∂C/∂right = δ left, with δ = upstream of dims (C, R)."""
-        assert group.right is not None
+        """Send ∂C/∂left = δᵀ right and ∂C/∂right = δ left, with δ = upstream of dims (C, R)."""
         _, left, right = self.saved[group]
         delta = self.code.whole(upstream, self.saved[array][0], array.varies).reshape(*right.inner[:-1], left.inner[-2])
-        if group.left.array in self.received:
-            once = right.varies and not left.varies and right.has_rows  # one product adds up the samples, too
-            share = delta.rows().T @ right.rows() if once else delta.T @ right
-            self.received[group.left.array].append((share, group.left.index))
-            self._take(group.left, group.left.index.shape)
-        if group.right.array in self.received:
-            self.received[group.right.array].append((delta @ left, group.right.index))
-            self._take(group.right, group.right.index.shape)
+        for ref in group.refs:
+            if ref.array in self.received:
+                self._about(ref.array)
+                if ref is group.right:
+                    share = delta @ left
+                elif right.varies and not left.varies and right.has_rows:
+                    share = delta.rows().T @ right.rows()  # one product adds up the samples, too
+                else:
+                    share = delta.T @ right
+                self._receive(ref, ref.index.shape, share)
 
     def _send(self, sender: Array, ref: Ref, dims: Dims, *factors: Any, taken: Symbol | None = None) -> None:
         """Send the product of the factors to the entries that a reference reads, if they are asked for."""
         if ref.array in self.received:
+            self._about(ref.array)
             share = prod(factors[1:], start=factors[0])
             if taken is not None:
                 share = self.code.call("where", taken, share, 0.0)
             if sender.varies and not ref.array.varies and not share.varies:
                 share = self.code.whole(share, share.inner, True)  # every sample sends the same
-            self.received[ref.array].append((share, ref.index.reshape(dims)))
-            self._take(ref, dims, taken)
+            self._receive(ref, dims, share, taken)
 
-    def _take(self, ref: Ref, dims: Dims, taken: Symbol | None = None) -> None:
-        """Note which entries a consumer took: by a choice, or else all."""
+    def _receive(self, ref: Ref, dims: Dims, share: Symbol, taken: Symbol | None = None) -> None:
+        """Note a share, and which entries a consumer took: by a choice, or else all."""
+        assert ref.array is not None
+        index = ref.index.reshape(dims)
+        self.received[ref.array].append((share, index))
         if ref.array in self.taken:
-            taken = self.code.filled(1.0, dims, False) if taken is None else taken
-            self.taken[ref.array].append((taken, ref.index.reshape(dims)))
+            self.taken[ref.array].append((self.code.filled(1.0, dims, False) if taken is None else taken, index))
 
     # ── Adding up what the consumers send ──────────────────────────────────────────────────────
 
     def _collect(self, array: Array, received: list[tuple[Any, Ints]]) -> Any:
-        """The sum of all that an array received: flat, or without dims where it is one number for all entries."""
+        """Return the sum of all that an array received: flat, or without dims where it is one number for all entries."""
         code, n = self.code, array.size
         total: Any = 0.0
         parts: list[tuple[Symbol, Ints]] = []
@@ -245,7 +290,7 @@ class Builder:
         return result
 
     def _gathered(self, array: Array, share: Symbol, index: Ints) -> tuple[Symbol, Ints]:
-        """The share added up where positions repeat (and over the samples), and the positions, now all different."""
+        """Return the share added up where positions repeat (and over the samples), and the positions, now all different."""
         code = self.code
         share = share.broadcast(index.shape)
         samples = [0] if share.varies and not array.varies else []
@@ -272,15 +317,13 @@ def try_rules(arrays: list[Array], dtype: Any) -> None:
         if isinstance(array.instruction, Apply | Reduce):
             first.setdefault(array.instruction.op, array)
     for op, array in first.items():
-        read = [ref.array for ref in array.refs if ref.array is not None]
-        build = Builder([], dtype)
-        build.value = {a: build.code.new((a.size,), a.varies) for a in read}
-        build.forward(array)
-        op.local_grads(*build.saved[array][1])
+        emitter = Emitter([ref.array for ref in array.refs if ref.array is not None], dtype)
+        emitter.forward(array)
+        op.differentiate(*emitter.saved[array][1])
 
 
 def _worth_blas(group: Group) -> bool:
-    """Whether a product is worth BLAS: no dot product of what varies, nor several without a row in common."""
+    """Return whether BLAS pays: not for per-sample dot products, nor for batches that share no row."""
     if not group.is_product or group.right is None:
         return False
     (G, R, _), (_, C, _) = group.left.index.shape, group.right.index.shape

@@ -1,0 +1,136 @@
+"""Find: the arrays of a scalar graph and the instructions that compute them, pass by pass.
+
+    canonicalise   chains of + and × become sums of products   `Graph`
+    refine         nodes that play the same part get a colour  `Colours`
+    match          colours become arrays with instructions     `Arrays`
+
+Each of these prints what it is; `passes` shows all of them, and the lines that are emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from microgradlike import ops
+from microgradlike.matrix.arrays import Array, Arrays
+from microgradlike.matrix.canonical import Graph, canonicalise
+from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER, Colours, refine
+from microgradlike.matrix.guards import Guard
+from microgradlike.matrix.indices import Ints
+from microgradlike.matrix.match import Matcher
+from microgradlike.matrix.names import name_arrays
+from microgradlike.recording import full_order
+from microgradlike.value import Value, apply
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Found:
+    """What was found in the graph of a loss: it prints its arrays."""
+
+    loss: Value
+    batch: list[list[Value]]  # the leaves of each argument
+    wanted: list[Value] | None  # the parameters that were asked for; None for all
+    guards: list[Guard]
+    graph: Graph
+    colours: Colours
+    all_arrays: Arrays  # also those of no entries, and of the root that joins loss and comparisons
+    arrays: Arrays
+    trained: list[Array]  # parameters whose gradients are computed
+    fixed: list[Array]  # and the others
+    array_of: Ints  # which of `all_arrays` a node is in, and where
+    position: Ints
+
+    def nodes(self, array: Array) -> list[Any]:
+        """Return the nodes of an array, None where an entry has none."""
+        return [None if i < 0 else self.graph.nodes[i] for i in array.entries]
+
+    def locate(self, v: Value) -> tuple[Array, int]:
+        """Return the array of a node, and its position there."""
+        i = self.graph.index_of[v]
+        return self.all_arrays[self.array_of[i]], int(self.position[i])
+
+    def __repr__(self) -> str:
+        return repr(self.arrays)
+
+
+def find(
+    loss: Value, batch: list[list[Value]], wanted: list[Value] | None, guards: list[Guard], dense: bool = True
+) -> Found:
+    """Return the arrays and instructions in the graph of `loss`, and of what the guards compare.
+
+    Unless it is `dense`, no product is padded with zeros. Raises as `vectorize` does.
+    """
+    compared = [v for guard in guards for v in (guard.left, guard.right)]
+    root = apply(ops.MAX, loss, *compared) if compared else loss  # one graph of all that must be computed
+    nodes = full_order(root)
+    present = set(nodes)
+    columns = [v for argument in batch for v in argument]
+    _check_leaves(columns, wanted, present)
+    graph = canonicalise([*(v for v in columns if v not in present), *nodes])
+    in_loss = set(full_order(loss)) if compared else present
+    kind = np.array([
+        PARAMETER if op is ops.LEAF else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
+        for v, op in zip(graph.nodes, graph.ops)
+    ], np.int64)  # fmt: skip
+    if wanted is not None:
+        kind[kind == PARAMETER] = FIXED
+        kind[[graph.index_of[v] for v in wanted]] = PARAMETER
+    arguments = [np.array([graph.index_of[v] for v in argument], np.int64) for argument in batch]
+    for argument in arguments:
+        kind[argument] = BATCH
+    colours = refine(graph, kind, arguments)
+    matched = Matcher(graph, colours, kind, arguments, dense)
+    arrays = Arrays(a for a in matched.arrays if a.size and not (compared and graph.index_of[root] in a.entries))
+    name_arrays(arrays, graph.nodes, len(batch), loss)
+    trained, fixed = (
+        [a for a in arrays if a.kind == "parameter" and kind[a.entries[0]] == which] for which in (PARAMETER, FIXED)
+    )
+    found = matched.arrays, arrays, trained, fixed, matched.array_of, matched.position
+    return Found(loss, batch, wanted, guards, graph, colours, *found)
+
+
+def as_arguments(batch: Any) -> list[list[Value]]:
+    """Return the leaves of each argument of the program, from `batch` as a user writes it."""
+    batch = as_list(batch)
+    if all(isinstance(v, Value) for v in batch):
+        return [batch] if batch else []
+    return [_flat(v) for v in batch]
+
+
+def _flat(values: Any) -> list[Value]:
+    return [values] if isinstance(values, Value) else [v for inner in as_list(values) for v in _flat(inner)]
+
+
+def as_list(values: Any) -> list[Any]:
+    """Return a list of leaves; raise TypeError for what is no list."""
+    if isinstance(values, Value):
+        return [values]
+    if not isinstance(values, Iterable) or isinstance(values, str | Mapping | Set):
+        raise TypeError(
+            f"batch and parameters list leaves, Values in lists, got {type(values).__name__}: {values!r:.40}"
+        )
+    return list(values)
+
+
+def _check_leaves(columns: list[Value], wanted: list[Value] | None, present: set[Value]) -> None:
+    for v in (*columns, *(wanted or ())):
+        if not isinstance(v, Value):
+            raise TypeError(f"expected Values, got {type(v).__name__}: {v!r:.40}")
+        if v.op is not ops.LEAF:
+            what = "a constant" if v.op is ops.CONSTANT else f"the result of {v.op}"
+            raise ValueError(f"batch and parameters must be leaves, Value(…), but {v!r} is {what}")
+    varying = set(columns)
+    if len(varying) < len(columns):
+        raise ValueError("batch lists the same Value twice")
+    for v in wanted or ():
+        if v not in present:
+            raise ValueError(f"the loss does not depend on the parameter {v!r}")
+        if v in varying:
+            raise ValueError(
+                f"{v!r} stands in batch and in parameters: gradients are with respect to what all samples share; "
+                "for ∂loss/∂x of single samples leave it out of batch, or take backward() of the scalar engine"
+            )

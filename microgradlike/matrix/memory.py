@@ -1,0 +1,117 @@
+"""Memory: where the buffers of a program lie, and what its lines name, for one number of samples."""
+
+from __future__ import annotations
+
+from math import isfinite
+from numbers import Real
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from microgradlike.matrix.guards import Guard
+from microgradlike.matrix.lines import Code
+from microgradlike.matrix.symbols import Buffer, Symbol
+
+CACHE_LINE = 64  # bytes of a cache line: a register of AVX-512
+COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
+
+
+def cache_aligned(size: int, dtype: Any, fill: float = 0.0) -> Any:
+    """Return an array that begins at a cache line."""
+    dtype = np.dtype(dtype)
+    memory = np.full(size + CACHE_LINE // dtype.itemsize, fill, dtype)
+    start = -memory.ctypes.data % CACHE_LINE // dtype.itemsize
+    return memory[start : start + size]
+
+
+class Emitted(NamedTuple):
+    """What runs: the code, and the arrays that are looked at after a call."""
+
+    code: Code
+    losses: Symbol
+    seed: Symbol
+    checks: list[tuple[Guard, Symbol]]
+    products: list[Symbol | None]  # for each argument one that reads the whole of it
+    loose: list[tuple[Symbol, list[Symbol]]]
+
+
+def share_memory(code: Code) -> None:
+    """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
+    used = [(line.out.buffer, *line.reads) for line in code.lines]
+    last = {buffer: i for i, here in enumerate(used) for buffer in here}
+    last.update((x.buffer, len(used)) for results in code.results.values() for x in results)
+    free: dict[Any, list[Buffer]] = {}
+    for i, here in enumerate(used):
+        for buffer in dict.fromkeys(here):
+            if buffer.given or buffer.data is not None or buffer.fill is not None:
+                continue
+            places = free.setdefault((buffer.size, buffer.varies, buffer.boolean), [])
+            buffer.place = buffer.place or (places.pop() if places else buffer)
+            if last[buffer] == i:
+                places.append(buffer.place)
+
+
+class Frame:
+    """Buffers, and the functions that use them, for one number of samples."""
+
+    def __init__(self, emitted: Emitted, samples: int) -> None:
+        self._code, self.samples = emitted.code, samples
+        memory = _allocate(self._code, max(samples, 1))
+        self._names = _names(self._code, memory, max(samples, 1))
+        self.losses, self._seed = memory[emitted.losses.buffer], memory[emitted.seed.buffer]
+        self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in emitted.checks]
+        self.products = [None if product is None else memory[product.buffer] for product in emitted.products]
+        self.loose = [(memory[out.buffer], [memory[side.buffer] for side in sides]) for out, sides in emitted.loose]
+        self._scale = 1.0
+        self.seed(0.0)
+
+    def run(self, name: str, arrays: list[Any]) -> None:
+        """Call the functions of this name with the arguments."""
+        for function in self._code.compiled(name):
+            FunctionType(function, self._names)(*arrays)
+
+    def losses_of_samples(self) -> npt.NDArray[Any]:
+        """Return one loss for each sample, where the loss varies or not."""
+        return self.losses.copy() if len(self.losses) == self.samples else np.full(self.samples, self.losses[0])
+
+    def seed(self, scale: float) -> None:
+        """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
+        if scale != self._scale:
+            if not isinstance(scale, Real) or not isfinite(scale):
+                raise ValueError(f"the learning rate must be a finite number, got {scale!r}")
+            self._seed[...] = scale / max(len(self.losses), 1)
+            self._scale = scale
+
+
+def _allocate(code: Code, samples: int) -> dict[Buffer, Any]:
+    """Return the numbers of all buffers."""
+    memory: dict[Buffer, Any] = {}
+    for buffer in code.buffers:
+        place = memory.get(buffer.place) if buffer.place else None  # if the place is allocated by now
+        if place is None and buffer.data is None:
+            size = buffer.size * (samples if buffer.varies else 1)
+            place = cache_aligned(size, bool if buffer.boolean else code.dtype, buffer.fill or 0.0)
+        memory[buffer] = place if buffer.data is None else buffer.data
+    return memory
+
+
+def _names(code: Code, memory: dict[Buffer, Any], samples: int) -> dict[str, Any]:
+    """Return all that the lines name: views of the buffers, constants, functions."""
+    columns = samples >= COLUMNS and code.dtype == np.float64  # with float32, BLAS is faster row by row
+    columns &= not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in code.views)
+    names: dict[str, Any] = dict(vars(np))
+    if columns:
+        names["dot"] = np.matmul  # dot wants its result row by row
+    for name, x in code.constants.values():
+        names[name] = x if isinstance(x, np.ndarray) else np.asarray(x, bool if isinstance(x, bool) else code.dtype)
+    for (buffer, dims, strides, offset, axis), name in code.views.items():
+        base = memory[buffer]
+        shape = tuple(d * samples if a == axis else d for a, d in enumerate(dims))
+        if columns and axis is not None and not buffer.given:  # an entry's samples are neighbours
+            offset *= samples
+            strides = tuple(1 if a == axis else s * samples for a, s in enumerate(strides))
+        steps = tuple(s * base.itemsize for s in strides)
+        names[name] = np.ndarray(shape, base.dtype, base, offset * base.itemsize, steps)
+    return names
