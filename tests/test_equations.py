@@ -1149,6 +1149,32 @@ for _name, _reduce in {"logsumexp": logsumexp, "max": maxout, "softmax": lambda 
             PROGRAMS[f"{_name} of {_order}, {len(PROGRAMS)}"] = repeated_program(_reduce, _order, _inner)
 
 
+def again_and_again(seed):
+    """One to three numbers, in sums of products, maxima and softmaxes that read them differently often."""
+
+    def record(rng):
+        rng = random.Random(seed)
+        x = [v.tanh() for v in leaves(rng, rng.randint(1, 3))]
+        terms = [lambda: rng.choice(x), lambda: rng.choice(x) * rng.choice(x), lambda: rng.choice(x) * 3.0]
+        reduce = rng.choice([builtins.sum, sum_, logsumexp, maxout])
+        kinds = [rng.choice(terms)] if rng.random() < 0.6 else terms
+        sign = rng.choice([lambda v: v, lambda v: -v])
+        rows = [[rng.choice(kinds)() for _ in range(rng.randint(1, 4))] for _ in range(rng.randint(2, 4))]
+        return builtins.sum(sign(reduce(row)).sin() for row in rows), []
+
+    return record
+
+
+for _seed in range(60):
+    PROGRAMS[f"again and again {_seed}"] = again_and_again(_seed)
+
+
+@program
+def reductions_of_constants(rng):
+    w, c = leaves(rng), [constant(x) for x in (-0.1, -0.2, -0.3)]
+    return builtins.sum((f(some) * w).sin() for f in (logsumexp, maxout) for some in (c, c[1:], c[2:])), []
+
+
 @program
 def labels_that_are_letters(rng):
     i, j, p, e = Value(0.5, "i"), Value(0.7, "j"), Value(0.3, "p₁"), Value(0.2, "e")

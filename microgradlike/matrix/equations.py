@@ -24,7 +24,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import log, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -118,12 +118,11 @@ class Equations:
             case Apply(op, refs):
                 return _applied(op, [self._read(Side(ref, self._reading.vars[array])) for ref in refs])
             case Reduce(op, operand, starts):
-                k, [side] = self._reading.rows([operand], starts, array)
+                k, [side] = self._reading.rows([operand], starts, array, -np.inf)
                 x = self._read(side)
                 if not x.free.isdisjoint(k):
                     return Over(op.symbol, k, (x,))
-                times = prod(var.size for var in k)  # so often the same
-                return add([x, Product(log(times))]) if op is ops.LOGSUMEXP else x
+                return add([x, self._constant(np.log(_times([side])), array)]) if op is ops.LOGSUMEXP else x
             case Sum(groups):
                 ordered = sorted(groups, key=lambda g: (not g.is_product, g.right is None and g.left.array is None))
                 return add([self._terms(part, array) for part in self._parts(ordered, array)])
@@ -134,7 +133,28 @@ class Equations:
         k, sides = self._reading.sides(group, array)
         left, *right = map(self._read, sides)
         terms = _applied(ops.POW, [left, Product(2.0)], "square") if group.is_square else prod(right, start=left)
-        return group.sign * total(k, terms)
+        if not group.is_product and terms.free.isdisjoint(k):
+            return group.sign * terms * self._constant(_times(sides), array)
+        return group.sign * total(k, terms * self._there(sides))
+
+    def _constant(self, numbers: npt.NDArray[Any], array: Array) -> Expr:
+        """Return the one of these numbers that belongs to an entry of the array."""
+        return self._reading.constant(numbers, self._reading.vars[array])
+
+    def _there(self, sides: list[Side], to: Side | None = None) -> Expr:
+        """Return 1 where all the sides read something and 0 elsewhere, unless an index in their text tells.
+
+        The index of the side that a share is sent `to` tells if its array has axes.
+        """
+        there: Expr = Product(1.0)
+        told: list[npt.NDArray[np.bool_]] = []
+        tells = {id(s): self._reading.vars[a] if s is to else self._value[a].free for s in sides if (a := s.ref.array)}
+        for side in sorted(sides, key=lambda side: not tells.get(id(side))):
+            missing = side.ref.index < 0
+            if id(side) in tells and missing.any() and not any(np.array_equal(missing, other) for other in told):
+                told.append(missing)
+                there = there if tells[id(side)] else there * self._reading.constant(~missing, side.at)
+        return there
 
     def _parts(self, groups: list[Group], array: Array) -> list[Group]:
         return [part for group in groups for part in self._reading.one_by_one(group, array)]
@@ -153,7 +173,7 @@ class Equations:
         self._received: dict[Array, list[Expr]] = {array: [] for array in needed}
         if self._loss in self._received:
             is_loss = np.arange(self._loss.size) == self._position
-            self._received[self._loss].append(self._reading.constant(is_loss, self._reading.vars[self._loss]))
+            self._received[self._loss].append(self._constant(is_loss, self._loss))
         equations = []
         for array in reversed(needed):
             upstream = add(self._received[array])
@@ -168,8 +188,8 @@ class Equations:
                     for i, side in enumerate(sides):
                         self._send(side, upstream * self._slope(op, i, sides, array))
                 case Reduce(op, operand, starts):
-                    k, [side] = self._reading.rows([operand], starts, array)
-                    self._send(side, upstream * self._share(op, k, self._read(side), array))
+                    k, [side] = self._reading.rows([operand], starts, array, -np.inf)
+                    self._send(side, upstream * self._share(op, k, side, array) * self._there([side], side))
                 case Sum(groups):
                     for group in self._parts(groups, array):
                         self._send_group(group, array, group.sign * upstream)
@@ -192,12 +212,10 @@ class Equations:
         k, sides = self._reading.sides(group, array)
         read, vars = [self._read(side) for side in sides], (*self._reading.vars[array], *k)
         if group.is_square:
-            self._send(sides[0], 2.0 * upstream * read[0], vars)
-        elif len(sides) == 1:
-            self._send(sides[0], upstream, vars)
-        else:
-            self._send(sides[0], upstream * read[1], vars)
-            self._send(sides[1], upstream * read[0], vars)
+            self._send(sides[0], 2.0 * upstream * read[0] * self._there(sides[:1], sides[0]), vars)
+            return
+        for side, others in zip(sides, (read[1:], read[:1]), strict=False):
+            self._send(side, prod(others, start=upstream) * self._there(sides, side), vars)
 
     def _send(self, side: Side, share: Expr, vars: Vars = ()) -> None:
         """Send a share, one for all values of the variables, to the entries that were read: the adjoint of reading."""
@@ -224,10 +242,11 @@ class Equations:
             share = Put((share,), rest, tuple(position.put(bound) for position in positions), to, once)
         self._received[array].append(number * share)
 
-    def _share(self, op: Operation, k: Vars, x: Expr, array: Array) -> Expr:
+    def _share(self, op: Operation, k: Vars, side: Side, array: Array) -> Expr:
         """Return ∂/∂xₖ of logsumexp, the softmax; of max, an equal share for each of the greatest."""
+        x = self._read(side)
         if x.free.isdisjoint(k):
-            return Product(1.0 / prod(var.size for var in k))
+            return self._constant(1.0 / _times([side]), array)
         if op is ops.LOGSUMEXP:
             read = tuple(var for var in k if var in x.free)
             repeats = prod(var.size for var in k if var not in x.free)  # each of them gets its part
@@ -301,6 +320,13 @@ class Equations:
         for e in (*self.forward, None, *self.backward):
             table.add_row(*((Text(e.left), Text(f"= {e.right}"), e.dims) if e else ()))
         return table
+
+
+def _times(sides: list[Side]) -> npt.NDArray[Any]:
+    """Return how many terms each entry has, whose sides are these."""
+    there = [np.ones_like(ref.index, bool) if ref.array is None else ref.index >= 0 for ref, _ in sides]
+    times: npt.NDArray[Any] = np.logical_and.reduce(there).sum(axis=-1)
+    return times
 
 
 def _applied(op: Operation, x: Sequence[Expr], kind: str = "") -> Expr:

@@ -47,10 +47,12 @@ class Reading:
 
     # ── Which entries ──────────────────────────────────────────────────────────────────────────
 
-    def rows(self, refs: list[Ref], starts: Ints | None, array: Array) -> tuple[Vars, list[Side]]:
+    def rows(self, refs: list[Ref], starts: Ints | None, array: Array, missing: float = 0.0) -> tuple[Vars, list[Side]]:
         """Return k, for the axis that is reduced, and the references that have a row for each entry of the array."""
         if starts is not None:
-            refs = [Ref(ref.array, segments(ref.index, starts, -1 if ref.array else 0.0), ref.label) for ref in refs]
+            refs = [
+                Ref(ref.array, segments(ref.index, starts, -1 if ref.array else missing), ref.label) for ref in refs
+            ]
         return self._with_k([Side(ref, self.vars[array]) for ref in refs])
 
     def sides(self, group: Group, array: Array) -> tuple[Vars, list[Side]]:
