@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pytest
 from graphs import flat, leaves, random_graph, random_network
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from matplotlib import mathtext
 from programs import PATTERNS, pattern, random_program, record
@@ -1319,6 +1319,7 @@ def test_printed_equations_of_random_graphs(seed, split):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**9), st.booleans())
+@example(5710, True)  # every entry is read for each of several others, in another order
 def test_printed_equations_of_random_networks(seed, split):
     rng = random.Random(seed)
     loss, batch = random_network(rng)

@@ -234,8 +234,8 @@ class Equations:
         if len(bound) == len(to):
             share = total(rest, share)
         elif used and share.free.isdisjoint((*used, *to)):  # an entry receives the same again and again: so many times
-            times = np.bincount(index[index >= 0].ravel(), minlength=array.size)
-            others = [var for var in vars if var not in used]
+            others = [var for var in vars if var not in used]  # `total` counts how often these read it
+            times = np.bincount(index[index >= 0].ravel(), minlength=array.size) // prod(var.size for var in others)
             share = total(others, share) * self._reading.constant(times, to)
         else:
             once = index.min() >= 0 and len(np.unique(index)) == index.size == array.size
