@@ -329,6 +329,14 @@ def test_gradients_that_are_finite_stay_so_beside_an_infinite_one():
     against_the_scalar_engine(program)
 
 
+def test_negative_constants_beside_an_infinite_gradient():
+    """A constant below 0 is no hole: the program gives what the scalar engine gives, once."""
+    rows = [[Value(0.5 + i + k) for k in range(3)] for i in range(4)]
+    rows[1][2] = Value(0.0)  # its root has an infinite slope
+    sums = [dot([-0.5, 2.0, -1.5], [v.sqrt() for v in row]) for row in rows]
+    against_the_scalar_engine(vectorize(sum_([z * z for z in sums])))
+
+
 # ── Structures that random graphs rarely have ──────────────────────────────────────────────────
 
 

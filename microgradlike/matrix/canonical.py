@@ -164,7 +164,7 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
 
 
 def _in_branch(operations: Sequence[Operation], start: Ints, edges: Ints) -> npt.NDArray[np.bool_]:
-    """Mark the branches of choices, and all that they are computed from."""
+    """Return which nodes are branches of choices, or what these are computed from."""
     marked = np.zeros(len(operations), bool)
     if WHERE in operations:
         for i in reversed(range(len(operations))):

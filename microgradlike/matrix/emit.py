@@ -68,7 +68,7 @@ def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapp
 
 
 class Emitter:
-    """Writes the lines of arrays and their instructions."""
+    """Write the lines of arrays and their instructions."""
 
     def __init__(self, given: list[Array], dtype: Any) -> None:
         self.code = Code(dtype)
@@ -190,11 +190,11 @@ class Emitter:
         return seed, gradients
 
     def _about(self, array: Array) -> None:
-        """Note that the next lines are a part of the gradient of an array."""
+        """Say that the next lines are a part of the gradient of an array."""
         self.code.part = ("∂loss/∂", array.name)
 
     def _send_back(self, array: Array, upstream: Symbol, taken: Symbol | None) -> None:
-        """Give the operands of an instruction their share: upstream · local derivative.
+        """Hand the operands of an instruction their share: upstream · local derivative.
 
         `upstream` is flat, or has no dims where it is one number for all entries. Where `taken` is 0, nothing is
         sent, not even 0 · inf = nan: the scalar engine has not recorded a branch that a choice left out.
@@ -220,7 +220,7 @@ class Emitter:
                     self._send_back_group(array, group, upstream if group.sign > 0 else -upstream, taken)
 
     def _send_back_group(self, array: Array, group: Group, upstream: Symbol, taken: Symbol | None) -> None:
-        """Send to the a and b of Σₖ aₖ bₖ: upstream · bₖ and upstream · aₖ."""
+        """Hand to the a and b of Σₖ aₖ bₖ: upstream · bₖ and upstream · aₖ."""
         shape, left, *right = self.saved[group]
         if _worth_blas(group) and not group.is_square:
             self._send_back_product(array, group, upstream)
@@ -230,7 +230,7 @@ class Emitter:
             self._send(array, ref, shape, share, *factors, taken=taken)
 
     def _send_back_product(self, array: Array, group: Group, upstream: Symbol) -> None:
-        """Send ∂C/∂left = δᵀ right and ∂C/∂right = δ left, with δ = upstream of dims (C, R)."""
+        """Hand over ∂C/∂left = δᵀ right and ∂C/∂right = δ left, with δ = upstream of dims (C, R)."""
         _, left, right = self.saved[group]
         delta = self.code.whole(upstream, self.saved[array][0], array.varies).reshape(*right.inner[:-1], left.inner[-2])
         for ref in group.refs:
@@ -245,7 +245,7 @@ class Emitter:
                 self._receive(ref, ref.index.shape, share)
 
     def _send(self, sender: Array, ref: Ref, dims: Dims, *factors: Any, taken: Symbol | None = None) -> None:
-        """Send the product of the factors to the entries that a reference reads, if they are asked for."""
+        """Hand the product of the factors to the entries that a reference reads, if they are asked for."""
         if ref.array in self.received:
             self._about(ref.array)
             share = prod(factors[1:], start=factors[0])
@@ -256,7 +256,7 @@ class Emitter:
             self._receive(ref, dims, share, taken)
 
     def _receive(self, ref: Ref, dims: Dims, share: Symbol, taken: Symbol | None = None) -> None:
-        """Note a share, and which entries a consumer took: by a choice, or else all."""
+        """Record a share, and which entries a consumer took: by a choice, or else all."""
         assert ref.array is not None
         index = ref.index.reshape(dims)
         self.received[ref.array].append((share, index))
@@ -266,7 +266,7 @@ class Emitter:
     # ── Adding up what the consumers send ──────────────────────────────────────────────────────
 
     def _collect(self, array: Array, received: list[tuple[Any, Ints]]) -> Any:
-        """Return the sum of all that an array received: flat, or without dims where it is one number for all entries."""
+        """Return the sum of all that an array received: flat, or without dims where all entries are one number."""
         code, n = self.code, array.size
         total: Any = 0.0
         parts: list[tuple[Symbol, Ints]] = []
@@ -290,7 +290,7 @@ class Emitter:
         return result
 
     def _gathered(self, array: Array, share: Symbol, index: Ints) -> tuple[Symbol, Ints]:
-        """Return the share added up where positions repeat (and over the samples), and the positions, now all different."""
+        """Return the share added up where positions repeat (and over samples), and the positions, all different."""
         code = self.code
         share = share.broadcast(index.shape)
         samples = [0] if share.varies and not array.varies else []

@@ -35,6 +35,7 @@ class Found:
     batch: list[list[Value]]  # the leaves of each argument
     wanted: list[Value] | None  # the parameters that were asked for; None for all
     guards: list[Guard]
+    dense: bool  # whether products may be padded with zeros
     graph: Graph
     colours: Colours
     all_arrays: Arrays  # also those of no entries, and of the root that joins loss and comparisons
@@ -90,7 +91,7 @@ def find(
         [a for a in arrays if a.kind == "parameter" and kind[a.entries[0]] == which] for which in (PARAMETER, FIXED)
     )
     found = matched.arrays, arrays, trained, fixed, matched.array_of, matched.position
-    return Found(loss, batch, wanted, guards, graph, colours, *found)
+    return Found(loss, batch, wanted, guards, dense, graph, colours, *found)
 
 
 def as_arguments(batch: Any) -> list[list[Value]]:

@@ -55,7 +55,7 @@ def _blocks(index: Ints) -> Iterator[int]:
 
 
 def shorten(texts: Sequence[str], most: int, separator: str = ", ") -> str:
-    """Join texts, the first ones where there are many."""
+    """Return the texts in one, the first ones where there are many."""
     return separator.join([*texts[:most], *["…"] * (len(texts) > most)])
 
 

@@ -129,7 +129,7 @@ class Code:
         return result
 
     def unmasked(self, x: Any) -> Any:
-        """Return a mask as numbers, 1.0 where it is true, as in Python; NumPy would compute with True in its own way."""
+        """Return a mask as numbers, 1.0 where it is true, as Python computes; NumPy has rules of its own for True."""
         if not self._is_mask(x):
             return x
         if isinstance(x, bool):
@@ -147,7 +147,10 @@ class Code:
         return bool(x)
 
     def _simplify(self, function: str, *args: Any) -> Any:
-        """Return the result of the few cases that matter for speed: 0 + x, x·1, x², c·(d·x) = (c·d)·x, known conditions, masks as numbers."""
+        """Return the result in the few cases that matter for speed, else None.
+
+        0 + x, x·1, x², c·(d·x) = (c·d)·x, known conditions, masks as numbers.
+        """
         made = args[0].buffer.made if isinstance(args[0], Symbol) and args[0].whole else ()
         match (made, function, *args):  # patterns test for float first: == of a symbol is one more call to write
             case (_, "add" | "subtract", float(c), x) if c == 0.0:
@@ -183,7 +186,7 @@ class Code:
         self.add("copyto", aligned(x, out.inner), out=out)
 
     def take(self, x: Symbol, index: Ints, missing: float = 0.0) -> Symbol:
-        """Return x[index] of a flat x: a view where index has equal steps, else a gather; where it is −1, `missing`."""
+        """Return x[index] of a flat x: a view for equal steps, else a gather; where the index is −1, `missing`."""
         if (index < 0).any():
             found = self.take(x, np.maximum(index, 0))
             return self.once(index.shape, x.varies, "where", self.array(index < 0), missing, found)
@@ -201,7 +204,7 @@ class Code:
             self.add("add to" if add else "copyto", x, out=out.view(index.shape, *steps))
 
     def reduce(self, function: str, x: Symbol, starts: Ints | None = None) -> Symbol:
-        """Reduce the last axis, or each of its segments."""
+        """Return the reduction of the last axis, or of each of its segments."""
         if starts is not None:
             return self.once((len(starts),), x.varies, f"{function}.reduceat", x, starts, axis=-1)
         if x.inner[-1] == 1:
@@ -217,7 +220,7 @@ class Code:
         return x.view((*x.inner, 1), (*x.strides[x.varies :], 0), x.offset)
 
     def sum_over(self, x: Symbol, axes: list[int]) -> Symbol:
-        """Sum over some of the axes, that of the samples included."""
+        """Return the sum over some of the axes, that of the samples included."""
         if not axes:
             return x
         inner = tuple(d for axis, d in enumerate(x.dims) if axis not in axes and axis >= x.varies)
@@ -230,7 +233,7 @@ class Code:
         return self.once(inner, x.varies and 0 not in axes, "add.reduce", x, axis=tuple(axes))
 
     def matmul(self, a: Symbol, b: Symbol) -> Symbol:
-        """Return a @ b for each sample; added up over the samples where they are the columns of a and the rows of b."""
+        """Return a @ b for each sample; their sum where samples are the columns of a and the rows of b."""
         added = a.samples == len(a.dims) - 1
         varies = (a.varies or b.varies) and not added
         inner = (*a.inner[:-2], a.dims[-2], b.dims[-1])
@@ -245,7 +248,7 @@ class Code:
         return Namespace(**{name: partial(self.call, name) for name in FUNCTIONS})
 
     def stacked(self, starts: Ints | None) -> Any:
-        """Return the same for n-ary rules whose operands are all in one array: those of each result, or of each segment."""
+        """Return the same for n-ary rules whose operands are all in one array: a row or a segment for each result."""
 
         def over(function: str, x: Any) -> Symbol:
             (only,) = x
@@ -268,9 +271,10 @@ class Code:
         return lines[::-1]
 
     def finish(self, **results: list[Symbol]) -> None:
-        """Keep the lines that matter for the results, by name the last of which are all; name what they read and write.
+        """Leave out the lines that matter for no results; name what the others read and write.
 
-        An argument that is not read as a whole is copied first.
+        Results are listed by the name of a function; the last list has all. An argument of which parts are read
+        is copied first.
         """
         self.results = results
         lines = self.needed(list(results)[-1])
@@ -308,14 +312,14 @@ class Code:
         return "\n".join([f"def {name}({arguments}):", *(lines or ["    pass"])]) + "\n"
 
     def source(self, name: str) -> str:
-        """Return a function of the arguments that computes the results, with comments that say what each part computes."""
+        """Return a function of the arguments that computes the results; comments say what each part computes."""
         texts = []
         for part, lines in groupby(self.needed(name), lambda line: line.part):
             texts += ["    # " + clean("".join(map(str, part))), *map(self._text, lines)]
         return self._function("run", texts)
 
     def compiled(self, name: str) -> list[CodeType]:
-        """Return the same, compiled: functions to be called one after the other, for a long one takes much memory."""
+        """Return the same, compiled: functions to be called in turn, for a long one takes much memory."""
         if name not in self._compiled:
             texts = list(map(self._text, self.needed(name)))
             chunks = [self._function(name, texts[i : i + CHUNK]) for i in range(0, len(texts) or 1, CHUNK)]

@@ -77,7 +77,7 @@ class Frame:
         return self.losses.copy() if len(self.losses) == self.samples else np.full(self.samples, self.losses[0])
 
     def seed(self, scale: float) -> None:
-        """Start the backward pass from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
+        """Let the backward pass start from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""
         if scale != self._scale:
             if not isinstance(scale, Real) or not isfinite(scale):
                 raise ValueError(f"the learning rate must be a finite number, got {scale!r}")

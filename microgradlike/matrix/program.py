@@ -185,7 +185,7 @@ class Program:
 
     def __init__(self, found: Found, dtype: Any) -> None:
         self.found, self.dtype = found, dtype
-        self.loss, self.batch, self.arrays = found.loss, found.batch, found.arrays
+        self.loss, self.batch, self.arrays, self._dense = found.loss, found.batch, found.arrays, found.dense
         try_rules(self.arrays, dtype)
         # Numbers that are to be trained lie one array after the other, and their gradients alike
         self._data, data = self._allocate(found.trained)
@@ -236,8 +236,8 @@ class Program:
     def backward(self, *args: Any) -> Numbers:
         """Return the losses, (m,), and leave the gradients of their mean in `grad` of each of `parameters`.
 
-        A gradient has the shape of its parameter; an empty batch leaves gradients of 0. Arguments and errors are
-        those of a call.
+        A gradient has the shape of its parameter; an empty batch leaves gradients of 0.
+        Arguments and errors are those of a call.
         """
         with self._one_at_a_time:
             frame = self._call("backward", args, 1.0)
@@ -258,8 +258,8 @@ class Program:
         """Take one step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
 
         The learning rate is folded into the seed of the backward pass, no loss is computed, and the parameters
-        have no `grad` afterwards. Arguments and errors are those of a call, and ValueError is raised for an `lr`
-        that is no finite number; after an error, the parameters are as before.
+        have no `grad` afterwards. Raises ValueError for an `lr` that is no finite number; arguments and other
+        errors are those of a call. After an error, the parameters are as before.
         """
         with self._one_at_a_time:
             for p in self.parameters:
@@ -285,7 +285,7 @@ class Program:
             frame.seed(scale)
         if frame.samples:
             self._run(frame, name, arrays)
-            if frame.loose and not self._is_exact(frame, name):
+            if self._dense and frame.loose and not self._is_exact(frame, name):
                 self._run_exactly(frame, name, arrays, scale)
             else:
                 for guard, held in frame.checks:
@@ -299,10 +299,10 @@ class Program:
     def _is_exact(self, frame: Frame, name: str) -> bool:
         """Return whether what the program multiplies by 0, and the scalar engine leaves out, was finite."""
         finite = name == "forward" or isfinite(self._gradient.dot(self._gradient)) or np.isfinite(self._gradient).all()
-        for product, sides in frame.loose:
-            if not isfinite(product.dot(product)) and not all(np.isfinite(side).all() for side in sides):
-                return False
-        return bool(finite)
+        return bool(finite) and all(
+            isfinite(product.dot(product)) or all(np.isfinite(side).all() for side in sides)
+            for product, sides in frame.loose
+        )
 
     def _run_exactly(self, frame: Frame, name: str, arrays: list[Numbers], scale: float) -> None:
         """Run the program without padded products, which computes what the scalar engine computes, but more slowly."""
@@ -319,7 +319,7 @@ class Program:
         return {v: x for a, xs in numbers.items() for v, x in zip(self.found.nodes(a), xs.reshape(-1).tolist())}
 
     def _fill(self, numbers: dict[Array, Numbers], number_of: Callable[[Any], float]) -> None:
-        """Overwrite the numbers of these arrays, entry by entry."""
+        """Set the numbers of these arrays, entry by entry."""
         for array, x in numbers.items():
             x.reshape(-1)[...] = [number_of(v) for v in self.found.nodes(array)]
 
@@ -383,7 +383,7 @@ class Program:
                     v.grad = grad
 
     def where(self, node: Value) -> Place | None:
-        """Return which entry of which array a scalar node is; None for constants, and for products and sums that dissolved.
+        """Return which entry of which array a scalar node is; None for constants and for sums that dissolved.
 
         Raises KeyError for a node that is not part of the loss.
         """
@@ -448,7 +448,7 @@ def _called(leaves: list[Value]) -> str:
 
 
 def gradients(loss: Value) -> dict[Value, float]:
-    """Return ∂loss/∂leaf of every leaf that is no constant, computed by the array program found in the graph of loss."""
+    """Return ∂loss/∂leaf of every leaf that is no constant, computed by the array program of the loss."""
     program = vectorize(loss)
     program.backward()
     return program._entries(program._gradients)

@@ -69,7 +69,7 @@ class Symbol(NDArrayOperatorsMixin):
         return len(self.inner) == 2 and (self.inner[0] == 1 or self.whole)
 
     def view(self, inner: Dims, strides: Dims, offset: int = 0) -> Symbol:
-        """Return another view of the same buffer; for one that varies, inner and strides are those beside the samples."""
+        """Return another view of the same buffer; where it varies, inner and strides are those beside the samples."""
         if not self.varies:
             return Symbol(self.code, self.buffer, inner, strides, offset)
         return Symbol(self.code, self.buffer, _put_first(1, inner), _put_first(self.buffer.size, strides), offset, 0)
@@ -100,7 +100,7 @@ class Symbol(NDArrayOperatorsMixin):
         return replace(self, dims=dims, strides=strides, samples=samples)
 
     def __array_ufunc__(self, function: Any, method: str, *args: Any, **settings: Any) -> Any:
-        """What the operators do: a line instead of the function of NumPy."""
+        """Add what an operator or a function of NumPy does as a line."""
         if function is np.matmul:
             return self.code.matmul(*args)
         name = "abs" if function is np.abs else function.__name__
