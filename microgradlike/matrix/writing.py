@@ -12,7 +12,19 @@ from itertools import permutations
 
 from microgradlike.matrix.entries import Add, Each, Entry, Expr, Index, Lookup, Over, Product, Put, Softmax, Var, total
 from microgradlike.notation.digits import INDEX_LETTERS, subscript, superscript
-from microgradlike.notation.typeset import ATOM, MATRIX, POWER, Formula, add, call, fill, multiply, transpose, verbatim
+from microgradlike.notation.typeset import (
+    ATOM,
+    MATRIX,
+    POWER,
+    PRODUCT,
+    Formula,
+    add,
+    call,
+    fill,
+    multiply,
+    transpose,
+    verbatim,
+)
 
 INDICES = [letter + prime for prime in ("", "′") for letter in INDEX_LETTERS]
 LIST = 8  # so many positions that follow no rule stand in a list
@@ -126,7 +138,7 @@ class Writer:
             if isinstance(inner, Each) and inner.kind == "square":
                 return fill("‖{}‖²", self._in_some_order(inner.parts[0], vars))
             if len(vars) == 1 and len(factors) == 2:
-                return multiply([self.matrix(x, vars) for x in factors], " · ")
+                return multiply([self.matrix(x, vars).within(PRODUCT) for x in factors], " · ")
             terms = self._in_some_order(inner, vars)
             is_sum = terms.level == MATRIX and terms.text.startswith("Σ ")
             return terms if is_sum else fill("Σ {}", terms.within(POWER), level=MATRIX)

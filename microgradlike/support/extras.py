@@ -22,7 +22,7 @@ class MissingPackage(ModuleNotFoundError):
 
 @contextmanager
 def needed_for(purpose: str, extra: str = "") -> Iterator[None]:
-    """Turn the import of a package that is not installed into a MissingPackage: one line that says what to install.
+    """Raise MissingPackage where a package is imported that is not installed: one line says what to install.
 
     `extra` is for what needs several packages; by itself it is the one that brings the missing package. A package
     that is installed and fails to import raises what it raises.
