@@ -100,7 +100,7 @@ class Symbol(NDArrayOperatorsMixin):
         return replace(self, dims=dims, strides=strides, samples=samples)
 
     def __array_ufunc__(self, function: Any, method: str, *args: Any, **settings: Any) -> Any:
-        """What the operators do: a line instead of the function of NumPy."""
+        """Write a line that does what the operators do, instead of the function of NumPy."""
         if function is np.matmul:
             return self.code.matmul(*args)
         name = "abs" if function is np.abs else function.__name__
