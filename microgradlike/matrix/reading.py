@@ -111,7 +111,7 @@ class Reading:
         return tuple(self._index(_shaped(x, side.at), side.at) for x in self._along(side.ref))
 
     def _index(self, numbers: Ints, at: Vars) -> Index:
-        if regular := affine(numbers):
+        if numbers.min() >= 0 and (regular := affine(numbers)):  # −1, where nothing is read, is no position
             steps, offset = regular
             return Index(tuple((step, var) for step, var in zip(steps, at, strict=True) if step), offset)
         numbers, at = _reduced(numbers, at)
