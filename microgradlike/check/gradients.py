@@ -112,9 +112,8 @@ class GradientReport:
         return _report(self)
 
     def __repr__(self) -> str:
-        return (
-            f"<GradientReport: {_tally('gradients', self.gradients)}; {_tally('local derivatives', self.local_grads)}>"
-        )
+        local_grads = _tally("local derivatives", self.local_grads)
+        return f"<GradientReport: {_tally('gradients', self.gradients)}; {local_grads}>"
 
     def table(self) -> Table:
         """Return the table that notebooks show."""
