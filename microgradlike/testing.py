@@ -19,13 +19,12 @@ from math import isclose
 from typing import Any
 
 from microgradlike.check.differences import UNIT, ForwardPass, check_function, judge, value_slope
-from microgradlike.check.gradients import backward_gradients, by_how_much, check_gradients
+from microgradlike.check.gradients import backward_gradients, by_how_much, check_gradients, keep_grads
 from microgradlike.graph import as_list, as_value_list
 from microgradlike.ieee import to_float
 from microgradlike.notation import formula
 from microgradlike.notation.digits import subscript
 from microgradlike.notation.names import node_names
-from microgradlike.support.exchange import with_undo
 from microgradlike.value import Value
 from microgradlike.view.table import clean
 
@@ -43,11 +42,9 @@ def assert_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: floa
     check_function(f, "assert_gradients({}, values)")
     values = _as_node_list(values)
     if any(not isinstance(v, Value) for v in values):
-        return _assert_like_differences(f, values, rtol)
-    report = check_gradients(f, values, rtol)
-    if not report.ok:
+        _assert_like_differences(f, values, rtol)
+    elif not (report := check_gradients(f, values, rtol)).ok:
         raise AssertionError(f"the gradients are wrong\n{report}")
-    return None
 
 
 def _assert_like_differences(f: Callable[[], Any], values: list[Any], rtol: float) -> None:
@@ -73,7 +70,7 @@ def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float
     __tracebackhide__ = True
     values = _as_node_list(expected)
     rows: list[Entry] = [
-        (f"{name}.grad", "", v.grad if _has_grad(v) else None, to_float(number))
+        (f"{name}.grad", "", None if isinstance(v, Value) and not v.has_grad else v.grad, to_float(number))
         for name, (v, number) in zip(_names_of(values), expected.items(), strict=True)
     ]
     _assert_close("the gradients are not as expected", rows, _close(rows, rel, abs))
@@ -130,17 +127,12 @@ def _names_of(values: list[Any]) -> list[str]:
     return [getattr(v, "label", "") or f"v{subscript(i)}" for i, v in enumerate(values, 1)]
 
 
-def _has_grad(v: Any) -> bool:
-    return bool(v.has_grad if isinstance(v, Value) else v.grad is not None)
-
-
 def _gradients(f: Callable[[], Any], values: list[Any]) -> tuple[float, list[float]]:
     """Return f() and its gradient. The `grad` of the values is left as it was."""
     y = f()
     if isinstance(y, Value):
         grads = backward_gradients(y)
         return y.data, [grads.get(v, 0.0) for v in values]
-    before = [v.grad for v in values]
 
     def body() -> list[float]:
         for v in values:
@@ -148,20 +140,13 @@ def _gradients(f: Callable[[], Any], values: list[Any]) -> tuple[float, list[flo
         y.backward()
         return [v.grad for v in values]
 
-    def undo() -> None:
-        for v, grad in zip(values, before, strict=True):
-            v.grad = grad
-
-    return y.data, with_undo(body, undo)
+    return y.data, keep_grads(values, body)
 
 
 def _close(rows: list[Entry], rel: float, abs: float) -> list[bool]:
     return [
-        got is not None
-        and (
-            got == expected or (got != got and expected != expected) or isclose(got, expected, rel_tol=rel, abs_tol=abs)
-        )
-        for _, _, got, expected in rows
+        a is not None and (a == b or (a != a and b != b) or isclose(a, b, rel_tol=rel, abs_tol=abs))
+        for _, _, a, b in rows
     ]
 
 
@@ -172,14 +157,12 @@ def _assert_close(
     if all(right):
         return
     cells = [("", "", got, expected, "")] + [
-        (name, rule, "–" if a is None else f"{a:.10g}", f"{b:.10g}", "" if ok else _remark(a, b))
+        (name, rule and f"{rule}  ", "–" if a is None else f"{a:.10g}", f"{b:.10g}", "" if ok else _remark(a, b))
         for (name, rule, a, b), ok in zip(rows, right, strict=True)
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
-        f"  {name:<{widths[0]}}  {rule:<{widths[1]}}"
-        + ((widths[1] and "  ") or "")
-        + f"{a:>{widths[2]}}  {b:>{widths[3]}}  {remark}"
+        f"  {name:<{widths[0]}}  {rule:<{widths[1]}}{a:>{widths[2]}}  {b:>{widths[3]}}  {remark}"
         for name, rule, a, b, remark in cells
     ]
     raise AssertionError("\n".join(clean(line.rstrip()) for line in [what, *lines]))

@@ -68,7 +68,8 @@ class _Detector(Watcher):
                 self._lines.append(([created, created], place))
         # A rule that gradient() runs may compute what is not used: before_backward() knows what is.
         if not isfinite(node.data) and node.inputs and _all_finite(node.inputs) and not in_gradient.get():
-            raise FloatingPointError("\n".join([_what_was_made(node), *self._line_of(node)]))
+            names = node_names([*(x for v in node.inputs for x in v.inputs), *node.inputs, node])
+            raise self._error(node, names, f"{node.data} of finite inputs")
 
     def before_backward(self, root: Value, seed: float, wanted: list[Value] | None) -> None:
         order = topological_order(root)
@@ -89,49 +90,32 @@ class _Detector(Watcher):
                 if isfinite(grads[input]) or not (isfinite(upstream) and isfinite(arrived)):
                     continue
                 if isfinite(local_grad) or _all_finite(node.inputs):
-                    what = _what_arrived(node, i, upstream, arrived, grads[input], node_names(order, root), root)
-                    raise FloatingPointError("\n".join([what, *self._line_of(node)]))
+                    names = node_names(order, root)
+                    gradient = f"the gradient {formula.partial(names[root], names[input])} = {grads[input]}"
+                    terms = _terms(node, i, upstream, arrived, names, root)
+                    raise self._error(node, names, f"{gradient} of a finite one", *terms)
 
-    def _line_of(self, node: Value) -> list[str]:
-        for (first, last), place in reversed(self._lines):
-            if first <= node._number <= last:
-                return [f"  recorded in {place_text(place)}"]
-        return []
+    def _error(self, node: Value, names: Mapping[Value, str], made: str, *terms: str) -> FloatingPointError:
+        lines = [f"{node.op.name} makes {made}", f"  operation   {_equation(node, names)}", *_inputs(node, names)]
+        where = [place for (first, last), place in self._lines if first <= node._number <= last]
+        lines += [*terms, *(f"  recorded in {place_text(place)}" for place in where[-1:])]
+        return FloatingPointError("\n".join(lines))
 
 
 def _all_finite(values: tuple[Value, ...]) -> bool:
     return all(isfinite(v.data) for v in values)
 
 
-def _what_was_made(node: Value) -> str:
-    names = node_names([*(x for v in node.inputs for x in v.inputs), *node.inputs, node])
-    return "\n".join(
-        [
-            f"{node.op.name} makes {node.data} of finite inputs",
-            f"  operation   {_equation(node, names)}",
-            *_inputs(node, names),
-        ]
-    )
-
-
-def _what_arrived(
-    node: Value, i: int, upstream: float, arrived: float, sum: float, names: Mapping[Value, str], root: Value
-) -> str:
-    input, local_grad = node.inputs[i], node.local_grads[i]
+def _terms(
+    node: Value, i: int, upstream: float, arrived: float, names: Mapping[Value, str], root: Value
+) -> Iterator[str]:
+    """Describe the product that made a gradient infinite or nan, and what it was added to."""
     rule = formula.derivative(node, i, names)
-    total, gradient, local = (
-        formula.partial(names[y], names[x]) for y, x in ((root, input), (root, node), (node, input))
-    )
-    return "\n".join(
-        [
-            f"{node.op.name} makes the gradient {total} = {sum} of a finite one",
-            f"  operation   {_equation(node, names)}",
-            *_inputs(node, names),
-            f"  gradient    {gradient} = {upstream:.6g}",
-            f"  derivative  {local} = {rule and rule + ' = '}{local_grad:.6g}",
-            *([f"  added to    {arrived:.6g}"] if arrived else []),
-        ]
-    )
+    local = formula.partial(names[node], names[node.inputs[i]])
+    yield f"  gradient    {formula.partial(names[root], names[node])} = {upstream:.6g}"
+    yield f"  derivative  {local} = {rule and rule + ' = '}{node.local_grads[i]:.6g}"
+    if arrived:
+        yield f"  added to    {arrived:.6g}"
 
 
 def _equation(node: Value, names: Mapping[Value, str]) -> str:

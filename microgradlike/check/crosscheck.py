@@ -213,17 +213,13 @@ def agreement(
             rows.append(row)
             some = _evenly(len(nodes), max_entries, row.largest)
             taken = [nodes[i] for i in some]
-            forward_pass = ForwardPass(_recompute(C, nodes))
-            ways = {}
             if equations:
                 array = {"z": equations.delta, "b": equations.grad_b, "w": equations.grad_w}[letter][i]
-                ways["δ equations"] = dict(zip(nodes, array.ravel().tolist(), strict=True))
-            ways |= {
-                "array form": {v: found[v] for v in nodes if v in found},
-                "forward mode": dict(zip(taken, jvps(C, [{v: 1.0} for v in taken]), strict=True)),
-            }
-            for way, numbers in ways.items():
-                row.columns[way] = _exact(row, numbers)
+                row.columns["δ equations"] = _exact(row, dict(zip(nodes, array.ravel().tolist(), strict=True)))
+            row.columns["array form"] = _exact(row, found)
+            slopes = jvps(C, [{v: 1.0} for v in taken])
+            row.columns["forward mode"] = _exact(row, dict(zip(taken, slopes, strict=True)))
+            forward_pass = ForwardPass(_recompute(C, nodes))
             row.columns["differences"] = _by_differences(row, some, forward_pass, noise, C.data)
             passes += forward_pass.count
     sizes = "-".join(map(str, [model.layers[0].nin, *(len(layer.neurons) for layer in model.layers)]))
@@ -250,13 +246,11 @@ def random_network(
     if loss == "hinge" and sizes[-1] != 1:
         raise ValueError(f"the hinge loss is of a single output: let the sizes end with 1, not {sizes[-1]}")
     of_scores = loss in ("cross_entropy", "hinge")
-    bounded = activation in ("sigmoid", "tanh", "softmax")
     rng = Random(seed)
-    last = activation if bounded and not of_scores else "linear"
+    last = activation if activation in ("sigmoid", "tanh", "softmax") and not of_scores else "linear"
     model = MLP(sizes[0], sizes[1:], activation, output or last, rng, init="xavier")
-    for neuron in (neuron for layer in model.layers for neuron in layer.neurons):
-        for _, b in neuron.pieces():
-            b.data = rng.uniform(-1, 1)
+    for b in (b for layer in model.layers for neuron in layer.neurons for _, b in neuron.pieces()):
+        b.data = rng.uniform(-1, 1)
     x = [rng.uniform(-1, 1) for _ in range(sizes[0])]
     if not of_scores:
         return model, x, [rng.uniform(0, 1) for _ in range(sizes[-1])]
@@ -271,23 +265,19 @@ def random_network(
 
 def _exact(row: GradientRow, found: Mapping[Value, float]) -> Column:
     """Return the column of a way that differs from the scalar graph by rounding only."""
-    entries = [i for i, v in enumerate(row.nodes) if v in found]
-    numbers = [found[row.nodes[i]] for i in entries]
-    off = [_difference(number, row.gradient[i]) for i, number in zip(entries, numbers, strict=True)]
-    wrong = [i for i, d in zip(entries, off, strict=True) if not d <= row.allowed]
-    return Column(entries, numbers, max(off, default=0.0), wrong)
+    off = {i: _difference(found[v], row.gradient[i]) for i, v in enumerate(row.nodes) if v in found}
+    wrong = [i for i, d in off.items() if not d <= row.allowed]
+    return Column(list(off), [found[row.nodes[i]] for i in off], max(off.values(), default=0.0), wrong)
 
 
 def _by_differences(row: GradientRow, entries: list[int], forward_pass: ForwardPass, noise: float, C: float) -> Column:
-    slopes = [value_slope(forward_pass, row.nodes[i], noise, C) for i in entries]
-    numbers = [found.estimate for found in slopes]
-    verdicts = [judge(row.gradient[i], found, 1e-6) for i, found in zip(entries, slopes, strict=True)]
-    kinks = [i for i, found in zip(entries, slopes, strict=True) if found.kink]
-    off = [_difference(number, row.gradient[i]) for i, number in zip(entries, numbers, strict=True) if i not in kinks]
-    wrong = [
-        i for i, verdict in zip(entries, verdicts, strict=True) if verdict in ("wrong", "undefined") and i not in kinks
-    ]
-    error = max((found.error for found in slopes if not found.kink and found.error < inf), default=0.0)
+    slopes = {i: value_slope(forward_pass, row.nodes[i], noise, C) for i in entries}
+    numbers = [found.estimate for found in slopes.values()]
+    kinks = [i for i, found in slopes.items() if found.kink]
+    smooth = {i: found for i, found in slopes.items() if not found.kink}
+    off = [_difference(found.estimate, row.gradient[i]) for i, found in smooth.items()]
+    wrong = [i for i, found in smooth.items() if judge(row.gradient[i], found, 1e-6) != "agrees"]
+    error = max((found.error for found in smooth.values() if found.error < inf), default=0.0)
     return Column(entries, numbers, max(off, default=0.0), wrong, kinks, error)
 
 
@@ -324,7 +314,7 @@ def _rounding(C: Value, gradients: dict[Value, float]) -> tuple[dict[Value, floa
         data_off[node] += UNIT * abs(node.data) if node.inputs else 0.0
     off = dict.fromkeys(order, 0.0)
     for node in reversed(order):
-        if off[node] or gradients[node]:
+        if node.inputs and (off[node] or gradients[node]):
             local_off = _local_grads_off(node, data_off)
             for v, d, d_off in zip(node.inputs, node.local_grads, local_off, strict=True):
                 off[v] += off[node] * abs(d) + abs(gradients[node]) * (d_off + 2 * UNIT * abs(d))
@@ -333,17 +323,10 @@ def _rounding(C: Value, gradients: dict[Value, float]) -> tuple[dict[Value, floa
 
 def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
     """Bound how far each local derivative is off where each input is off by its `data_off`."""
-    if not node.inputs:
-        return []
-    inputs = [Value(v.data) for v in node.inputs]
-    input_off = dict(zip(inputs, map(data_off.__getitem__, node.inputs), strict=True))
-    local_grads = recorded_local_grads(apply(node.op, *inputs))
-    return [
-        sum(abs(slope) * input_off.get(v, 0.0) for v, slope in backward_gradients(d).items())
-        if isinstance(d, Value)
-        else 0.0
-        for d in local_grads
-    ]
+    input_off = {Value(v.data): data_off[v] for v in node.inputs}
+    local_grads = recorded_local_grads(apply(node.op, *input_off))
+    second = [backward_gradients(d) if isinstance(d, Value) else {} for d in local_grads]
+    return [sum(abs(slope) * input_off.get(v, 0.0) for v, slope in slopes.items()) for slopes in second]
 
 
 def _evenly(n: int, most: int, and_this: int) -> list[int]:
@@ -396,7 +379,7 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
     yield from ([(line, "strong")] for line in wrap(a.title, WIDTH))
     yield []
     yield [(" " * _LABEL + "".join(f"{way:>{width}}" for way in ways), "strong")]
-    yield [(" " * _LABEL + "".join(f"{_UNDER.get(way, ''):>{width}}" for way in ways), "dim")]
+    yield [(" " * _LABEL + "".join(f"{_UNDER[way]:>{width}}" for way in ways), "dim")]
     for i, row in enumerate(a.rows):
         if i % 3 == 0:
             yield []
@@ -457,13 +440,9 @@ def _verdict(a: Agreement) -> Iterator[Piece]:
             f"{FINE:.0e} of the largest entry there, so that nothing would follow if they agreed.",
             "upstream",
         )
-    kinks = [row.entry_name(i) for row in a.rows for column in row.columns.values() for i in column.kinks]
-    if kinks:
+    if kinks := [row.entry_name(i) for row in a.rows for column in row.columns.values() for i in column.kinks]:
         more = f" and {len(kinks) - 6} more" if len(kinks) > 6 else ""
         yield f"At a kink, where differences have no answer: {', '.join(kinks[:6])}{more}.", ""
-    some = {row.name: len(row.columns["differences"].entries) for row in a.rows}
-    left_out = [
-        f"{some[row.name]} of the {len(row.nodes)} of {row.name}" for row in a.rows if some[row.name] < len(row.nodes)
-    ]
-    if left_out:
-        yield f"Forward mode and differences took, evenly spaced, {', '.join(left_out)}.", "dim"
+    taken = [(len(row.columns["differences"].entries), len(row.nodes), row.name) for row in a.rows]
+    if some := [f"{entries} of the {n} of {name}" for entries, n, name in taken if entries < n]:
+        yield f"Forward mode and differences took, evenly spaced, {', '.join(some)}.", "dim"

@@ -76,9 +76,8 @@ def finite_differences(
         right, left = x + h, x - h if method == "central" else x
         if right == left:
             raise ValueError(f"the step ε = {h:g} vanishes beside the value {x:g}: choose a larger eps")
-        data = [right, left] if method == "central" else [right]
-        found: list[float] = keep_data(v, partial(list, map(partial(forward_pass, v), data)))
-        upper, lower = (*found, here)[:2]
+        upper = keep_data(v, partial(forward_pass, v, right))
+        lower = keep_data(v, partial(forward_pass, v, left)) if method == "central" else here
         gradients.append((upper - lower) / (right - left))  # the step as floats have it, not as it was meant
         steps.append(h)
     return FiniteDifferences(gradients, forward_pass.count, steps, method)
@@ -175,11 +174,9 @@ def slope(f: Callable[[Any], Any], x: Any, step: Any, noise: Any, tries: int) ->
             change = central - previous[0]
             kink = bool(gap > previous[1] / 2 and gap > 4 * rounding and gap > abs(central) * 1e-6)
             found = Slope(central + change / 255, abs(change) / 16 + rounding, on_left, on_right, kink)
-            if best.kink:  # is it here, or only so near that larger steps reached across it?
-                better = kink or abs(best.right - best.left) > 4 * rounding
-            else:
-                better = kink or found.error < best.error
-            if better:
+            # If the best has a kink: is it here, or only so near that larger steps reached across it?
+            better = abs(best.right - best.left) > 4 * rounding if best.kink else found.error < best.error
+            if kink or better:
                 best = found
             if not kink and (abs(change) <= rounding or found.error <= 1e-7 * abs(found.estimate)):
                 break
@@ -229,9 +226,8 @@ def judge(grad: float, found: Slope, rtol: float) -> Status:
         return "kink" if low - margin <= grad <= high + margin else "wrong"
     if not found.error < inf:
         return "undefined"
-    if grad == found.estimate or abs(grad - found.estimate) <= rtol * abs(found.estimate) + found.error + _TINY:
-        return "agrees"
-    return "wrong"
+    near = abs(grad - found.estimate) <= rtol * abs(found.estimate) + found.error + _TINY
+    return "agrees" if grad == found.estimate or near else "wrong"
 
 
 # ── The local derivatives of an operation, from its value rule ─────────────────────────────────
@@ -257,21 +253,13 @@ def local_slope(op: Operation, data: list[float], position: int, recorded: float
         return in_floats
     digits = thousand_digits()
     exact_data = [digits.to_exact(x) for x in data]
-    exact_rule = digits.real(lambda *inputs: op.evaluate(digits.xp, inputs))
-
-    def exact_y(x: Any) -> Any:
-        return exact_rule(*exact_data[:position], x, *exact_data[position + 1 :])
-
+    exact_y = digits.real(lambda x: op.evaluate(digits.xp, [*exact_data[:position], x, *exact_data[position + 1 :]]))
     x = exact_data[position]
+    step = min(max(abs(x), 2.0**-1074), 1) / digits.to_exact(10) ** 20
     try:
-        exact = slope(
-            exact_y, x, min(max(abs(x), 2.0**-1074), 1) / digits.to_exact(10) ** 20, abs(exact_y(x)) / 10**990, tries=2
-        )
+        exact = slope(exact_y, x, step, abs(exact_y(x)) / 10**990, tries=2)
     except TypeError:  # a rule for floats only
         return in_floats
     error = exact.error if exact.error == inf else min(exact.error, 2.0**1023)  # as large as floats can say
-    return replace(
-        exact,
-        **{name: digits.to_float(getattr(exact, name)) for name in ("estimate", "left", "right")},
-        error=digits.to_float(error),
-    )
+    slopes = {name: digits.to_float(getattr(exact, name)) for name in ("estimate", "left", "right")}
+    return replace(exact, **slopes, error=digits.to_float(error))

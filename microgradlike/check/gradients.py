@@ -8,10 +8,11 @@ operation's value rule is named, with the line of your program that recorded it.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from math import inf, isfinite
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from microgradlike import ops
 from microgradlike.check.differences import (
@@ -39,6 +40,7 @@ from microgradlike.view.table import Row, Table, clean
 
 __all__ = ["FiniteDifferences", "GradientReport", "check_gradients", "finite_differences"]
 
+T = TypeVar("T")
 SHOWN = 5  # wrong entries in a report
 Cause = Literal["", "outside", "before", "backward"]
 CAUSES = {
@@ -110,9 +112,8 @@ class GradientReport:
         return _report(self)
 
     def __repr__(self) -> str:
-        return (
-            f"<GradientReport: {_tally('gradients', self.gradients)}; {_tally('local derivatives', self.local_grads)}>"
-        )
+        local_grads = _tally("local derivatives", self.local_grads)
+        return f"<GradientReport: {_tally('gradients', self.gradients)}; {local_grads}>"
 
     def table(self) -> Table:
         """Return the table that notebooks show."""
@@ -160,7 +161,7 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
     local_grads = list(_local_entries(order, names, places.of, rtol))
     backward = backward_gradients(loss)
     noise = rounding_error(backward)
-    possible = _possible_gradients(loss, order, local_grads)
+    possible = _possible_gradients(loss, local_grads)
     gradients = []
     for i, v in enumerate(values, 1):
         found = value_slope(forward_pass, v, noise, loss.data)
@@ -168,9 +169,8 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
         status = judge(grad, found, rtol)
         if status == "wrong" and v in possible and _explains(possible[v], found, rtol):
             status = "kink"
-        gradients.append(
-            GradientEntry(v, names.get(v) or v.label or f"value {i}", grad, found.estimate, found.error, status)
-        )
+        name = names.get(v) or v.label or f"value {i}"
+        gradients.append(GradientEntry(v, name, grad, found.estimate, found.error, status))
     if all(entry.status in ("agrees", "kink") for entry in local_grads):
         reused: set[Value] = set()  # what goes into nodes that were recorded before
         for node in reversed(order):
@@ -183,7 +183,6 @@ def check_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float
 def backward_gradients(loss: Value) -> dict[Value, float]:
     """Return ∂loss/∂v for all nodes v, as `loss.backward()` computes it; their `grad` is left as it was."""
     order = topological_order(loss)
-    before = [v.grad for v in order]
 
     def body() -> dict[Value, float]:
         for v in order:
@@ -191,8 +190,15 @@ def backward_gradients(loss: Value) -> dict[Value, float]:
         unwatched(loss.backward)
         return {v: v.grad for v in order}
 
+    return keep_grads(order, body)
+
+
+def keep_grads(values: Iterable[Any], body: Callable[[], T]) -> T:
+    """Return body(), which may change the `grad` of the values; afterwards each is what it was."""
+    before = [(v, v.grad) for v in values]
+
     def undo() -> None:
-        for v, grad in zip(order, before, strict=True):
+        for v, grad in before:
             v.grad = grad
 
     return with_undo(body, undo)
@@ -215,25 +221,21 @@ def _local_entries(
             yield LocalEntry(node, i, names, recorded, found.estimate, status, where, sides)
 
 
-def _possible_gradients(loss: Value, order: list[Value], entries: list[LocalEntry]) -> dict[Value, tuple[float, float]]:
+def _possible_gradients(loss: Value, entries: list[LocalEntry]) -> dict[Value, tuple[float, float]]:
     """Return the bounds of ∂loss/∂v for the nodes v below a kink: the chain rule, on intervals.
 
     There each local derivative is anything from the slope on the left to the one on the right.
     """
-    locals_of: dict[Value, list[LocalEntry]] = {}
-    for entry in entries:
-        locals_of.setdefault(entry.node, []).append(entry)
     bounds, below = {loss: (1.0, 1.0)}, set()
-    for node in reversed(order):
-        for entry in locals_of.get(node, []):
-            input = node.inputs[entry.position]
-            if node in below or entry.status == "kink":
-                below.add(input)
-            products = [upstream * local for upstream in bounds[node] for local in entry.sides]
-            if any(product != product for product in products):
-                products = [-inf, inf]
-            low, high = bounds.get(input, (0.0, 0.0))
-            bounds[input] = low + min(products), high + max(products)
+    for entry in reversed(entries):
+        node, input = entry.node, entry.node.inputs[entry.position]
+        if node in below or entry.status == "kink":
+            below.add(input)
+        products = [upstream * local for upstream in bounds[node] for local in entry.sides]
+        if any(product != product for product in products):
+            products = [-inf, inf]
+        low, high = bounds.get(input, (0.0, 0.0))
+        bounds[input] = low + min(products), high + max(products)
     return {v: bounds[v] for v in below}
 
 
@@ -273,9 +275,8 @@ Block = tuple[str, list[tuple[str, str]]]  # a title, and lines of two columns
 def _report(report: GradientReport) -> str:
     lines = _summary(report)
     for title, rows in _blocks(report, [e for e in _by_status(report) if e.status in ("wrong", "undefined")], SHOWN):
-        gap = (
-            12 if "local derivative" in title else 3 + max([len(first) for first, second in rows if second], default=0)
-        )
+        longest = max([len(first) for first, second in rows if second], default=0)
+        gap = 12 if "local derivative" in title else 3 + longest
         lines += ["", title, *(f"  {first:<{gap}}{second}".rstrip() for first, second in rows)]
     return "\n".join(map(clean, lines))
 
@@ -301,14 +302,10 @@ def _summary(report: GradientReport) -> list[str]:
 
 
 def _tally(what: str, entries: list[Any]) -> str:
-    count = {status: sum(e.status == status for e in entries) for status in ("agrees", "wrong", "kink", "undefined")}
+    count = Counter(e.status for e in entries)
     parts = [f"{count['agrees']} of {len(entries)} agree"]
-    if count["wrong"]:
-        parts.append(f"{count['wrong']} WRONG")
-    if count["kink"]:
-        parts.append(f"{count['kink']} at a kink")
-    if count["undefined"]:
-        parts.append(f"{count['undefined']} where it is not defined")
+    words = {"wrong": "WRONG", "kink": "at a kink", "undefined": "where it is not defined"}
+    parts += [f"{count[status]} {word}" for status, word in words.items() if count[status]]
     return f"{what}: " + ", ".join(parts)
 
 
@@ -323,23 +320,18 @@ def _blocks(report: GradientReport, gradients: list[GradientEntry], most: int) -
         if len(entries) > SHOWN:
             yield f"… and {len(entries) - SHOWN} more {status} local derivatives: see .{status}", []
     if gradients:
-        rows = [
-            (
-                formula.partial("C", e.name),
-                f"backward() {e.backward:<13.6g} differences {e.difference:<13.6g} {_verdict(e)}".rstrip(),
-            )
-            for e in gradients[:most]
-        ]
+        rows = list(map(_compared, gradients[:most]))
         if len(gradients) > most:
             rows.append((f"… and {len(gradients) - most} more: see .gradients", ""))
         yield "wrong gradients" if gradients[0].status == "wrong" else "gradients", rows
     yield from ((line, []) for line in _causes(report))
 
 
-def _verdict(entry: GradientEntry) -> str:
-    if entry.status == "wrong":
-        return by_how_much(entry.backward, entry.difference)
-    return {"agrees": "", "kink": "at a kink"}.get(entry.status, "not defined")
+def _compared(entry: GradientEntry) -> tuple[str, str]:
+    off = by_how_much(entry.backward, entry.difference)
+    verdict = {"wrong": off, "undefined": "not defined", "kink": "at a kink", "agrees": ""}[entry.status]
+    numbers = f"backward() {entry.backward:<13.6g} differences {entry.difference:<13.6g}"
+    return formula.partial("C", entry.name), f"{numbers} {verdict}".rstrip()
 
 
 def _describe(entry: LocalEntry) -> Block:

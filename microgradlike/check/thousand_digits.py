@@ -60,9 +60,6 @@ def thousand_digits() -> ThousandDigits:
         **{name: real(getattr(context, name)) for name in functions},
         divide=real(lambda a, b: a / b),
         power=real(lambda a, b: a**b),
-        abs=abs,
-        where=ieee.where,
-        maximum=ieee.maximum,
-        minimum=ieee.minimum,
+        **{name: getattr(ieee, name) for name in ("abs", "where", "maximum", "minimum")},
     )
     return ThousandDigits(xp, to_exact, lambda x: mpmath.libmp.to_float(to_exact(x)._mpf_), real)

@@ -119,10 +119,5 @@ class originals:
     record, backward, gradient = _copy(record), _copy(Value.backward), _copy(gradient)
 
 
-_functions = Exchange(
-    [
-        (record, "__code__", _record.__code__),
-        (Value.backward, "__code__", _backward.__code__),
-        (gradient, "__code__", _gradient.__code__),
-    ]
-)
+_stand_ins = [(record, _record), (Value.backward, _backward), (gradient, _gradient)]
+_functions = Exchange((function, "__code__", stand_in.__code__) for function, stand_in in _stand_ins)

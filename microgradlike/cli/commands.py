@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -17,9 +17,7 @@ from microgradlike.cli import expression as language
 from microgradlike.support.extras import needed_for
 from microgradlike.view.table import clean, terminal
 
-if TYPE_CHECKING:
-    from microgradlike.training import Task
-
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 ACTIVATION, LOSS = click.Choice(list(nn.ACTIVATIONS)), click.Choice(list(nn.LOSSES))
 OPTIMIZERS = {"sgd": (nn.SGD, 0.3), "adam": (nn.Adam, 0.01)}  # and their learning rates
 RATES = ", ".join(f"{rate} for {name}" for name, (_, rate) in OPTIMIZERS.items())
@@ -36,6 +34,14 @@ def bad_input(*also: type[Exception]) -> Iterator[None]:
         if _of_the_output(error):
             raise
         raise click.UsageError(str(error)) from error
+
+
+@contextmanager
+def _closed_pipe() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(CLOSED_PIPE) from None
 
 
 class Commands(click.Group):
@@ -66,21 +72,8 @@ class Commands(click.Group):
         raise SystemExit(code)
 
     # Click would exit with code 1 where a pipe is closed, from either of these.
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _closed_pipe():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, context: click.Context) -> Any:
-        with _closed_pipe():
-            return super().invoke(context)
-
-
-@contextmanager
-def _closed_pipe() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise click.exceptions.Exit(CLOSED_PIPE) from None
+    make_context = _closed_pipe()(click.Group.make_context)
+    invoke = _closed_pipe()(click.Group.invoke)
 
 
 def _of_the_output(error: Exception) -> bool:
@@ -107,11 +100,9 @@ def _let_go(stream: Any) -> None:
 def assignment(text: str) -> tuple[str, float]:
     """Parse name=number into a pair."""
     name, equals, value = text.partition("=")
-    try:
+    with suppress(ValueError):
         if name.strip().isidentifier() and equals:
             return language.variable(name.strip()), float(value)
-    except ValueError:
-        pass
     raise click.BadParameter(f"expected name=number, as in w=2, got {text!r}")
 
 
@@ -142,7 +133,7 @@ def layer_sizes(text: str) -> list[int]:
     return sizes
 
 
-@click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, invoke_without_command=True, context_settings=SETTINGS)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context) -> None:
@@ -160,9 +151,9 @@ def main(context: click.Context) -> None:
 
 
 @main.command()
-@click.option("--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder to write to.")
-@click.option("--steps", default=600, show_default=True, type=click.IntRange(0), help="Training steps.")
-@click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the digits.")
+@click.option("--out", default="demo", type=click.Path(path_type=Path), help="Folder to write to.")
+@click.option("--steps", default=600, type=click.IntRange(0), help="Training steps.")
+@click.option("--seed", default=0, help="Of the weights and the order of the digits.")
 def demo(out: Path, steps: int, seed: int) -> None:
     """The whole of it, on real handwritten digits, in under a minute.
 
@@ -221,7 +212,7 @@ def explain(
     if step:
         step_through(explanation, _show, _key)
     else:
-        _print(explanation)
+        terminal().print(explanation)
     for path, content, of in ((svg, "graph", draw), (html, "page", steps)):
         if path:
             with bad_input(RuntimeError):
@@ -244,15 +235,14 @@ explain.help = (explain.help or "").format(
 def network(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe a network and its loss."""
     for option in (
-        click.option("--seed", default=0, show_default=True, help="Of the weights, the input and the target."),
-        click.option("--loss", default="quadratic", show_default=True, type=LOSS, help="The cost C."),
+        click.option("--seed", default=0, help="Of the weights, the input and the target."),
+        click.option("--loss", default="quadratic", type=LOSS, help="The cost C."),
         click.option("--output", type=ACTIVATION, help="The last layer's σ.  [default: as fits the loss]"),
-        click.option("--activation", default="tanh", show_default=True, type=ACTIVATION, help="Hidden layers' σ."),
+        click.option("--activation", default="tanh", type=ACTIVATION, help="Hidden layers' σ."),
         click.option(
-            "--sizes", default="4,3,2", show_default=True, type=layer_sizes, metavar="N,N,…",
-            help="Inputs, then neurons in each layer.",
+            "--sizes", default="4,3,2", type=layer_sizes, metavar="N,N,…", help="Inputs, then neurons in each layer."
         ),
-    ):  # fmt: skip
+    ):
         command = option(command)
     return command
 
@@ -275,7 +265,7 @@ def check(loss: str, **options: Any) -> None:
 
     with bad_input():
         table = agreement(loss, *random_network(loss=loss, **options))
-    _print(table)
+    terminal().print(table)
     if not table.ok:
         raise SystemExit(1)
 
@@ -300,25 +290,24 @@ def equations(loss: str, **options: Any) -> None:
         model, *numbers = random_network(loss=loss, **options)
         x, y = ([Value(number) for number in row] for row in numbers)
         program = vectorize(nn.LOSSES[loss](model(x), y), batch=[x, y])
-    _print(program)
+    terminal().print(program)
 
 
 @main.command()
 @click.argument("task", type=click.Choice(["moons", "digits"]))
-@click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Minibatches to learn from.")
-@click.option("--batch-size", default=10, show_default=True, type=click.IntRange(1), help="Samples in a minibatch.")
+@click.option("--steps", default=600, type=click.IntRange(1), help="Minibatches to learn from.")
+@click.option("--batch-size", default=10, type=click.IntRange(1), help="Samples in a minibatch.")
 @click.option("--sizes", type=layer_sizes, metavar="N,N,…", help="The network.  [default: 2,16,16,1 or 64,16,10]")
-@click.option("--activation", default="tanh", show_default=True, type=ACTIVATION, help="Hidden layers' σ.")
-@click.option("--optimizer", default="sgd", show_default=True, type=click.Choice(list(OPTIMIZERS)), help="How to step.")
+@click.option("--activation", default="tanh", type=ACTIVATION, help="Hidden layers' σ.")
+@click.option("--optimizer", default="sgd", type=click.Choice(list(OPTIMIZERS)), help="How to step.")
 @click.option(
     "--engine",
     default="scalar",
-    show_default=True,
     type=click.Choice(["scalar", "matrix"]),
     help="One number at a time, or by the matrices found in the scalar graph.",
 )
 @click.option("--lr", type=click.FloatRange(0), help=f"The learning rate η.  [default: {RATES}]")
-@click.option("--seed", default=0, show_default=True, help="Of the weights and the order of the samples.")
+@click.option("--seed", default=0, help="Of the weights and the order of the samples.")
 @click.option("--plot", type=picture_path, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(
     task: str, steps: int, batch_size: int, sizes: list[int] | None, activation: str, optimizer: str, engine: str,
@@ -339,7 +328,7 @@ def train(
     from microgradlike.view.plots import loss_curve, save
 
     plot = plot or picture_path(f"{task}-loss.png")
-    data: Task = training.TASKS[task]()
+    data = training.TASKS[task]()
     sizes = sizes or list(data.sizes)
     if (sizes[0], sizes[-1]) != (data.sizes[0], data.sizes[-1]):
         raise click.UsageError(f"{task} needs {data.sizes[0]} inputs and {data.sizes[-1]} outputs, got sizes {sizes}")
@@ -363,7 +352,7 @@ def train(
 
 def _show(screen: Any, below: str) -> None:
     click.clear()
-    _print(screen)
+    terminal().print(screen)
     click.echo(f"\n{below}")
 
 
@@ -372,7 +361,3 @@ def _key() -> str:
         return click.getchar()
     except (KeyboardInterrupt, EOFError):
         return "q"
-
-
-def _print(table: Any) -> None:
-    terminal().print(table)

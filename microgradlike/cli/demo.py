@@ -64,13 +64,11 @@ def run(out: Path, steps: int, seed: int) -> None:
     model.zero_grad()
     loss.backward()
     full = explain(loss, full=True)
-    shown = task.test[:50]
+    images, classes = zip(*task.test[:50], strict=True)
     write: dict[str, Callable[[Path], object]] = {
         "explanation.html": lambda path: replace_file(path, _page(full).encode()),
         "explanation.txt": lambda path: replace_file(path, f"{full}\n".encode()),
-        "digits.png": lambda path: save(
-            digit_sheet([x for x, _ in shown], predicted[:50], [y for _, y in shown]), path
-        ),
+        "digits.png": lambda path: save(digit_sheet(images, predicted[:50], classes), path),
         "graph.svg": draw(loss, depth=3, max_terms=3).save,
     }
 

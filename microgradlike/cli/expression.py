@@ -6,7 +6,7 @@ import ast
 import inspect
 import operator
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from microgradlike import functions, ops
@@ -49,21 +49,16 @@ def record(text: str, numbers: Mapping[str, float]) -> Value:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-        if unknown := [
-            name for name in dict.fromkeys(map(ast.unparse, called)) if name not in METHODS and name not in FUNCTIONS
-        ]:
-            raise ValueError(
-                f"unknown function {_comma_separated(unknown)}; known are {_comma_separated([*METHODS, *FUNCTIONS])}"
-            )
+        known = [*METHODS, *FUNCTIONS]
+        if unknown := [name for name in dict.fromkeys(map(ast.unparse, called)) if name not in known]:
+            raise ValueError(f"unknown function {', '.join(unknown)}; known are {', '.join(known)}")
         found = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called]
         variables = list(dict.fromkeys(name.id for name in sorted(found, key=lambda n: (n.lineno, n.col_offset))))
         if missing := [name for name in variables if name not in numbers]:
-            raise ValueError(
-                f"no number for {_comma_separated(missing)}: add {' '.join(f'{name}=…' for name in missing)}"
-            )
+            raise ValueError(f"no number for {', '.join(missing)}: add {' '.join(f'{name}=…' for name in missing)}")
         if unused := [name for name in numbers if name not in variables]:
             raise ValueError(
-                f"no {_comma_separated(unused)} in {text!r:.60}; its variables are {_comma_separated(variables) or 'none'}"
+                f"no {', '.join(unused)} in {text!r:.60}; its variables are {', '.join(variables) or 'none'}"
             )
         result = _Recorder({name: Value(numbers[name], label=name) for name in variables}).visit(tree)
     except SyntaxError as error:
@@ -171,13 +166,8 @@ def _misused(function: Callable[..., Any], arguments: list[Any]) -> str:
     parameters = inspect.signature(function).parameters.values()
     lists = list(map(_is_list, parameters))
     needed = sum(p.default is p.empty for p in parameters)
-    if needed <= len(arguments) <= len(lists) and all(
-        isinstance(argument, list) == is_list for argument, is_list in zip(arguments, lists)
-    ):
+    fit = all(isinstance(argument, list) == is_list for argument, is_list in zip(arguments, lists))
+    if fit and needed <= len(arguments) <= len(lists):
         return ""
     names = ["x" if p.name in ("self", "values") else p.name for p in parameters]
     return ", ".join(f"[{name}, …]" if is_list else name for name, is_list in zip(names, lists))
-
-
-def _comma_separated(names: Iterable[str]) -> str:
-    return ", ".join(names)
