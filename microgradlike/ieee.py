@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import reduce
 from math import inf, nan
 from numbers import Complex, Real
+from operator import add
 from typing import Any
 
 
@@ -112,10 +113,7 @@ class Namespace:
 
     def sum(self, x: Any) -> Any:
         """Return x₁ + x₂ + …, added from left to right: the built-in sum rounds otherwise from Python 3.12 on."""
-        total = 0.0
-        for term in x:
-            total = total + term
-        return total
+        return reduce(add, x, 0.0)
 
     def max(self, x: Any) -> Any:
         """Return the largest of x₁, x₂, …"""
