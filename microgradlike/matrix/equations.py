@@ -102,7 +102,7 @@ class Equations:
                 continue
             value = self._computed(array)
             once = not array.named and uses[array] == 1 and array not in self._lines
-            if once and not self._is_long(value, array):
+            if once and len(str(self._writer.text(value, self._reading.vars[array]))) <= LONG:
                 self._value[array] = value
             else:
                 equations.append(self._equation(array.name, array, value))
@@ -288,9 +288,6 @@ class Equations:
         vars = self._reading.vars[array]
         return Entry(text, tuple(map(Index.of, vars)), tuple(var.size for var in vars))
 
-    def _is_long(self, x: Expr, array: Array) -> bool:
-        return len(str(self._writer.text(x, self._reading.vars[array]))) > LONG
-
     def _equation(self, left: str, array: Array, x: Expr) -> Equation:
         return Equation.of(*self._writer.line(left, self._reading.vars[array], x), array.shape)
 
@@ -325,8 +322,7 @@ class Equations:
 def _times(sides: list[Side]) -> npt.NDArray[Any]:
     """Return how many terms each entry has, whose sides are these."""
     there = [np.ones_like(ref.index, bool) if ref.array is None else ref.index >= 0 for ref, _ in sides]
-    times: npt.NDArray[Any] = np.logical_and.reduce(there).sum(axis=-1)
-    return times
+    return np.logical_and.reduce(there).sum(axis=-1)  # type: ignore[no-any-return]
 
 
 def _applied(op: Operation, x: Sequence[Expr], kind: str = "") -> Expr:

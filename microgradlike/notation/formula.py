@@ -80,13 +80,12 @@ def _expression(node: Value, names: Mapping[Value, str], depth: int) -> Formula:
     if depth == 0 or not inputs:
         return _named(names.get(node) or node.label or ("…" if inputs else format_constant(node.data)))
     index, _ = _row(node.op, len(inputs))
-    settings = parameters(node.op)
 
     def look(name: str) -> Formula:
         if name in index:
             input = inputs[index[name]]
             return _expression(input, names, 0 if input.label else depth - 1)
-        return _named(settings.get(name, name))
+        return _named(parameters(node.op).get(name, name))
 
     return _written(_as_written(node.op, len(inputs)), look)
 
