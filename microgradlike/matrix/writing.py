@@ -104,14 +104,11 @@ class Writer:
 
     def _parts(self, at: Sequence[Index], sizes: Sequence[int]) -> tuple[list[str], list[Var]]:
         """Return what is read along each axis, and the variables of what is read."""
-        parts, order = [], []
-        for index, size in zip(at, sizes, strict=True):
-            part, vars = _part(index, size, alone=len(at) == 1)
-            parts.append(part)
-            order += vars
+        read = [_part(index, size, alone=len(at) == 1) for index, size in zip(at, sizes, strict=True)]
+        order = [var for _, vars in read for var in vars]
         if len(set(order)) < len(order):  # a diagonal
             raise NoNotation
-        return parts, order
+        return [part for part, _ in read], order
 
     def _product(self, number: float, factors: Sequence[Expr], axes: Sequence[Var]) -> Formula:
         """Write numbers beside ⊙ of arrays of one shape; of two axes, also outer products a bᵀ."""
@@ -140,8 +137,7 @@ class Writer:
             terms = self._in_some_order(inner, vars)
             is_sum = terms.level == MATRIX and terms.text.startswith("Σ ")
             return terms if is_sum else fill("Σ {}", terms.within(POWER), level=MATRIX)
-        k, i = vars[0], axes[0]
-        sides = [(i, k), (k, axes[1])] if len(axes) == 2 else [(i, k), (k,)]
+        sides = [(axes[0], vars[0]), (vars[0], *axes[1:])]
         groups = [[x for x in factors if x.free == set(side)] for side in sides]
         if len(vars) > 1 or len(axes) > 2 or not all(groups) or sum(map(len, groups)) < len(factors):
             raise NoNotation

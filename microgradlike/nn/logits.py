@@ -77,14 +77,13 @@ def _share(p: Value, sums: dict[Value, Counter[Log]]) -> Share | None:
     if p.op is ops.SUB and _is_constant(p.inputs[0], 1.0) and p.inputs[1].op is not ops.SUB:
         share = _share(p.inputs[1], sums)
         return Share(share.other, share.sum) if share and share.sum.total() == 2 else None
-    u: Log | None
-    if p.op is ops.EXP and p.inputs[0].op is ops.SUB:  # exp(u − log Σ)
+    if ratio := _ratio(p):
+        u, total = _log(ratio[0]), ratio[1]
+    elif p.op is ops.EXP and p.inputs[0].op is ops.SUB:  # exp(u − log Σ)
         numerator, total = p.inputs[0].inputs
         u = numerator._data if numerator.op is ops.CONSTANT else numerator
         if total.op is not ops.LOG and total.op is not ops.LOGSUMEXP:
             return None
-    elif ratio := _ratio(p):
-        u, total = _log(ratio[0]), ratio[1]
     else:
         return None
     if total not in sums:

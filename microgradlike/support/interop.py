@@ -89,8 +89,7 @@ class NumberLike:
             import numpy as np
 
             entries = [x if hasattr(x, "shape") else _as_array(x) for x in inputs]
-            entry_by_entry: Any = np.frompyfunc(apply, len(inputs), 1)
-            return entry_by_entry(*entries, **settings)
+            return np.frompyfunc(apply, len(inputs), 1)(*entries, **settings)
         return apply(*(to_float(x[()]) if hasattr(x, "shape") else x for x in inputs))
 
     @property
