@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import reduce
 from math import inf, nan
 from numbers import Complex, Real
-from operator import add
 from typing import Any
 
 
@@ -113,7 +112,10 @@ class Namespace:
 
     def sum(self, x: Any) -> Any:
         """Return x₁ + x₂ + …, added from left to right: the built-in sum rounds otherwise from Python 3.12 on."""
-        return reduce(add, x, 0.0)
+        total = 0.0
+        for term in x:
+            total = total + term
+        return total
 
     def max(self, x: Any) -> Any:
         """Return the largest of x₁, x₂, …"""

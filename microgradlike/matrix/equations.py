@@ -68,12 +68,16 @@ class Equation:
 
 
 class Equations:
-    """The equations of a program: `forward` and `backward`, lists of `Equation`."""
+    """The equations of a program: `forward` and `backward`, lists of `Equation`.
+
+    `constants` has the numbers of the arrays of constants by name, which may be too many for a line.
+    """
 
     def __init__(self, arrays: list[Array], loss: Array, position: int, parameters: list[Array]) -> None:
         self._arrays, self._loss, self._position = arrays, loss, position
         self._C = loss.name if loss.size == 1 else "C"
         self._reading = Reading(arrays)
+        self.constants = self._reading.constants
         self._writer = Writer(array.name for array in arrays)
         needed = dependents(arrays, parameters)
         self._lines: set[Array] = set()  # those whose gradients have lines, and so have they
@@ -84,11 +88,6 @@ class Equations:
         lines = " ".join(map(str, (*self.forward, *self.backward)))
         definitions = self._reading.definitions(lines)
         self.forward[:0] = [Equation.of(verbatim(left), verbatim(right), shape) for left, right, shape in definitions]
-
-    @property
-    def constants(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the numbers of the arrays of constants by name, which may be too many for a line."""
-        return self._reading.constants
 
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 

@@ -97,7 +97,9 @@ def backpropagate(
 
         # 5. Output (BP3, BP4): ∂C/∂bˡ = δˡ and ∂C/∂wˡ = δˡ (aˡ⁻¹)ᵀ, averaged over the minibatch.
         grad_b = [d.mean(axis=0) for d in delta]
-        grad_w = [(d.reshape(m, -1).T @ a_in / m).reshape(wl.shape) for d, a_in, wl in zip(delta, a[:-1], w)]
+        grad_w = [
+            (d.reshape(m, -1).T @ a_in / m).reshape(wl.shape) for d, a_in, wl in zip(delta, a[:-1], w, strict=True)
+        ]
     if one_sample:
         z, a, delta = ([rows[0] for rows in layers] for layers in (z, a, delta))
     return Backpropagation(z, a[1:], delta, grad_w, grad_b, float(C.mean()))
