@@ -54,16 +54,14 @@ def operation(
     """
     operands = list(inspect.signature(value).parameters.values())[1:]
     n_ary = any(p.kind is p.VAR_POSITIONAL for p in operands)
-    operand_names = tuple(p.name for p in operands)
+    names = ", ".join(p.name for p in operands)
     if not operands:
         raise TypeError(f"operation {name!r}: value takes xp and then the inputs, as in lambda xp, x: x * x * x")
     try:
-        inspect.signature(local_grads).bind(*["xp", "y", *operand_names])
+        inspect.signature(local_grads).bind("xp", "y", *operands)
     except TypeError:
-        raise TypeError(
-            f"operation {name!r}: value takes (xp, {', '.join(operand_names)}), "
-            f"so local_grads takes (xp, y, {', '.join(operand_names)})"
-        ) from None
+        message = f"operation {name!r}: value takes (xp, {names}), so local_grads takes (xp, y, {names})"
+        raise TypeError(message) from None
     single = len(operands) - n_ary  # a vector comes last
 
     def checked_value(xp: Any, *operands: Any) -> Any:
@@ -73,8 +71,7 @@ def operation(
 
     def checked_local_grads(xp: Any, y: Any, *operands: Any) -> tuple[Any, ...]:
         inputs = flat(operands) if n_ary else operands
-        grads = _run(local_grads, name, "local_grads rule", inputs, xp, y, *inputs)
-        grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
+        grads = flat([_run(local_grads, name, "local_grads rule", inputs, xp, y, *inputs)])
         if len(grads) != len(inputs):
             raise ValueError(
                 f"operation {name!r}: local_grads returned {len(grads)} derivatives for {len(inputs)} inputs; "
@@ -88,7 +85,7 @@ def operation(
         name,
         symbol or name,
         tuple(p.name + "{i}" if p.kind is p.VAR_POSITIONAL else p.name for p in operands),
-        f"{name}({', '.join(operand_names)})",
+        f"{name}({names})",
         checked_value,
         partial(_formulas, local_grads),
         checked_local_grads,
@@ -101,7 +98,7 @@ def operation(
 
     record.__name__ = record.__qualname__ = name
     record.__module__ = value.__module__  # where pickle looks for it, in a network whose activation it is
-    record.__doc__ = f"The operation {name}({', '.join(operand_names)}) on Values."
+    record.__doc__ = f"The operation {name}({names}) on Values."
     return record
 
 
@@ -167,9 +164,8 @@ _symbols = Namespace(
 
 def _formulas(local_grads: Callable[..., Any], operands: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        grads = local_grads(_symbols, _Symbol("y"), *map(_Symbol, operands))
+        grads = flat([local_grads(_symbols, _Symbol("y"), *map(_Symbol, operands))])
     except Exception:  # whatever a user's rule does with a symbol: then it is only named
         return tuple(f"d{x}" for x in operands)
-    grads = tuple(grads) if isinstance(grads, tuple | list) else (grads,)
     texts = [g.text if isinstance(g, _Symbol) else repr(g) for g in grads]
     return tuple(ast.unparse(ast.parse(text, mode="eval")) for text in texts)

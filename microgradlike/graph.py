@@ -82,14 +82,9 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
         as_value_list(tangents)
         moving = {v: to_float(t) for v, t in tangents.items()}
         for node in order:
-            tangent = moving.get(node, 0.0)
-            moves = node in moving
             for input, local_grad in zip(node.inputs, node.local_grads, strict=True):
                 if input in moving:
-                    tangent += local_grad * moving[input]
-                    moves = True
-            if moves:
-                moving[node] = tangent
+                    moving[node] = moving.get(node, 0.0) + local_grad * moving[input]
         products.append(moving.get(output, 0.0))
     return products
 

@@ -89,11 +89,9 @@ def full_order(root: Value) -> list[Value]:
 
 def recorded_local_grads(node: Value) -> list[Any]:
     """Return ∂node/∂input for each input, as Values recorded by the rule of the node's operation, or as numbers."""
-    op = node.op
     branches: list[Value] = []
     inputs = [_Number(v, branches) for v in node.inputs]
-    grads = op.differentiate(value_namespace, _Number(node, branches), inputs)
-    results = [_node(grad) for grad in grads]
+    results = list(map(_node, node.op.differentiate(value_namespace, _Number(node, branches), inputs)))
     for holds in branches:  # of a Python `if` in the rule: numbers that take the other branch have no answer
         results = [choose(holds, grad, float("nan")) for grad in results]
     return results
@@ -176,22 +174,15 @@ for _name, _method in {
 }.items():  # fmt: skip
     setattr(_Number, f"__{_name}__", _method)
 
+_same_name = (
+    ops.EXP, ops.EXPM1, ops.LOG, ops.LOG1P, ops.SQRT, ops.SIN, ops.COS, ops.TANH, ops.SIGMOID, ops.MAXIMUM, ops.MINIMUM,
+)  # fmt: skip
 value_namespace = Namespace(
+    **{op.name: _recorded(op) for op in _same_name},
     divide=_recorded(ops.DIV),
     power=_recorded(ops.POW),
-    exp=_recorded(ops.EXP),
-    expm1=_recorded(ops.EXPM1),
-    log=_recorded(ops.LOG),
-    log1p=_recorded(ops.LOG1P),
-    sqrt=_recorded(ops.SQRT),
-    sin=_recorded(ops.SIN),
-    cos=_recorded(ops.COS),
-    tanh=_recorded(ops.TANH),
     abs=_recorded(MAGNITUDE),  # without a kink: a rule that is smooth at 0 stays so
-    sigmoid=_recorded(ops.SIGMOID),
     where=_where,
-    maximum=_recorded(ops.MAXIMUM),
-    minimum=_recorded(ops.MINIMUM),
     sum=lambda x: _recorded(ops.SUM)(*x),
     max=lambda x: _recorded(ops.MAX)(*x),
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from math import prod
 
 from microgradlike.matrix.indices import Ints
@@ -215,8 +216,7 @@ class Put(Expr):
 
     def indices(self) -> Iterator[tuple[Index, int]]:
         yield from super().indices()
-        for index in self.at:
-            yield from _tables(index)
+        yield from _tables(self.at)
 
 
 def add(terms: Sequence[Expr]) -> Expr:
@@ -244,13 +244,12 @@ def _free(parts: Iterable[Expr | Index]) -> frozenset[Var]:
 
 
 def _indices(at: Sequence[Index], sizes: Sequence[int]) -> Iterator[tuple[Index, int]]:
-    for index, size in zip(at, sizes, strict=True):
-        yield index, size
-        yield from _tables(index)
+    yield from zip(at, sizes, strict=True)
+    yield from _tables(at)
 
 
-def _tables(index: Index) -> Iterator[tuple[Index, int]]:
-    """Yield the indices at which the tables in an index are read."""
-    for _, part in index.terms:
+def _tables(at: Sequence[Index]) -> Iterator[tuple[Index, int]]:
+    """Yield the indices at which the tables in these indices are read."""
+    for _, part in chain.from_iterable(index.terms for index in at):
         if isinstance(part, Lookup):
             yield from _indices(part.at, part.table.numbers.shape)

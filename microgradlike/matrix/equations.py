@@ -68,12 +68,16 @@ class Equation:
 
 
 class Equations:
-    """The equations of a program: `forward` and `backward`, lists of `Equation`."""
+    """The equations of a program: `forward` and `backward`, lists of `Equation`.
+
+    `constants` has the numbers of the arrays of constants by name, which may be too many for a line.
+    """
 
     def __init__(self, arrays: list[Array], loss: Array, position: int, parameters: list[Array]) -> None:
         self._arrays, self._loss, self._position = arrays, loss, position
         self._C = loss.name if loss.size == 1 else "C"
         self._reading = Reading(arrays)
+        self.constants = self._reading.constants
         self._writer = Writer(array.name for array in arrays)
         needed = dependents(arrays, parameters)
         self._lines: set[Array] = set()  # those whose gradients have lines, and so have they
@@ -84,11 +88,6 @@ class Equations:
         lines = " ".join(map(str, (*self.forward, *self.backward)))
         definitions = self._reading.definitions(lines)
         self.forward[:0] = [Equation.of(verbatim(left), verbatim(right), shape) for left, right, shape in definitions]
-
-    @property
-    def constants(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the numbers of the arrays of constants by name, which may be too many for a line."""
-        return self._reading.constants
 
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 
@@ -102,7 +101,7 @@ class Equations:
                 continue
             value = self._computed(array)
             once = not array.named and uses[array] == 1 and array not in self._lines
-            if once and not self._is_long(value, array):
+            if once and len(str(self._writer.text(value, self._reading.vars[array]))) <= LONG:
                 self._value[array] = value
             else:
                 equations.append(self._equation(array.name, array, value))
@@ -288,9 +287,6 @@ class Equations:
         vars = self._reading.vars[array]
         return Entry(text, tuple(map(Index.of, vars)), tuple(var.size for var in vars))
 
-    def _is_long(self, x: Expr, array: Array) -> bool:
-        return len(str(self._writer.text(x, self._reading.vars[array]))) > LONG
-
     def _equation(self, left: str, array: Array, x: Expr) -> Equation:
         return Equation.of(*self._writer.line(left, self._reading.vars[array], x), array.shape)
 
@@ -325,8 +321,7 @@ class Equations:
 def _times(sides: list[Side]) -> npt.NDArray[Any]:
     """Return how many terms each entry has, whose sides are these."""
     there = [np.ones_like(ref.index, bool) if ref.array is None else ref.index >= 0 for ref, _ in sides]
-    times: npt.NDArray[Any] = np.logical_and.reduce(there).sum(axis=-1)
-    return times
+    return np.logical_and.reduce(there).sum(axis=-1)  # type: ignore[no-any-return]
 
 
 def _applied(op: Operation, x: Sequence[Expr], kind: str = "") -> Expr:

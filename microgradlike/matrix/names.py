@@ -27,8 +27,7 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
         if name := _common([nodes[i].label for i in array.entries if i >= 0 and nodes[i].label]):
             is_matrix = array.kind == "parameter" and len(array.shape) > 1
             give(array, name[0].upper() + name[1:] if is_matrix else name)
-    arguments = [array for array in arrays if array.kind == "batch" and not array.name]
-    for i, array in enumerate(arguments):
+    for i, array in enumerate([array for array in arrays if array.kind == "batch" and not array.name]):
         give(array, "xy"[i] if n_arguments <= 2 else "x" + subscript(i + 1))
     layer = sum(map(is_weighted_input, arrays))
     for array in arrays:  # what has no label and looks like a layer is called as in the textbook

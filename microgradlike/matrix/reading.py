@@ -7,6 +7,7 @@ a sum). Here they become sums of multiples of the variables of these axes, if th
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -50,9 +51,7 @@ class Reading:
     def rows(self, refs: list[Ref], starts: Ints | None, array: Array, missing: float = 0.0) -> tuple[Vars, list[Side]]:
         """Return k, for the axis that is reduced, and the references that have a row for each entry of the array."""
         if starts is not None:
-            refs = [
-                Ref(ref.array, segments(ref.index, starts, -1 if ref.array else missing), ref.label) for ref in refs
-            ]
+            refs = [replace(ref, index=segments(ref.index, starts, -1 if ref.array else missing)) for ref in refs]
         return self._with_k([Side(ref, self.vars[array]) for ref in refs])
 
     def sides(self, group: Group, array: Array) -> tuple[Vars, list[Side]]:
@@ -72,8 +71,7 @@ class Reading:
             return self._with_k([Side(left, (*g, *r)), Side(right, (*g, *c))])
         # The array has a shape of its own
         grids = np.broadcast_arrays(left.index[:, None], right.index[:, :, None])
-        pairs = zip((left, right), grids, strict=True)
-        return self.rows([Ref(ref.array, grid.reshape(-1, K), ref.label) for ref, grid in pairs], None, array)
+        return self.rows([replace(ref, index=x.reshape(-1, K)) for ref, x in zip(group.refs, grids)], None, array)
 
     def one_by_one(self, group: Group, array: Array) -> list[Group]:
         """Return the terms of a sum one by one, if they are few and follow rules only so: xᵢ + xⱼ."""
@@ -84,7 +82,7 @@ class Reading:
             return [group]
         if not all(affine(index[..., k].reshape(dims)) for index in indices for k in range(K)):
             return [group]
-        terms = [[Ref(ref.array, ref.index[..., k : k + 1], ref.label) for ref in group.refs] for k in range(K)]
+        terms = [[replace(ref, index=ref.index[..., k : k + 1]) for ref in group.refs] for k in range(K)]
         return [Group(group.sign, left, right[0] if right else None) for left, *right in terms]
 
     def _with_k(self, sides: list[Side]) -> tuple[Vars, list[Side]]:

@@ -8,6 +8,7 @@ none: then the line is written with indices, vᵢⱼ = tanh(xᵢ − xⱼ).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import permutations
 
 from microgradlike.matrix.entries import Add, Each, Entry, Expr, Index, Lookup, Over, Product, Put, Softmax, Var, total
@@ -43,10 +44,8 @@ class Writer:
 
     def line(self, name: str, vars: Sequence[Var], x: Expr) -> tuple[Formula, Formula]:
         """Return both sides of the equation of the array with these variables."""
-        try:
+        with suppress(NoNotation):
             return verbatim(name), self._whole(x, vars)
-        except NoNotation:
-            pass
         at = tuple(map(Index.of, vars))
         if len(x.factors) == 1 and isinstance(put := x.factors[0], Put) and put.once:  # δ[2i + j − 2] = …
             at, vars = put.at, [var for var in (*put.to, *put.vars) if any(var in index.free for index in put.at)]
@@ -56,10 +55,9 @@ class Writer:
 
     def text(self, x: Expr, vars: Sequence[Var]) -> Formula:
         """Return the right side alone."""
-        try:
+        with suppress(NoNotation):
             return self._whole(x, vars)
-        except NoNotation:
-            return self.entry(x, self._scope({}, vars))
+        return self.entry(x, self._scope({}, vars))
 
     # ── Matrix notation ────────────────────────────────────────────────────────────────────────
 
@@ -106,14 +104,11 @@ class Writer:
 
     def _parts(self, at: Sequence[Index], sizes: Sequence[int]) -> tuple[list[str], list[Var]]:
         """Return what is read along each axis, and the variables of what is read."""
-        parts, order = [], []
-        for index, size in zip(at, sizes, strict=True):
-            part, vars = _part(index, size, alone=len(at) == 1)
-            parts.append(part)
-            order += vars
+        read = [_part(index, size, alone=len(at) == 1) for index, size in zip(at, sizes, strict=True)]
+        order = [var for _, vars in read for var in vars]
         if len(set(order)) < len(order):  # a diagonal
             raise NoNotation
-        return parts, order
+        return [part for part, _ in read], order
 
     def _product(self, number: float, factors: Sequence[Expr], axes: Sequence[Var]) -> Formula:
         """Write numbers beside ⊙ of arrays of one shape; of two axes, also outer products a bᵀ."""
@@ -126,7 +121,7 @@ class Writer:
             if not (columns and rows):
                 raise NoNotation
             same.append(multiply([self._hadamard(columns, axes[:1]), transpose(self._hadamard(rows, axes[1:]))], " "))
-        return multiply([*texts, *([multiply(same)] if same else [])], " ").times(number)
+        return multiply([*texts, multiply(same)], " ").times(number)
 
     def _hadamard(self, factors: Sequence[Expr], axes: Sequence[Var]) -> Formula:
         return multiply([self.matrix(x, axes) for x in factors])
@@ -142,8 +137,7 @@ class Writer:
             terms = self._in_some_order(inner, vars)
             is_sum = terms.level == MATRIX and terms.text.startswith("Σ ")
             return terms if is_sum else fill("Σ {}", terms.within(POWER), level=MATRIX)
-        k, i = vars[0], axes[0]
-        sides = [(i, k), (k, axes[1])] if len(axes) == 2 else [(i, k), (k,)]
+        sides = [(axes[0], vars[0]), (vars[0], *axes[1:])]
         groups = [[x for x in factors if x.free == set(side)] for side in sides]
         if len(vars) > 1 or len(axes) > 2 or not all(groups) or sum(map(len, groups)) < len(factors):
             raise NoNotation
@@ -153,10 +147,8 @@ class Writer:
         """Write the array with its axes in an order in which it can be written; best without ᵀ."""
         texts = []
         for order in permutations(vars) if len(vars) < 4 else ():
-            try:
+            with suppress(NoNotation):
                 texts.append(self.matrix(x, order))
-            except NoNotation:
-                continue
         if not texts:
             raise NoNotation
         return min(texts, key=lambda text: text.text.count("ᵀ"))
@@ -172,10 +164,8 @@ class Writer:
     def entry(self, x: Expr, scope: dict[Var, str]) -> Formula:
         """Write one entry, for the values of the variables in scope, each with its letter."""
         if not x.free:
-            try:
+            with suppress(NoNotation):
                 return self.matrix(x, ())
-            except NoNotation:
-                pass
         match x:
             case Entry(name, at, _):
                 return _indexed(name, at, scope)
@@ -226,14 +216,11 @@ def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
 
 def _over(kind: str, vars: Sequence[Var], x: Expr, scope: dict[Var, str], text: Formula) -> Formula:
     """Write Σᵢⱼ text where what is indexed in x shows how far they go, else Σᵢ₌₁³ text; likewise maxᵢ(text)."""
-    sizes: dict[Var, set[int]] = {var: set() for var in vars}
-    for index, size in x.indices():
-        if index.var in sizes:
-            sizes[index.var].add(size)
+    indices = list(x.indices())
     signs: list[str] = []
     for var in vars:
         letter = subscript(scope[var])
-        if sizes[var] != {var.size}:
+        if {size for index, size in indices if index.var is var} != {var.size}:
             signs.append(f"{kind}{letter}₌₁{superscript(var.size)}")
         elif signs and not signs[-1].endswith(tuple("⁰¹²³⁴⁵⁶⁷⁸⁹")):
             signs[-1] += letter

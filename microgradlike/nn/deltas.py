@@ -128,15 +128,13 @@ def _sigmoid(z: Array) -> Array:
 def _softmax(z: Array) -> Array:
     """Compute eᶻⱼ / Σₖ eᶻₖ, which is the same for z less its maximum."""
     e = np.exp(z - z.max(axis=1, keepdims=True))
-    a: Array = e / e.sum(axis=1, keepdims=True)
-    return a
+    return e / e.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def _maxout_shares(z: Array) -> Array:
     """Return 1 for the larger of z′ and z″ and 0 for the other; ½ each where they tie."""
     at_top = z == z.max(axis=1, keepdims=True)
-    shares: Array = at_top / at_top.sum(axis=1, keepdims=True)
-    return shares
+    return at_top / at_top.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
 SIGMA: dict[str, Callable[[Array], Array]] = {
@@ -167,8 +165,7 @@ def _transposed_jacobian(activation: str, z: Array, a: Array, upstream: Array) -
     """Compute Jᵀ·upstream, J = ∂a/∂z. Where σ acts on each neuron by itself, that is upstream ⊙ σ'(z)."""
     if activation == "softmax":  # ∂aᵢ/∂zⱼ = aᵢ (1 − aⱼ) for i = j, else −aᵢ aⱼ
         jacobian = a[:, :, None] * (np.eye(a.shape[1]) - a[:, None, :])
-        delta: Array = np.einsum("sij,si->sj", jacobian, upstream)
-        return delta
+        return np.einsum("sij,si->sj", jacobian, upstream)  # type: ignore[no-any-return]
     if activation == "maxout":  # each a comes from two z
         upstream = upstream[:, None]
     return upstream * SIGMA_PRIME[activation](z)
@@ -268,8 +265,7 @@ def _targets(y: ArrayLike, m: int, n: int, loss: str) -> Array:
     if loss == "cross_entropy" and n > 1 and given.dtype.kind in "iu" and given.shape in [(m,), ()][: 1 + (m == 1)]:
         if not ((given >= 0) & (given < n)).all():
             raise ValueError(f"expected classes y from 0 to {n - 1}, got {given}")
-        one_hot: Array = np.eye(n)[given.reshape(m)]
-        return one_hot
+        return np.eye(n)[given.reshape(m)]  # type: ignore[no-any-return]
     shapes = [(m, n)] + [(n,)] * (m == 1) + [(m,)] * (n == 1) + [()] * (m == n == 1)
     if given.shape not in shapes:
         raise ValueError(f"expected y of the shape {' or '.join(map(str, dict.fromkeys(shapes)))}, got {given.shape}")

@@ -45,7 +45,8 @@ def logits(outputs: list[Value]) -> list[Value]:
     if len(outputs) == 1 and shares and shares[0].sum.total() == 2:  # one of two: its logit is log p − log (1 − p)
         return [_difference(*_unshifted([shares[0].u, shares[0].other]))]
     if not outputs or len(shares) < len(outputs):
-        if _seem_probabilities(outputs):
+        computed = len(outputs) > 1 and all(p.inputs and p.op is not ops.AFFINE and p._data >= 0 for p in outputs)
+        if computed and abs(fsum(p._data for p in outputs) - 1) < 1e-6:
             _warn("sum to 1")
         return outputs
     u = [share.u for share in shares]
@@ -59,11 +60,6 @@ def logits(outputs: list[Value]) -> list[Value]:
         )
     _warn("are those of sigmoid")
     return outputs
-
-
-def _seem_probabilities(outputs: list[Value]) -> bool:
-    computed = len(outputs) > 1 and all(p.inputs and p.op is not ops.AFFINE and p._data >= 0 for p in outputs)
-    return computed and abs(fsum(p._data for p in outputs) - 1) < 1e-6
 
 
 def _warn(why: str) -> None:
@@ -81,14 +77,13 @@ def _share(p: Value, sums: dict[Value, Counter[Log]]) -> Share | None:
     if p.op is ops.SUB and _is_constant(p.inputs[0], 1.0) and p.inputs[1].op is not ops.SUB:
         share = _share(p.inputs[1], sums)
         return Share(share.other, share.sum) if share and share.sum.total() == 2 else None
-    u: Log | None
-    if p.op is ops.EXP and p.inputs[0].op is ops.SUB:  # exp(u − log Σ)
+    if ratio := _ratio(p):
+        u, total = _log(ratio[0]), ratio[1]
+    elif p.op is ops.EXP and p.inputs[0].op is ops.SUB:  # exp(u − log Σ)
         numerator, total = p.inputs[0].inputs
         u = numerator._data if numerator.op is ops.CONSTANT else numerator
         if total.op is not ops.LOG and total.op is not ops.LOGSUMEXP:
             return None
-    elif ratio := _ratio(p):
-        u, total = _log(ratio[0]), ratio[1]
     else:
         return None
     if total not in sums:

@@ -108,12 +108,7 @@ class Losses(dict[str, Callable[[Any, Any], Value]]):
     """The losses C(a, y) by name: "quadratic", "mean_squared_error", "cross_entropy" and "hinge". A dict."""
 
 
-LOSSES = Losses({
-    "quadratic": quadratic,
-    "mean_squared_error": mean_squared_error,
-    "cross_entropy": cross_entropy,
-    "hinge": hinge,
-})  # fmt: skip
+LOSSES = Losses({loss.__name__: loss for loss in (quadratic, mean_squared_error, cross_entropy, hinge)})
 
 
 def _pairs(a: Any, y: Any, advice: str = "") -> list[tuple[Value, Value]]:

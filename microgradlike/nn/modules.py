@@ -249,9 +249,7 @@ class MLP(Module):
         _activation(activation)  # also where there is no hidden layer to have it
         rng = _generator(seed)
         activations = [activation] * (len(sizes) - 2) + [output]
-        self.layers = [
-            Layer(n, m, sigma, rng, init) for n, m, sigma in zip(sizes[:-1], sizes[1:], activations, strict=True)
-        ]
+        self.layers = [Layer(n, m, sigma, rng, init) for n, m, sigma in zip(sizes, sizes[1:], activations)]
         for i, layer in enumerate(self.layers, start=1):
             layer._name(i)
 

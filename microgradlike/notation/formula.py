@@ -80,13 +80,12 @@ def _expression(node: Value, names: Mapping[Value, str], depth: int) -> Formula:
     if depth == 0 or not inputs:
         return _named(names.get(node) or node.label or ("…" if inputs else format_constant(node.data)))
     index, _ = _row(node.op, len(inputs))
-    settings = parameters(node.op)
 
     def look(name: str) -> Formula:
         if name in index:
             input = inputs[index[name]]
             return _expression(input, names, 0 if input.label else depth - 1)
-        return _named(settings.get(name, name))
+        return _named(parameters(node.op).get(name, name))
 
     return _written(_as_written(node.op, len(inputs)), look)
 
@@ -120,24 +119,23 @@ def parameters(op: Operation) -> dict[str, str]:
 @lru_cache(maxsize=1024)
 def _as_written(op: Operation, n: int) -> ast.expr:
     """Return the operation on its n operands as a program writes it: σ(x), a + b, x1 + x2 + ... + x64."""
-    index, _ = _row(op, n)
+    names = op.operand_names(n)
     if n == 1 and op.operands == ("x",) and op is not ops.NEG:
         return ast.Call(ast.Name(op.symbol if op.symbol.isidentifier() else op.name), [ast.Name("x")], [])
     try:
         text = ast.parse(op.text, mode="eval")
     except SyntaxError:  # an operation of the user's own, with a name that is none in Python
-        return ast.Call(
-            ast.Name(op.name), [ast.Constant(...) if i is ... else ast.Name(list(index)[i - 1]) for i in _shown(n)], []
-        )
+        shown: list[ast.expr] = [ast.Constant(...) if i is ... else ast.Name(names[i - 1]) for i in _shown(n)]
+        return ast.Call(ast.Name(op.name), shown, [])
 
     class WriteOut(ast.NodeTransformer):
         def visit_Call(self, call: ast.Call) -> ast.AST:
             name, arguments = ast.unparse(call.func), " * ".join(map(ast.unparse, call.args))
-            vectors = [x for x in _identifiers(ast.unparse(call)) if x not in index and x not in op.parameters]
+            vectors = [x for x in _identifiers(ast.unparse(call)) if x not in names and x not in op.parameters]
             summed = name in ("sum", "dot")
             if not vectors or not (summed or any(isinstance(x, ast.Name) and x.id in vectors for x in call.args)):
                 return self.generic_visit(call)
-            size = sum(bool(re.fullmatch(vectors[0] + r"\d+", x)) for x in index)
+            size = sum(bool(re.fullmatch(vectors[0] + r"\d+", x)) for x in names)
             elements = [
                 "..." if i is ... else re.sub(rf"\b({'|'.join(vectors)})\b", rf"\g<1>{i}", arguments)
                 for i in _shown(size)

@@ -78,7 +78,19 @@ class NumberLike:
     as_integer_ratio = refuse  # what `statistics` asks for
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **settings: Any) -> Any:
-        return numpy_function(function, method, *inputs, **settings)
+        """Compute what NumPy was asked to do with a Value: its operators, for each entry of an array of objects.
+
+        Raises TypeError for functions (`np.exp(v)`), and for arrays of numbers.
+        """
+        apply = _OPERATORS.get(function.__name__)
+        if apply is None or method != "__call__":
+            refuse()
+        if any(map(is_object_array, inputs)):
+            import numpy as np
+
+            entries = [x if hasattr(x, "shape") else _as_array(x) for x in inputs]
+            return np.frompyfunc(apply, len(inputs), 1)(*entries, **settings)
+        return apply(*(to_float(x[()]) if hasattr(x, "shape") else x for x in inputs))
 
     @property
     def _prev(self: Any) -> set[Any]:
@@ -147,23 +159,6 @@ def left_to_numpy(a: Any, b: Any) -> Any:
     if is_object_array(a) or is_object_array(b):
         return NotImplemented
     raise
-
-
-def numpy_function(function: Any, method: str, *inputs: Any, **settings: Any) -> Any:
-    """Compute what NumPy was asked to do with a Value: its operators, for each entry of an array of objects.
-
-    Raises TypeError for functions (`np.exp(v)`), and for arrays of numbers.
-    """
-    apply = _OPERATORS.get(function.__name__)
-    if apply is None or method != "__call__":
-        refuse()
-    if any(map(is_object_array, inputs)):
-        import numpy as np
-
-        entries = [x if hasattr(x, "shape") else _as_array(x) for x in inputs]
-        entry_by_entry: Any = np.frompyfunc(apply, len(inputs), 1)
-        return entry_by_entry(*entries, **settings)
-    return apply(*(to_float(x[()]) if hasattr(x, "shape") else x for x in inputs))
 
 
 def _as_array(x: Any) -> Any:
