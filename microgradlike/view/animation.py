@@ -7,7 +7,7 @@ and goes is there all the time, and visible for its part of the film. Where noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -43,52 +43,46 @@ class Frame:
     lines: list[list[Piece]]
     data: dict[Value, str]  # the numbers that stand in the nodes
     gradients: dict[Value, str]
-    active: Value | None = None
-    receive: list[Value] = field(default_factory=list)
-    edges: list[tuple[Value, int]] = field(default_factory=list)  # nodes, each with the position of an input
+    marks: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # ids, each with the look it takes on
 
 
 def animate(it: Explanation, diagram: Diagram, index: Mapping[Value, int]) -> str:
     """Return the film of the two passes as the text of an SVG file. Node v has the id n{index[v]} in the diagram."""
-    frames = list(_frames(it, {node for node, i in index.items() if f"n{i}" in diagram.titles}))
+    frames = list(_frames(it, index, diagram.titles))
     film = _Film(diagram.svg(), [frame.seconds for frame in frames])
     for node, i in index.items():
         film.write(f"n{i}", [f.data.get(node, "–") for f in frames], [f.gradients.get(node, "–") for f in frames])
     for at, frame in enumerate(frames):
-        for node, k in frame.edges:
-            film.mark(f"e{index[node]}_{k}", ALONG, at)
-        for node in frame.receive:
-            film.mark(f"n{index[node]}", RECEIVES, at)
-        if frame.active:
-            film.mark(f"n{index[frame.active]}", ACTIVE, at)
+        for id, look in frame.marks:
+            film.mark(id, look, at)
     return film.text([frame.lines for frame in frames])
 
 
-def _frames(it: Explanation, drawn: set[Value]) -> Iterator[Frame]:
+def _frames(it: Explanation, index: Mapping[Value, int], drawn: Container[str]) -> Iterator[Frame]:
     data = {step.node: format_number(step.data) for step in it.steps if not step.terms}
     gradients: dict[Value, str] = {}
     yield Frame(START, [[("The leaves hold their numbers.", "dim")]], dict(data), {})
     for step in it.forward:
         if step.terms:
             data[step.node] = format_number(step.data)
-            if step.node in drawn:
+            if (id := f"n{index[step.node]}") in drawn:
                 line = [(step.name, "product"), (f" = {step.definition} = ", ""), (data[step.node], "product")]
-                edges = [(step.node, term.position) for term in step.terms]
-                yield Frame(FORWARD, [[("forward:  ", "dim"), *line]], dict(data), {}, step.node, [], edges)
+                edges = [(f"e{index[step.node]}_{term.position}", ALONG) for term in step.terms]
+                yield Frame(FORWARD, [[("forward:  ", "dim"), *line]], dict(data), {}, [*edges, (id, ACTIVE)])
     gradients[it.root] = format_number(1.0)
     root = formula.partial(it.names[it.root], it.names[it.root])
     seed = [("backward begins with the seed:  ", "dim"), (f"{root} = {gradients[it.root]}", "upstream")]
-    yield Frame(BACKWARD, [seed], data, dict(gradients), it.root)
+    yield Frame(BACKWARD, [seed], data, dict(gradients), [(f"n{index[it.root]}", ACTIVE)])
     for step in it.steps:
         gradients |= {term.input: format_number(term.after) for term in step.terms}
         terms = [term for term in step.terms if not term.constant]
-        if terms and step.node in drawn:
+        if terms and (id := f"n{index[step.node]}") in drawn:
             lines = [line for term in terms for line in (it.chain_rule(term), it.running_sum(term)) if line]
             if len(lines) > MOST_LINES:
                 lines[MOST_LINES - 1 :] = [[(f"… and {len(lines) - MOST_LINES + 1} lines more like these", "dim")]]
-            receive = [term.input for term in terms]
-            edges = [(step.node, term.position) for term in terms]
-            yield Frame(BACKWARD, lines, data, dict(gradients), step.node, receive, edges)
+            edges = [(f"e{index[step.node]}_{term.position}", ALONG) for term in terms]
+            receive = [(f"n{index[term.input]}", RECEIVES) for term in terms]
+            yield Frame(BACKWARD, lines, data, dict(gradients), [*edges, *receive, (id, ACTIVE)])
     yield Frame(END, [[("Every gradient is there.", "dim")]], data, gradients)
 
 
@@ -126,13 +120,12 @@ class _Film:
         if look is not ALONG:
             outlines = [each for each in outlines if each.get("fill") != "none"][:1]
         for outline in outlines:
-            if outline.get("stroke") == "none":  # the ground that a number stands on
-                continue
-            copy = deepcopy(outline)
-            copy.attrib |= look
-            if look is ALONG and outline.get("fill") != "none":  # the head of the arrow
-                copy.set("fill", look["stroke"])
-            element.insert(list(element).index(outline) + 1, self._visible(copy, at, at + 1))
+            if outline.get("stroke") != "none":  # that is the ground that a number stands on
+                copy = deepcopy(outline)
+                copy.attrib |= look
+                if look is ALONG and outline.get("fill") != "none":  # the head of the arrow
+                    copy.set("fill", look["stroke"])
+                element.insert(list(element).index(outline) + 1, self._visible(copy, at, at + 1))
 
     def _visible(self, element: Any, start: int, end: int) -> Any:
         """Show the element from one frame up to another; where nothing is animated, in the last frame."""
@@ -171,9 +164,8 @@ class _Film:
                 said.set(f"{{{XML}}}space", "preserve")
                 for text, role in line:
                     ElementTree.SubElement(said, "tspan", {"style": _fill(role)}).text = clean(text)
-        rules = "".join(self.rules.values())
         style = ElementTree.Element("style")
-        style.text = f"@media (prefers-reduced-motion: no-preference){{{rules}}}"
+        style.text = f"@media (prefers-reduced-motion: no-preference){{{''.join(self.rules.values())}}}"
         self.svg.insert(0, style)
         return ElementTree.tostring(self.svg, encoding="unicode")
 

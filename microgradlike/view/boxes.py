@@ -34,6 +34,7 @@ GRAPH = {"id": "graph", "bgcolor": "transparent", "fontname": FONT, "fontsize": 
 LARGE = {"splines": "line", "outputorder": "edgesfirst", "nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 NODE = {"shape": "box", "margin": "0.08,0.03", "width": "0", "height": "0",
         "fontname": FONT, "fontsize": "11", "fontcolor": INK}  # fmt: skip
+FRAME = {"labeljust": "l", "margin": "7", "style": "rounded,filled", "color": "#808a961a"}
 EDGE = {"color": LINE, "arrowsize": "0.6", "fontname": FONT, "fontsize": "9", "fontcolor": LOCAL}
 
 
@@ -96,14 +97,7 @@ def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
 
 def frame(id: str, name: str) -> dict[str, str]:
     """Return the attributes of a cluster: a tint, which clusters within it deepen."""
-    return {
-        "id": id,
-        "label": f"<{_colored(LINE, name)}>",
-        "labeljust": "l",
-        "margin": "7",
-        "style": "rounded,filled",
-        "color": "#808a961a",
-    }
+    return {"id": id, "label": f"<{_colored(LINE, name)}>", **FRAME}
 
 
 def clean_for_svg(words: str) -> str:
@@ -134,10 +128,9 @@ def _colored(color: str, words: str) -> str:
 def _row(row: ParameterRow, widths: Sequence[int]) -> str:
     """Write a box for the leaf, and after it the local derivative. By the links, `Diagram.svg` finds them."""
     texts = (_bold(row.name), _text(row.data), _colored(GRADIENT, row.gradient))
-    sides = ("left", "left", "right")
     cells = "".join(
         f'<td align="{side}" width="{width}">{cell}</td>'
-        for side, width, cell in zip(sides, widths, texts, strict=True)
+        for side, width, cell in zip(("left", "left", "right"), widths, texts, strict=True)
     )
     look = f'border="1" color="{row.look["color"]}" bgcolor="{row.look["fillcolor"]}"'
     inside = _table(f"<tr>{cells}</tr>", cellpadding=2)

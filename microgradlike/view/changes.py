@@ -19,19 +19,24 @@ def changed_data(nodes: Iterable[Value]) -> dict[Value, float | None]:
     then: dict[Value, float | None] = {}
     suspects: list[Value] = []
     for node in nodes:
-        if not node.inputs or same_numbers(
-            recorded_numbers(node), computed_numbers(node, [x.data for x in node.inputs])
-        ):
+        recorded = recorded_numbers(node)
+        if not node.inputs or same_numbers(recorded, computed_numbers(node, [x.data for x in node.inputs])):
             continue
         place = {name: i for i, name in enumerate(node.op.operand_names(len(node.inputs)))}
         formulas = node.op.local_grad_formulas(len(node.inputs))
         kept = {place[f]: d for f, d in zip(formulas, node.local_grads, strict=True) if f in place}
         data = [kept.get(i, x.data) for i, x in enumerate(node.inputs)]
         then |= {x: old for x, old in zip(node.inputs, data, strict=True) if not same_numbers((x.data,), (old,))}
-        if not same_numbers(recorded_numbers(node), computed_numbers(node, data)):
+        if not same_numbers(recorded, computed_numbers(node, data)):
             unknown = [x for i, x in enumerate(node.inputs) if i not in kept]
             suspects += [x for x in unknown if not x.inputs and x.op is LEAF] or [node]
     return {**dict.fromkeys(suspects), **then}
+
+
+def recorded_data(node: Value, changed: Mapping[Value, float | None]) -> float:
+    """Return the node's data as recorded, where `changed_data` knows it."""
+    then = changed.get(node)
+    return node.data if then is None else then
 
 
 def change_note(then: Mapping[Value, float | None], names: Mapping[Value, str]) -> str:

@@ -72,11 +72,10 @@ class Diagram:
         elif format == ".svg":
             picture = self.svg().encode()
         elif format in (".png", ".pdf"):
-            picture = render(_LINKS.sub("", self.source), format[1:])
+            picture = render(re.sub(r' href="#\w+"', "", self.source), format[1:])
         else:
             raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .svg, .png, .pdf or .dot")
-        replace_file(path, picture)
-        return path
+        return replace_file(path, picture)
 
     def __repr__(self) -> str:
         lines = [title for id, title in self.titles.items() if id.startswith("n")]
@@ -96,9 +95,6 @@ class Diagram:
             "image/svg+xml": svg,
             "text/plain": str(self),
         }
-
-
-_LINKS = re.compile(r' href="#\w+"')
 
 
 def _row(link: re.Match[str]) -> str:

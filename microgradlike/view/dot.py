@@ -21,7 +21,7 @@ from microgradlike.notation.digits import format_constant, format_number, plain_
 from microgradlike.notation.names import node_names
 from microgradlike.value import Value, topological_order
 from microgradlike.view import boxes
-from microgradlike.view.changes import change_note, changed_data
+from microgradlike.view.changes import change_note, changed_data, recorded_data
 from microgradlike.view.diagram import Diagram, render
 
 __all__ = ["Diagram", "by_layer", "draw", "render"]
@@ -89,15 +89,14 @@ def draw(
         raise ValueError(f"{max_nodes=}, {max_terms=}, {depth=}: expected 1 or more, and a depth of 0 or more")
     order = topological_order(v)
     edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
+    drawn = {node: i for i, node in enumerate(order) if node in edges}
     drawing = _Drawing(
         root=v,
         names=dict(names or node_names(order, v)),
-        index={node: i for i, node in enumerate(order) if node in edges},
+        index=drawn,
         edges=edges,
         rows=_fold(edges) if fold else set(),
-        group={node: str(group) for node in order if node in edges and (group := color_by(node)) is not None}
-        if color_by
-        else {},
+        group={node: str(group) for node in drawn if (group := color_by(node)) is not None} if color_by else {},
         grad={node: str(text) for node, text in grad.items()} if isinstance(grad, Mapping) else grad,
         local_grads=local_grads,
         rankdir=rankdir,
@@ -141,12 +140,9 @@ def _choose(
 
     levels, edges = [[v]], {v: terms(v)}
     while levels[-1] and (depth is None or len(levels) <= depth):
-        levels.append([])
-        for node in levels[-2]:
-            for input in [node.inputs[k] for k in edges[node]]:
-                if input not in edges:
-                    edges[input] = terms(input)
-                    levels[-1].append(input)
+        inputs = dict.fromkeys(node.inputs[k] for node in levels[-1] for k in edges[node])
+        levels.append([input for input in inputs if input not in edges])
+        edges |= {input: terms(input) for input in levels[-1]}
     if len(edges) > max_nodes:
         depth, nearest = [(d, n) for d, n in enumerate(accumulate(map(len, levels))) if n <= max_nodes][-1]
         raise TooManyNodes(
@@ -194,34 +190,25 @@ class _Drawing:
     box: dict[Value, str] = field(default_factory=dict)  # the id of the closed box that a node is in
     joined: set[tuple[str, str]] = field(default_factory=set)  # the edges drawn so far that end at a closed box
 
-    @property
-    def _many_edges(self) -> bool:
-        """So many that Graphviz might take minutes to bend them around the boxes."""
-        return sum(map(len, self.edges.values())) > 250
-
     def write(self, cluster_of: Callable[[Value], str | Path | None]) -> Diagram:
         import graphviz
 
-        picture = graphviz.Digraph(
-            graph_attr=boxes.GRAPH | {"rankdir": self.rankdir} | (boxes.LARGE if self._many_edges else {}),
-            node_attr=boxes.NODE,
-            edge_attr=boxes.EDGE,
-        )
+        look = boxes.GRAPH | {"rankdir": self.rankdir}
+        if sum(map(len, self.edges.values())) > 250:  # Graphviz might take minutes to bend them around the boxes
+            look |= boxes.LARGE
+        picture = graphviz.Digraph(graph_attr=look, node_attr=boxes.NODE, edge_attr=boxes.EDGE)
         clusters: dict[Path, list[Value]] = {(): []}
         for node in self.index:
             if node not in self.rows:
                 group = cluster_of(node) or ()
                 path = (group,) if isinstance(group, str) else tuple(group)
-                for length in range(1, len(path)):
-                    clusters.setdefault(path[:length], [])
-                clusters.setdefault(path, []).append(node)
-                for length in range(len(path), 0, -1):
-                    if path[:length] in self.closed:
-                        self.box[node] = f"c{list(clusters).index(path[:length]) - 1}"
-        for node in self.index:
-            for k in self.edges[node]:
-                if node in self.box and node.inputs[k] in self.rows:
-                    self.box[node.inputs[k]] = self.box[node]
+                for around in _around(path):
+                    clusters.setdefault(around, [])
+                clusters[path].append(node)
+                if closed := [around for around in _around(path) if around in self.closed]:
+                    self.box[node] = f"c{list(clusters).index(closed[0]) - 1}"
+        for node, box in list(self.box.items()):
+            self.box |= {node.inputs[k]: box for k in self.edges[node] if node.inputs[k] in self.rows}
         if self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
             picture.graph_attr["newrank"] = "true"
         self._write_nodes(picture, (), clusters)
@@ -234,12 +221,8 @@ class _Drawing:
 
     def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
         """Return whether a way through the graph leaves a cluster and enters it again, as in a softmax layer."""
-        around = {
-            v: {path[:n] for n in range(1, len(path) + 1)}
-            for path, nodes in clusters.items()
-            for v in nodes
-            if v not in self.box  # a closed group is one box, to which edges must come back
-        }
+        # A closed group is one box, to which edges must come back.
+        around = {v: set(_around(path)) for path, nodes in clusters.items() for v in nodes if v not in self.box}
         left: dict[Value, set[Path]] = {}
         for node in self.index:
             inside = around.get(node, set())
@@ -256,8 +239,7 @@ class _Drawing:
         for i, inner in enumerate(clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
                 texts = self._data_and_gradient(clusters[inner][-1]) if clusters[inner] else ("", "")
-                label = boxes.box(f"{inner[-1]} ▸", "", *texts)
-                dot.node(f"c{i}", label, id=f"c{i}", **boxes.GROUP)
+                dot.node(f"c{i}", boxes.box(f"{inner[-1]} ▸", "", *texts), id=f"c{i}", **boxes.GROUP)
             elif inner and inner[:-1] == path:
                 with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
                     self._write_nodes(cluster, inner, clusters)
@@ -322,18 +304,14 @@ class _Drawing:
             for k in self.edges[node]
             if (leaf := node.inputs[k]) in self.rows
         ]
-        return boxes.box(
-            self.names[node], _symbol(node), data, gradient, rows, self._more(node), labelled=bool(node.label)
-        )
+        head = self.names[node], node.op.symbol, data, gradient
+        return boxes.box(*head, rows, self._more(node), labelled=bool(node.label))
 
     def _data_and_gradient(self, node: Value) -> tuple[str, str]:
         """Write the data and, after ∇, the gradient."""
-        return format_number(self._data(node)), f"∇ {self._grad(node, format_number)}" if self.grad else ""
-
-    def _data(self, node: Value) -> float:
-        """Return the node's data as recorded, where that is known."""
-        then = self.changed.get(node)
-        return node.data if then is None else then
+        return format_number(
+            recorded_data(node, self.changed)
+        ), f"∇ {self._grad(node, format_number)}" if self.grad else ""
 
     def _grad(self, node: Value, write: Callable[[float], str]) -> str:
         if isinstance(self.grad, dict):
@@ -362,16 +340,17 @@ class _Drawing:
         parts = [] if node.op is ops.CONSTANT and not node.label else [self.names[node]]
         if node.inputs:
             parts.append(formula.expression(node, self.names, depth=1))
-        sentence = " = ".join([*parts, repr(self._data(node))])
+        sentence = " = ".join([*parts, repr(recorded_data(node, self.changed))])
         return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {self._grad(node, repr).rstrip()}"
 
 
-def _symbol(node: Value) -> str:
-    return node.op.symbol if node.op else ""
+def _around(path: Path) -> list[Path]:
+    """Return the groups that a path leads through, outermost first."""
+    return [path[:length] for length in range(1, len(path) + 1)]
 
 
 def _operands(node: Value) -> tuple[str, ...]:
-    return node.op.operand_names(len(node.inputs)) if node.op else ()
+    return node.op.operand_names(len(node.inputs))
 
 
 def _count(n: int, what: str) -> str:

@@ -18,7 +18,7 @@ from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.notation.names import node_names
 from microgradlike.value import Value, topological_order
-from microgradlike.view.changes import change_note, changed_data
+from microgradlike.view.changes import change_note, changed_data, recorded_data
 from microgradlike.view.table import WIDTH, Piece, Row, Table
 
 
@@ -171,7 +171,6 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
     order = topological_order(root)
     names = {node: _shorten(name) if node.label else name for node, name in node_names(order, root).items()}
     changed = changed_data(order)
-    then = {node: old for node, old in changed.items() if old is not None}
     grads = {root: 1.0}
     steps = []
     for node in reversed(order):
@@ -182,7 +181,7 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
             before = grads.get(input)
             grads[input] = after = (0.0 if before is None else before) + product
             terms.append(Term(node, input, position, upstream, local_grad, product, before, after, names))
-        steps.append(Step(node, then.get(node, node.data), upstream, tuple(terms), names))
+        steps.append(Step(node, recorded_data(node, changed), upstream, tuple(terms), names))
     return Explanation(root, tuple(steps), names, full, note=change_note(changed, names))
 
 
@@ -208,8 +207,7 @@ def _table(it: Explanation) -> Iterator[Row]:
         yield [[(f"{margin}gradient, and what it hands on", "dim")], [("function, local derivative", "dim")]]
     for item in abbreviated(steps, MOST_STEPS, it.full):
         if isinstance(item, range):
-            left_out = f"{margin}… steps {item[0] + 1:,} to {item[-1] + 1:,} of {len(steps):,} left out"
-            yield [[(left_out, "dim"), _how_to_see_all(it)]]
+            yield _left_out(it, f"steps {item[0] + 1:,} to {item[-1] + 1:,} of {len(steps):,} left out")
         else:
             yield from _step_rows(it, item[1], item[0])
     yield []
@@ -217,13 +215,13 @@ def _table(it: Explanation) -> Iterator[Row]:
     yield [[("Leaves" if leaves else "No leaf but constants: nothing to compute a gradient for", "dim")]]
     for leaf in abbreviated(leaves, MOST_LEAVES, it.full):
         if isinstance(leaf, range):
-            yield [[(f"{margin}… {len(leaf):,} more leaves", "dim"), _how_to_see_all(it)]]
+            yield _left_out(it, f"{len(leaf):,} more leaves")
         else:
             yield [[(margin, ""), *_gradient(it, leaf, "product")], _equation(leaf.name, "", leaf.data)]
 
 
-def _how_to_see_all(it: Explanation) -> Piece:
-    return f" ({it.how_to_see_all} shows them all)", "dim"
+def _left_out(it: Explanation, what: str) -> Row:
+    return [[(f"{_margin(it)}… {what}", "dim"), (f" ({it.how_to_see_all} shows them all)", "dim")]]
 
 
 def _margin(it: Explanation) -> str:
@@ -233,14 +231,12 @@ def _margin(it: Explanation) -> str:
 
 def _step_rows(it: Explanation, step: Step, number: str) -> Iterator[Row]:
     margin = _margin(it)
-    yield [
-        [(f"{number:>{len(margin) - 1}} ", "dim"), *_gradient(it, step, "upstream")],
-        _equation(step.name, step.definition, step.data),
-    ]
+    left = [(f"{number:>{len(margin) - 1}} ", "dim"), *_gradient(it, step, "upstream")]
+    yield [left, _equation(step.name, step.definition, step.data)]
     terms = [term for term in step.terms if not term.constant]
     for term in abbreviated(terms, MOST_TERMS, it.full):
         if isinstance(term, range):
-            yield [[(f"{margin}… {len(term):,} more inputs", "dim"), _how_to_see_all(it)]]
+            yield _left_out(it, f"{len(term):,} more inputs")
         else:
             yield from _term_rows(it, step, term)
 
@@ -248,24 +244,19 @@ def _step_rows(it: Explanation, step: Step, number: str) -> Iterator[Row]:
 def _term_rows(it: Explanation, step: Step, term: Term) -> Iterator[Row]:
     margin = (_margin(it), "")
     twice = sum(other.input is term.input for other in step.terms) > 1
-    yield [
-        [margin, *it.chain_rule(term)],
-        [
-            (formula.partial(step.name, term.name), "local"),
-            (f" = {term.formula}" if term.formula else "", ""),
-            (f"  (input {term.position + 1})" if twice else "", "dim"),
-        ],
+    local = [
+        (formula.partial(step.name, term.name), "local"),
+        (f" = {term.formula}" if term.formula else "", ""),
+        (f"  (input {term.position + 1})" if twice else "", "dim"),
     ]
+    yield [[margin, *it.chain_rule(term)], local]
     if term.before is not None:
         yield [[margin, *it.running_sum(term)], [("running sum", "dim")]]
 
 
 def _gradient(it: Explanation, step: Step, role: str) -> list[Piece]:
-    return [
-        (formula.partial(it.names[it.root], step.name), role),
-        (" = ", ""),
-        (format_number(step.upstream), role),
-    ]
+    quotient = formula.partial(it.names[it.root], step.name)
+    return [(quotient, role), (" = ", ""), (format_number(step.upstream), role)]
 
 
 def _equation(name: str, definition: str, data: float, role: str = "") -> list[Piece]:
@@ -278,6 +269,4 @@ def abbreviated(items: list[Any], most: int, full: bool = False, ends: tuple[int
         yield from items
         return
     first, last = ends
-    yield from items[:first]
-    yield range(first, len(items) - last)
-    yield from items[-last:]
+    yield from [*items[:first], range(first, len(items) - last), *items[-last:]]

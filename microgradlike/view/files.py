@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file beside the one at `path`, then put it in its place: all of `content`, or nothing.
+def replace_file(path: Path, content: bytes) -> Path:
+    """Write a file beside the one at `path`, then put it in its place: all of `content`, or nothing. Return `path`.
 
     An existing file keeps its permissions and, where this is allowed, its owner; a symbolic link
     stays, and the file that it leads to is replaced. Raises OSError, naming `path`, where that fails
@@ -30,6 +30,7 @@ def replace_file(path: Path, content: bytes) -> None:
                 os.chown(beside, old.st_uid, old.st_gid)
             beside.chmod(mode)
         os.replace(beside, target)
+        return path
     except OSError as error:
         raise type(error)(f"cannot write {str(path)!r}: {error.strerror or error}") from error
     finally:

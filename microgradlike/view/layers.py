@@ -37,13 +37,13 @@ def _matrix_form(it: Explanation, index: Mapping[Value, int], layer: int, member
         "name": f"layer {layer}",
         "members": [index[node] for node in members],
         "delta": f"δ{here}",
-        "errors": _indices(z, index),
+        "errors": [[index[node] for node in row] for row in z],
         "slope": f"σ′(z{here})",
         "arrives": f"(w{after})ᵀ δ{after}" if into_next else f"∇ₐ{loss}" if a else f"∂{loss}/∂z{here}",
     }
     if not a:  # linear: a is z
         return form | {"equation": f"{form['delta']} = {form['arrives']}"}
-    form["outputs"] = _indices(outputs, index)
+    form["outputs"] = [[index[node] for node in row] for row in outputs]
     if pointwise:
         slopes = [[format_number(term.local_grad) for term in row if term] for row in activated]
         return form | {"equation": f"{form['delta']} = {form['arrives']} ⊙ {form['slope']}", "slopes": slopes}
@@ -68,7 +68,3 @@ def _alone(it: Explanation, node: Value, letter: str, layer: int) -> Term | None
 def _goes_to(term: Term, letter: str, layer: int) -> bool:
     group = by_layer(term.node)
     return group is not None and group[0] == f"layer {layer}" and term.node.label[0] == letter
-
-
-def _indices(rows: list[list[Value]], index: Mapping[Value, int]) -> list[list[int]]:
-    return [[index[node] for node in row] for row in rows]

@@ -22,7 +22,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from microgradlike import ops
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.value import Value, topological_order
@@ -100,8 +99,7 @@ class Steps:
             text = animate(self.explanation, self.views[-1][2], self._index)
         else:
             raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .html or .svg")
-        replace_file(path, text.encode())
-        return path
+        return replace_file(path, text.encode())
 
     def widget(self) -> Any:
         """Return the page as an anywidget, with a slider for each leaf: what if w were 2?"""
@@ -137,16 +135,13 @@ class Steps:
         """The pictures there are: the name of each and the boxes that are closed in it. The first is shown first."""
         layers: list[tuple[str, ...]] = [group for group in self.groups if len(group) == 1]
         neurons: list[tuple[str, ...]] = [group for group in self.groups if len(group) > 1]
-        wanted: list[tuple[str, list[tuple[str, ...]]]] = []
-        if layers:
-            wanted = [("neurons as boxes", neurons), ("layers as boxes", layers)]
+        wanted = [("neurons as boxes", neurons), ("layers as boxes", layers)] if layers else []
         if len(layers) > 1:
             for layer in layers:
                 own = [neuron for neuron in neurons if neuron[:1] == layer]
                 wanted.append((f"{layer[0]} opened", [*(other for other in layers if other != layer), *own]))
         if 1 < len(neurons) <= MOST_NEURONS:
-            for neuron in neurons:
-                wanted.append((f"{', '.join(neuron)} opened", [other for other in neurons if other != neuron]))
+            wanted += [(f"{', '.join(one)} opened", [other for other in neurons if other != one]) for one in neurons]
         views = [(name, closed, self._draw(closed)) for name, closed in wanted] + [("every node", [], self._open)]
         small = [view for view in views if _size(view[2]) <= MOST_NODES]
         if not small:
@@ -177,8 +172,6 @@ class Steps:
     def data(self) -> dict[str, Any]:
         """All that the page shows besides the pictures; every number is written as it is to be read."""
         it, index, place = self.explanation, self._index, {group: g for g, group in enumerate(self.groups)}
-        data = {step.node: format_number(step.data) for step in it.steps}
-        made = {step.node: step.definition for step in it.steps if step.terms}
         last = {by_layer(node): i for node, i in index.items() if node.inputs}  # what a closed box shows
         content: dict[str, Any] = _cleaned({
             "title": f"Backward pass of {it.names[it.root]}, step by step",
@@ -189,15 +182,15 @@ class Steps:
             "one": format_number(1.0),
             "nodes": [
                 _without_none(
-                    name=it.names[node],
-                    wrapped=_wrapped(it.names[node]),
-                    data=data[node],
-                    made=made.get(node),
-                    inputs=[index[input] for input in node.inputs] or None,
-                    constant=(node.op is ops.CONSTANT) or None,
-                    group=place.get(by_layer(node) or ()),
+                    name=step.name,
+                    wrapped=_wrapped(step.name),
+                    data=format_number(step.data),
+                    made=step.definition or None,
+                    inputs=[index[input] for input in step.node.inputs] or None,
+                    constant=step.constant or None,
+                    group=place.get(by_layer(step.node) or ()),
                 )
-                for node in self.order
+                for step in it.forward
             ],
             "shown": [int(f"n{i}" in self._open.titles) for i in range(len(self.order))],
             "steps": [
@@ -221,11 +214,7 @@ class Steps:
                 if step.terms
             ],
             "groups": [
-                _without_none(
-                    name=", ".join(group),
-                    parent=place.get(group[:-1]),
-                    output=last.get(group),
-                )
+                _without_none(name=", ".join(group), parent=place.get(group[:-1]), output=last.get(group))
                 for group in self.groups
             ],
             "views": [{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],

@@ -56,5 +56,4 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     picture = io.BytesIO()
     with np.errstate(over="ignore"):  # the margin above a loss of 1e300
         figure.savefig(picture, format=path.suffix.removeprefix(".") or "png", dpi=150)
-    replace_file(path, picture.getvalue())
-    return path
+    return replace_file(path, picture.getvalue())

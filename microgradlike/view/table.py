@@ -113,8 +113,7 @@ def clean(text: str) -> str:
 @cache
 def _visible(character: str) -> str:
     breaks = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-    joins_emoji = character == "\u200d"
-    return "�" if breaks and not joins_emoji else character
+    return "�" if breaks and character != "\u200d" else character  # which joins emoji
 
 
 def _width(cell: Sequence[Piece]) -> int:

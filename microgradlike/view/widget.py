@@ -48,9 +48,8 @@ class StepsWidget(anywidget.AnyWidget):
         names = self._steps.explanation.names
         found = {i: float(number) for i, leaf in self._leaves.items() if name in (names[leaf], leaf.label)}
         if not found:
-            raise KeyError(
-                f"no leaf is called {name!r}; there are {', '.join(names[v] for v in self._leaves.values())}"
-            )
+            there = ", ".join(names[v] for v in self._leaves.values())
+            raise KeyError(f"no leaf is called {name!r}; there are {there}")
         self.numbers = {**self.numbers, **found}
 
     def __repr__(self) -> str:
@@ -75,9 +74,8 @@ def record_again(loss: Value, numbers: dict[Value, float]) -> Value:
     again: dict[Value, Value] = {}
     for node in topological_order(loss):
         if node.inputs:
-            copy = apply(node.op, *(again[input] for input in node.inputs))
+            again[node] = apply(node.op, *(again[input] for input in node.inputs))
         else:
-            copy = constant(node.data) if node.op is ops.CONSTANT else Value(numbers.get(node, node.data))
-        copy.label = node.label
-        again[node] = copy
+            again[node] = constant(node.data) if node.op is ops.CONSTANT else Value(numbers.get(node, node.data))
+        again[node].label = node.label
     return again[loss]
