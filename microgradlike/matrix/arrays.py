@@ -81,7 +81,7 @@ class Ref:
         return None
 
     def __repr__(self) -> str:
-        if self.array is None and self.constant is not None:
+        if self.constant is not None:
             return format_constant(self.constant)
         index, name = self.index.ravel(), clean(self.array.name) if self.array else ""
         if self.array and np.array_equal(index, np.arange(self.array.size)):
@@ -178,8 +178,7 @@ class Sum:
         return [ref for group in self.groups for ref in group.refs]
 
     def __repr__(self) -> str:
-        text = " ".join(f"{'+' if group.sign > 0 else '−'} {group}" for group in self.groups)
-        return text.removeprefix("+ ")
+        return " ".join(f"{'+' if group.sign > 0 else '−'} {group}" for group in self.groups).removeprefix("+ ")
 
 
 def dependents(arrays: list[Array], parameters: Iterable[Array]) -> list[Array]:

@@ -104,11 +104,8 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     constant = np.array([node.data if op is ops.CONSTANT else nan for node, op in zip(nodes, operations, strict=True)])
 
     # What dissolves: sums and products with one consumer, which adds them; but no sum that has a name.
-    dissolves = np.zeros(n, bool)
-    dissolves[edges[added]] = True
-    dissolves &= (kind >= ADD) & (np.bincount(edges, minlength=n) == 1)
-    named = np.fromiter((node.label != "" for node in nodes), bool, n)
-    dissolves &= ~named | (kind == NEG) | (kind == MUL)
+    dissolves = (kind >= ADD) & (np.bincount(edges, minlength=n) == 1) & (np.bincount(edges[added], minlength=n) == 1)
+    dissolves &= np.fromiter((node.label == "" for node in nodes), bool, n) | (kind == NEG) | (kind == MUL)
 
     # Nor a difference that a sum adds: Σ(a − b) keeps the digits that Σa − Σb loses. But ((s − a) − b) − … and
     # a − (b − (c − …)) are one sum each. (a + (−b) and a + (−1)·b are differences, too.)
@@ -132,25 +129,20 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     root, sign_to_root = np.arange(n), np.ones(n, np.int64)
     up = dissolves[edges]
     root[edges[up]], sign_to_root[edges[up]] = consumer[up], sign[up]
-    while True:  # each round doubles the distance looked ahead
-        above = root[root]
-        if np.array_equal(above, root):
-            break
+    while not np.array_equal(above := root[root], root):  # each round doubles the distance looked ahead
         sign_to_root *= sign_to_root[root]
         root = above
 
     # The terms: what is added and does not dissolve, and the pairs of every product.
     single = added & ~dissolves[edges]
-    first = in_pair & (slot < half)
-    pairs = first.nonzero()[0]
-    n_single = int(single.sum())
+    pairs = (in_pair & (slot < half)).nonzero()[0]
     owner = np.concatenate([consumer[single], product, consumer[pairs]])
     own_sign = np.concatenate([sign[single], np.ones(len(product) + len(pairs), np.int64)])
     left = np.concatenate([edges[single], edges[start[product]], edges[pairs]])
-    right = np.concatenate([np.full(n_single, -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
+    right = np.concatenate([np.full(single.sum(), -1), edges[start[product] + 1], edges[pairs + half[pairs]]])
     # Python's sum() starts with a 0, which is no term.
-    keep = np.ones(len(owner), bool)
-    keep[:n_single] = ~((by == ADD) & (slot == 0) & (constant[edges] == 0))[single]
+    keep = right >= 0
+    keep[right < 0] = ~((by == ADD) & (slot == 0) & (constant[edges] == 0))[single]
     keep |= np.bincount(root[owner], keep, n)[root[owner]] == 0
     kept = keep.nonzero()[0]
     order = kept[np.lexsort((owner[kept], root[owner[kept]]))]
@@ -179,8 +171,7 @@ def is_reduction(op: Any) -> bool:
 
 def hashes(rows: Ints) -> Ints:
     """Return a hash of each row."""
-    result: Ints = rows @ np.power(MULTIPLIER, np.arange(rows.shape[1]))
-    return result
+    return rows @ (MULTIPLIER ** np.arange(rows.shape[1]))
 
 
 def distinct_rows(rows: Ints) -> tuple[Ints, Ints]:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microgradlike import ops
 from microgradlike.matrix.canonical import MULTIPLIER, SHOWN, Graph, distinct_rows, hashes, is_reduction
 from microgradlike.matrix.indices import Ints, shorten
 
@@ -73,18 +72,13 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[Ints, Ints]:
     """Return the colours and the depths of the live nodes, by one pass over them."""
     numbers: dict[object, int] = {}
     fresh = max(colour, default=0) + 1
-    depth = [0] * len(colour)
     colour.append(-1)  # of node −1, which means: none
-    depth.append(0)
+    depth = [0] * len(colour)
     start, edges = graph.start.tolist(), graph.edges.tolist()
     term_start, sign = graph.term_start.tolist(), graph.sign.tolist()
     left, right = graph.left.tolist(), graph.right.tolist()
     is_sum, operations = graph.is_sum.tolist(), graph.ops
-    for i in graph.live.nonzero()[0].tolist():
-        op = operations[i]
-        if op is ops.LEAF or op is ops.CONSTANT:
-            continue
-        key: object
+    for i in (graph.live & (np.diff(graph.start) > 0)).nonzero()[0].tolist():
         below = 0
         if is_sum[i]:
             here = slice(term_start[i], term_start[i + 1])
@@ -97,16 +91,14 @@ def _forward(graph: Graph, colour: list[int]) -> tuple[Ints, Ints]:
                 last_a, last_b, last_sign = ca, cb, plus
                 below = max(below, depth[a], depth[b])
                 terms.add((ca, cb, plus) if b < 0 or ca <= cb else (cb, ca, plus))
-            key = (colour[i], frozenset(terms))
+            key: object = (colour[i], frozenset(terms))
         else:
             inputs = edges[start[i] : start[i + 1]]
             colours = [colour[a] for a in inputs]
             below = max([depth[a] for a in inputs])
-            if is_reduction(op):
-                several = set(colours)
-                key = (colour[i], op, *(several if len(several) == 1 else sorted(colours)))
-            else:
-                key = (colour[i], op, *colours)
+            if is_reduction(operations[i]):
+                colours = sorted(colours) if len(set(colours)) > 1 else colours[:1]
+            key = (colour[i], operations[i], *colours)
         colour[i] = numbers.setdefault(key, fresh + len(numbers))
         depth[i] = below + 1
     return np.array(colour[:-1]), np.array(depth[:-1])

@@ -8,7 +8,7 @@ broadcast is a sum, that of a gather a scatter-add.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -30,9 +30,7 @@ def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapp
     `numbers` are those of the parameters, `gradients` where theirs are to be put: memory that the code shares.
     """
     emitter = Emitter([array for array in found.all_arrays if array.instruction is None], dtype)
-    code, in_branch = emitter.code, found.graph.in_branch  # the last node, the loss, is in no branch: nor is entry −1
-    emitter.conditional = {array for array in found.arrays if array.instruction and in_branch[array.entries].any()}
-    given = found.all_arrays[: len(found.batch)]
+    code, given = emitter.code, found.all_arrays[: len(found.batch)]
     for i, array in enumerate(given):
         emitter.value[array].buffer.given = f"x{i}"
     for array in found.arrays:
@@ -47,14 +45,13 @@ def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapp
 
     code.part = ("the losses",)
     loss = entry(found.loss)
-    losses = code.new((), loss.varies)
-    code.copy(loss, losses)
+    losses = code.copy(loss, (), loss.varies)
     checks = []
     for guard in found.guards:  # true where the outcome is that of the recording
         code.part = ("whether ", guard)
         same: Symbol = code.call(guard.function, entry(guard.left), entry(guard.right))
         checks.append((guard, same if guard.outcome else ~same))
-    seed, slopes = emitter.backward(found.arrays, *found.locate(found.loss), found.trained)
+    seed, slopes = emitter.backward(found)
     for symbols, memory in ((emitter.value, numbers), (slopes, gradients)):
         for array, x in memory.items():
             symbols[array].buffer.data = x.reshape(-1)
@@ -75,9 +72,6 @@ class Emitter:
         self.xp = self.code.namespace()
         self.value = {array: self.code.new((array.size,), array.varies) for array in given}  # of each array, flat
         self.saved: dict[Array | Group, Any] = {}  # what the backward pass needs of the forward pass
-        self.received: dict[Array, list[tuple[Symbol, Ints]]] = {}  # what consumers sent back, to which positions
-        self.conditional: set[Array] = set()  # with entries that take part only where a choice takes them
-        self.taken: dict[Array, list[tuple[Any, Ints]]] = {}  # for those: in how many ways consumers took which entries
         self.products: dict[Array, Symbol] = {}  # a matrix product that reads the whole of an array
         # Results with sides that they multiply by 0 though the loss does not: padded products, and those with holes
         self.loose: list[tuple[Symbol, list[Symbol]]] = []
@@ -88,7 +82,6 @@ class Emitter:
         """Write the lines that compute an array."""
         code = self.code
         code.part = (array,)
-        y: Any
         match array.instruction:
             case Apply(op, operands):
                 dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
@@ -106,7 +99,7 @@ class Emitter:
                     y = code.take(y, starts)
             case Sum(groups):
                 dims = array.shape
-                if not any(group.is_product for group in groups):
+                if not array.is_product:
                     read = [ref for ref in array.refs if ref.constant is None and ref.index.ndim == 2]
                     dims = common_dims(array.size, [ref.index[:, 0] for ref in read])
                 self.saved[array] = dims, ()
@@ -159,18 +152,20 @@ class Emitter:
 
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
 
-    def backward(
-        self, arrays: list[Array], loss: Array, position: int, differentiated: Iterable[Array]
-    ) -> tuple[Symbol, dict[Array, Symbol]]:
-        """Write the lines that compute Σ seed · ∂loss/∂array over the samples, for the parameters `differentiated`.
+    def backward(self, found: Found) -> tuple[Symbol, dict[Array, Symbol]]:
+        """Write the lines that compute Σ seed · ∂loss/∂array over the samples, for the parameters that are trained.
 
         Returns the seed, a number of the caller's, and the gradients, flat and each in a buffer of its own.
         """
-        code = self.code
-        needed = dependents(arrays, differentiated)
-        self.received = {array: [] for array in needed}
-        self.taken = {array: [] for array in needed if array in self.conditional}
+        code, in_branch = self.code, found.graph.in_branch  # the last node, the loss, is in no branch: nor is entry −1
+        needed = dependents(found.arrays, found.trained)
+        # What consumers sent back, to which positions
+        self.received: dict[Array, list[tuple[Symbol, Ints]]] = {array: [] for array in needed}
+        # Of arrays with entries that take part only where a choice takes them: in how many ways consumers took which
+        conditional = (array for array in needed if array.instruction and in_branch[array.entries].any())
+        self.taken: dict[Array, list[tuple[Any, Ints]]] = {array: [] for array in conditional}
         seed = code.new((), False, fill=1.0)
+        loss, position = found.locate(found.loss)
         if loss in self.received:
             self.received[loss].append((seed, np.array([position])))
         gradients: dict[Array, Symbol] = {}
@@ -178,11 +173,10 @@ class Emitter:
             self._about(array)
             upstream = self._collect(array, self.received.pop(array))
             taken = self._collect(array, self.taken.pop(array)) if array in self.taken else None
-            if array in differentiated:
+            if array in found.trained:
                 gradient = code.whole(upstream, (array.size,), False)
                 if gradient.buffer in {other.buffer for other in gradients.values()}:
-                    gradient = code.new((array.size,), False)
-                    code.copy(upstream, gradient)
+                    gradient = code.copy(upstream, (array.size,), False)
                 gradients[array] = gradient
             elif isinstance(upstream, Symbol):
                 code.part = ("back through ", array)
@@ -280,11 +274,9 @@ class Emitter:
                 total = total + part.view((), (), part.offset)
         if not parts:
             return total
-        result = code.new((n,), array.varies)
         places = np.concatenate([positions.ravel() for _, positions in parts])
         tiled = isinstance(total, float) and np.array_equal(np.sort(places), np.arange(n))
-        if not tiled:
-            code.copy(total, result)
+        result = code.new((n,), array.varies) if tiled else code.copy(total, (n,), array.varies)
         for part, positions in parts:
             code.put(part, positions, result, add=not tiled)
         return result
@@ -294,8 +286,7 @@ class Emitter:
         code = self.code
         share = share.broadcast(index.shape)
         samples = [0] if share.varies and not array.varies else []
-        steps = affine(index) if (index >= 0).all() else None
-        if steps is not None:
+        if (index >= 0).all() and (steps := affine(index)):
             # Axes along which one entry was read again and again
             repeated = [axis for axis, (d, s) in enumerate(zip(index.shape, steps[0], strict=True)) if d > 1 and s == 0]
             once = index[tuple(0 if axis in repeated else slice(None) for axis in range(index.ndim))]
@@ -303,8 +294,7 @@ class Emitter:
                 return code.sum_over(share, samples + [axis + share.varies for axis in repeated]), once
         share = code.sum_over(share, samples)
         share = code.whole(share, share.inner, share.varies).reshape(index.size)
-        order = np.argsort(index, axis=None, kind="stable")
-        order = order[(index < 0).sum() :]  # what was read from nowhere
+        order = np.argsort(index, axis=None, kind="stable")[(index < 0).sum() :]  # without what was read from nowhere
         positions, starts = np.unique(index.ravel()[order], return_index=True)
         share = code.take(share, order)
         return (code.reduce("add", share, starts) if len(starts) < len(order) else share), positions

@@ -87,9 +87,7 @@ def find(
     matched = Matcher(graph, colours, kind, arguments, dense)
     arrays = Arrays(a for a in matched.arrays if a.size and not (compared and graph.index_of[root] in a.entries))
     name_arrays(arrays, graph.nodes, len(batch), loss)
-    trained, fixed = (
-        [a for a in arrays if a.kind == "parameter" and kind[a.entries[0]] == which] for which in (PARAMETER, FIXED)
-    )
+    trained, fixed = ([a for a in arrays if kind[a.entries[0]] == which] for which in (PARAMETER, FIXED))
     found = matched.arrays, arrays, trained, fixed, matched.array_of, matched.position
     return Found(loss, batch, wanted, guards, dense, graph, colours, *found)
 
@@ -97,8 +95,8 @@ def find(
 def as_arguments(batch: Any) -> list[list[Value]]:
     """Return the leaves of each argument of the program, from `batch` as a user writes it."""
     batch = as_list(batch)
-    if all(isinstance(v, Value) for v in batch):
-        return [batch] if batch else []
+    if batch and all(isinstance(v, Value) for v in batch):
+        return [batch]
     return [_flat(v) for v in batch]
 
 

@@ -24,6 +24,13 @@ from microgradlike.view.table import clean
 
 T = TypeVar("T")
 SHOWN = 8  # lines in a warning
+WARNING = """\
+the function that records the loss reads numbers, as .data. The program keeps them as they are now, for all
+samples and parameters, and a branch that is taken by them. Read in
+{}
+Nothing is lost where the loss does not depend on them, as on an accuracy that is counted. Otherwise compare
+the Values themselves (then every call checks the branch), use maximum and its like, or softmax and
+logsumexp in place of a shift by the largest number, which overflows for other samples."""
 
 FUNCTIONS = {"__lt__": "less", "__le__": "less_equal", "__gt__": "greater", "__ge__": "greater_equal",
              "__eq__": "equal", "__bool__": "not_equal"}  # fmt: skip
@@ -67,16 +74,7 @@ class Notes:
         lines = [f"  {place_text(place)}" for place in list(self.reads)[:SHOWN]]
         if len(self.reads) > SHOWN:
             lines.append(f"  … and {len(self.reads) - SHOWN} more")
-        return "\n".join(
-            [
-                "the function that records the loss reads numbers, as .data. The program keeps them as they are now, for all",
-                "samples and parameters, and a branch that is taken by them. Read in",
-                *lines,
-                "Nothing is lost where the loss does not depend on them, as on an accuracy that is counted. Otherwise compare",
-                "the Values themselves (then every call checks the branch), use maximum and its like, or softmax and",
-                "logsumexp in place of a shift by the largest number, which overflows for other samples.",
-            ]
-        )
+        return WARNING.format("\n".join(lines))
 
 
 def record_guarded(f: Callable[[], T]) -> tuple[T, Notes]:

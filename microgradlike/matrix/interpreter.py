@@ -39,9 +39,7 @@ def _compute(array: Array, xp: Any, flat: dict[Array, Any]) -> Any:
 
     def read(ref: Ref, starts: Ints | None = None, missing: float = 0.0) -> Any:
         """Return what is read, of segments as rows; `missing` where nothing is."""
-        index = ref.index
-        if starts is not None:
-            index = segments(index, starts, missing if ref.array is None else -1)
+        index = ref.index if starts is None else segments(ref.index, starts, missing if ref.array is None else -1)
         if ref.array is None:
             return xp.asarray(index, float)[None]
         return xp.where(index < 0, missing, flat[ref.array][:, np.maximum(index, 0)])

@@ -117,8 +117,7 @@ class Code:
             args = tuple(map(self.unmasked, args))
         if function == "multiply" and isinstance(args[0], float):
             args = args[::-1]
-        simple = self._simplify(function, *args)
-        if simple is not None:
+        if (simple := self._simplify(function, *args)) is not None:
             return simple
         inner = np.broadcast_shapes(*(x.inner for x in symbols))
         varies = any(x.varies for x in symbols)
@@ -130,11 +129,9 @@ class Code:
 
     def unmasked(self, x: Any) -> Any:
         """Return a mask as numbers, 1.0 where it is true, as Python computes; NumPy has rules of its own for True."""
-        if not self._is_mask(x):
-            return x
         if isinstance(x, bool):
             return float(x)
-        return self.once(x.inner, x.varies, "multiply", x, self.array(np.ones(())))
+        return self.once(x.inner, x.varies, "multiply", x, self.array(np.ones(()))) if self._is_mask(x) else x
 
     def _is_mask(self, x: Any) -> bool:
         """Return whether it is true or false, and no number."""
@@ -177,31 +174,29 @@ class Code:
         """Return x broadcast to these dims, in the order of a buffer: a copy, unless it is so already."""
         if isinstance(x, Symbol) and x.whole and x.inner == inner and x.varies == varies:
             return x
-        out = self.new(inner, varies)
-        self.copy(x, out)
-        return out
+        return self.copy(x, inner, varies)
 
-    def copy(self, x: Any, out: Symbol) -> None:
-        """Add out[…] = x."""
-        self.add("copyto", aligned(x, out.inner), out=out)
+    def copy(self, x: Any, inner: Dims, varies: bool) -> Symbol:
+        """Return x broadcast to these dims, in a buffer of its own."""
+        out = self.new(inner, varies)
+        self.add("copyto", aligned(x, inner), out=out)
+        return out
 
     def take(self, x: Symbol, index: Ints, missing: float = 0.0) -> Symbol:
         """Return x[index] of a flat x: a view for equal steps, else a gather; where the index is −1, `missing`."""
         if (index < 0).any():
             found = self.take(x, np.maximum(index, 0))
             return self.once(index.shape, x.varies, "where", self.array(index < 0), missing, found)
-        steps = affine(index)
-        if steps is not None:
+        if steps := affine(index):
             return x.view(index.shape, *steps)
         return self.once(index.shape, x.varies, "take", x, index, axis=-1)
 
     def put(self, x: Symbol, index: Ints, out: Symbol, add: bool) -> None:
         """Add out[index] = x, or with `add` out[index] += x, for a flat out and different indices."""
-        steps = affine(index)
-        if steps is None:
-            self.add("add at" if add else "put", index, x, out=out)
-        else:
+        if steps := affine(index):
             self.add("add to" if add else "copyto", x, out=out.view(index.shape, *steps))
+        else:
+            self.add("add at" if add else "put", index, x, out=out)
 
     def reduce(self, function: str, x: Symbol, starts: Ints | None = None) -> Symbol:
         """Return the reduction of the last axis, or of each of its segments."""
@@ -234,8 +229,7 @@ class Code:
 
     def matmul(self, a: Symbol, b: Symbol) -> Symbol:
         """Return a @ b for each sample; their sum where samples are the columns of a and the rows of b."""
-        added = a.samples == len(a.dims) - 1
-        varies = (a.varies or b.varies) and not added
+        varies = (a.varies or b.varies) and a.samples != len(a.dims) - 1
         inner = (*a.inner[:-2], a.dims[-2], b.dims[-1])
         rows = a.varies and not b.varies and a.has_rows  # one product for all samples
         a = a.rows() if rows else a
@@ -250,10 +244,8 @@ class Code:
     def stacked(self, starts: Ints | None) -> Any:
         """Return the same for n-ary rules whose operands are all in one array: a row or a segment for each result."""
 
-        def over(function: str, x: Any) -> Symbol:
-            (only,) = x
-            reduced: Symbol = self.repeat(self.reduce(function, only, starts), starts, only.inner[-1])
-            return reduced
+        def over(function: str, x: Any) -> Any:
+            return self.repeat(self.reduce(function, x[0], starts), starts, x[0].inner[-1])
 
         xp = self.namespace()
         xp.sum, xp.max = partial(over, "add"), partial(over, "maximum")

@@ -196,8 +196,7 @@ class Matcher:
     def _reduce(self, members: Ints, op: Any) -> None:
         """Add the array of an operation of any number of operands, all of one colour."""
         start, edges = self.graph.start, self.graph.edges
-        order = self._order(members, [edges[start[members]]])
-        members = members[order]
+        members = members[self._order(members, [edges[start[members]]])]
         count = start[members + 1] - start[members]
         terms = self._terms(1, edges[_ranges(start[members], count)][None], count)
         # Where sums may be padded, the missing ends are −∞, which adds exp(−∞) = 0.
@@ -210,7 +209,7 @@ class Matcher:
         groups = self._groups(members)
         grids = (self._grid(terms, groups) for terms in sorted(groups, key=lambda g: -int(g.count[0])))
         grid = None if self.graph.in_branch[members].any() else next(filter(None, grids), None)
-        if grid is not None:
+        if grid:
             positions, shape = grid.positions, _squeezed(grid.dims)
         else:
             order = self._order(members, [side[g.starts] for g in groups for side in g.sides])
@@ -219,13 +218,12 @@ class Matcher:
         at[positions[::-1]] = np.arange(len(members))[::-1]
         result = []
         for terms in groups:
-            product = self._on_grid(terms, grid, at) if grid is not None else None
-            if product is not None:
+            if grid and (product := self._on_grid(terms, grid, at)):
                 left, right = map(self._ref, product)
                 result.append(Group(terms.sign, left, right, is_product=True))
             else:
                 result.append(Group(terms.sign, *self._read(terms.of(at))))
-        if grid is not None:  # rows that are read in a regular way have a shape themselves: those of an image's patches
+        if grid:  # rows that are read in a regular way have a shape themselves: those of an image's patches
             left, right = next(group for group in result if group.is_product).refs
             G, C, R = grid.dims
             of_grids = common_dims(G, [*_along(left, np.s_[:, 0, 0]), *_along(right, np.s_[:, 0, 0])])
@@ -279,9 +277,8 @@ class Matcher:
         positions = places[1] * R + places[0] % R
         shared, first = distinct_rows(positions[:, None])
         used, size = len(first), G * C * R
-        if used < self.filling * size or used < min(
-            size, len(part)
-        ):  # holes, or sums that share a position, but not both
+        # Holes, or sums that share a position, but not both
+        if used < self.filling * size or used < min(size, len(part)):
             return None
         if used < len(part):  # sums that share a position must be the same in all their groups
             pairs = [(g, g.of(first[shared])) for g in groups]
@@ -344,9 +341,7 @@ def _parts(left: Ints, right: Ints) -> Ints:
 
 def _ranges(starts: Ints, counts: Ints) -> Ints:
     """Return start, start + 1, … for each start, as many as its count."""
-    ends = np.cumsum(counts)
-    ranges: Ints = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
-    return ranges
+    return np.repeat(starts + counts - np.cumsum(counts), counts) + np.arange(counts.sum())
 
 
 def _distinct(x: Ints) -> int:

@@ -32,7 +32,7 @@ from microgradlike.matrix.colours import Colours
 from microgradlike.matrix.emit import emit, try_rules
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.find import Found, as_arguments, as_list, find
-from microgradlike.matrix.guards import Guard, record_guarded
+from microgradlike.matrix.guards import Notes, record_guarded
 from microgradlike.matrix.memory import CACHE_LINE, Emitted, Frame, cache_aligned
 from microgradlike.support.locks import renew_in_children
 from microgradlike.value import Value
@@ -76,12 +76,11 @@ def vectorize(
     Raises TypeError or ValueError for anything else than leaves in `batch` and `parameters`, and for a
     constant loss.
     """
-    guards: list[Guard] = []
+    notes = Notes()
     if not isinstance(loss, Value):
         if not callable(loss):
             raise TypeError(f"expected the loss, a Value, or a function that records it, got {type(loss).__name__}")
         loss, notes = record_guarded(loss)
-        guards = notes.guards
         if text := notes.warning():
             warnings.warn(text, stacklevel=2)
         if not isinstance(loss, Value):
@@ -95,7 +94,7 @@ def vectorize(
     try:
         wanted = None if parameters is None else as_list(parameters)
         with np.errstate(all="ignore"):
-            return Program(find(loss, as_arguments(batch), wanted, guards), np.dtype(dtype))
+            return Program(find(loss, as_arguments(batch), wanted, notes.guards), np.dtype(dtype))
     finally:
         if collecting:
             gc.enable()
@@ -104,8 +103,7 @@ def vectorize(
 def passes(loss: Value | Callable[[], Value], batch: Sequence[Any] = (), **settings: Any) -> Passes:
     """Return what each pass makes of a loss, which prints itself; the arguments are those of `vectorize`."""
     program = vectorize(loss, batch, **settings)
-    found = program.found
-    return Passes(found.graph, found.colours, found.arrays, program.source)
+    return Passes(program.found.graph, program.found.colours, program.arrays, program.source)
 
 
 class Passes(NamedTuple):
@@ -196,7 +194,6 @@ class Program:
         )
         self.pull()
         self._frames: dict[int, Frame] = {}
-        self._exact: Program | None = None  # the same without padded products
         self.renew()
         renew_in_children(self)
 
@@ -304,11 +301,14 @@ class Program:
             for product, sides in frame.loose
         )
 
+    @cached_property
+    def _exact(self) -> Program:
+        """The same program without padded products."""
+        found = self.found
+        return Program(find(found.loss, found.batch, found.wanted, found.guards, dense=False), self.dtype)
+
     def _run_exactly(self, frame: Frame, name: str, arrays: list[Numbers], scale: float) -> None:
         """Run the program without padded products, which computes what the scalar engine computes, but more slowly."""
-        if self._exact is None:
-            found = self.found
-            self._exact = Program(find(found.loss, found.batch, found.wanted, found.guards, dense=False), self.dtype)
         exact = self._exact
         exact._fill(exact._numbers, self._entries(self._numbers).__getitem__)
         frame.losses[...] = exact._call("forward" if name == "forward" else "backward", tuple(arrays), scale).losses
@@ -337,12 +337,11 @@ class Program:
                     f"got {', '.join(str(np.shape(a)) for a in args)}"
                 )
         samples = len(arrays[0]) if arrays else 1
-        frame = self._frames.get(samples)
-        if frame is None:
+        if samples not in self._frames:
             if len(self._frames) >= FRAMES:
                 del self._frames[next(iter(self._frames))]
-            frame = self._frames[samples] = Frame(self._emitted, samples)
-        return frame, arrays
+            self._frames[samples] = Frame(self._emitted, samples)
+        return self._frames[samples], arrays
 
     def _converted(self, x: Any) -> Numbers:
         if isinstance(x, np.ma.MaskedArray):
@@ -352,8 +351,7 @@ class Program:
             raise TypeError(f"expected an array of real numbers, got one of {x.dtype}: convert it first")
         if x.ndim == 0:
             raise ValueError(f"expected arrays with the samples on the first axis ({self._expected()}), got a number")
-        columns = prod(x.shape[1:])
-        return np.ascontiguousarray(x, self.dtype).reshape(len(x), columns)
+        return np.ascontiguousarray(x, self.dtype).reshape(len(x), prod(x.shape[1:]))
 
     def _expected(self) -> str:
         return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
@@ -387,13 +385,11 @@ class Program:
 
         Raises KeyError for a node that is not part of the loss.
         """
-        found = self.found
-        if node not in found.graph.index_of:
+        if node not in self.found.graph.index_of:
             raise KeyError(f"{node!r} is not part of the graph that this program was found in")
-        i = found.graph.index_of[node]
-        if found.array_of[i] < 0 or not found.graph.live[i]:
+        array, position = self.found.locate(node)
+        if position < 0:
             return None
-        array, position = found.locate(node)
         return Place(array.name, tuple(map(int, np.unravel_index(position, array.shape))))
 
     def nodes(self, name: str) -> npt.NDArray[np.object_]:
