@@ -20,7 +20,7 @@ from microgradlike.notation import formula
 from microgradlike.notation.digits import format_constant, format_number, plain_digits
 from microgradlike.notation.names import node_names
 from microgradlike.value import Value, topological_order
-from microgradlike.view import boxes
+from microgradlike.view import boxes, style
 from microgradlike.view.changes import change_note, changed_data, recorded_data
 from microgradlike.view.diagram import Diagram, render
 
@@ -193,10 +193,10 @@ class _Drawing:
     def write(self, cluster_of: Callable[[Value], str | Path | None]) -> Diagram:
         import graphviz
 
-        look = boxes.GRAPH | {"rankdir": self.rankdir}
+        look = style.GRAPH | {"rankdir": self.rankdir}
         if sum(map(len, self.edges.values())) > 250:  # Graphviz might take minutes to bend them around the boxes
-            look |= boxes.LARGE
-        picture = graphviz.Digraph(graph_attr=look, node_attr=boxes.NODE, edge_attr=boxes.EDGE)
+            look |= style.LARGE
+        picture = graphviz.Digraph(graph_attr=look, node_attr=style.NODE, edge_attr=style.EDGE)
         clusters: dict[Path, list[Value]] = {(): []}
         for node in self.index:
             if node not in self.rows:
@@ -239,7 +239,7 @@ class _Drawing:
         for i, inner in enumerate(clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
                 texts = self._data_and_gradient(clusters[inner][-1]) if clusters[inner] else ("", "")
-                dot.node(f"c{i}", boxes.box(f"{inner[-1]} ▸", "", *texts), id=f"c{i}", **boxes.GROUP)
+                dot.node(f"c{i}", boxes.box(f"{inner[-1]} ▸", "", *texts), id=f"c{i}", **style.GROUP)
             elif inner and inner[:-1] == path:
                 with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
                     self._write_nodes(cluster, inner, clusters)
@@ -258,12 +258,12 @@ class _Drawing:
             elif input in self.rows:
                 ports["x" + operand[1:]] = f":{self._id(input)}:{side}" if side else ""
             else:
-                label = boxes.chip(format_number(node.local_grads[k]), boxes.LOCAL) if self.local_grads else ""
+                label = boxes.chip(format_number(node.local_grads[k]), style.LOCAL) if self.local_grads else ""
                 dot.edge(self._id(input), self._id(node) + ports.get(operand, ""), label, id=self._edge_id(node, k))
         more = self._more(node)
         if more and node not in self.box and self.rows.isdisjoint(node.inputs):
             id, words = more
-            dot.node(id, boxes.chip(words, boxes.MUTED), **boxes.MORE, id=id)
+            dot.node(id, boxes.chip(words, style.MUTED), **style.MORE, id=id)
             dot.edge(id, self._id(node), style="dotted", id=f"e{id}")
 
     def _id(self, node: Value) -> str:
@@ -280,12 +280,12 @@ class _Drawing:
     @cached_property
     def _looks(self) -> dict[str, dict[str, str]]:
         """The colour of each group, in the order of their first nodes."""
-        return dict(zip(dict.fromkeys(self.group.values()), cycle(boxes.PALETTE), strict=False))
+        return dict(zip(dict.fromkeys(self.group.values()), cycle(style.PALETTE), strict=False))
 
     def _look(self, node: Value) -> dict[str, str]:
-        look = boxes.LEAF if node.op is ops.LEAF else boxes.CONSTANT if node.op is ops.CONSTANT else boxes.OPERATION
+        look = style.LEAF if node.op is ops.LEAF else style.CONSTANT if node.op is ops.CONSTANT else style.OPERATION
         if node is self.root:
-            look = look | boxes.ROOT | {"class": f"{look['class']} root"}
+            look = look | style.ROOT | {"class": f"{look['class']} root"}
         return look | (self._looks[self.group[node]] if node in self.group else {})
 
     def _label(self, node: Value) -> str:
