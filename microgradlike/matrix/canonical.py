@@ -118,11 +118,9 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     first, second = edges[start[binary]], edges[start[binary] + 1]
     extends = np.zeros(n, bool)  # a sum that is its first operand
     extends[binary] = dissolves[first] & ((kind[first] == ADD) | (kind[first] == SUB))
+    one_sum = np.where(is_sub, (dissolves & (kind == SUB))[second], extends[binary] | (constant[first] == 0))
     difference = np.zeros(n, bool)
-    difference[binary] = negative[first] != (negative[second] ^ is_sub)
-    difference[binary] &= np.where(
-        is_sub, ~(dissolves & (kind == SUB))[second], ~extends[binary] & (constant[first] != 0)
-    )
+    difference[binary] = (negative[first] != (negative[second] ^ is_sub)) & ~one_sum
     in_chain = extends[edges] & (slot == 0) & ((by == ADD) | (by == SUB))
     dissolves[edges[added & difference[edges] & ~in_chain]] = False
 

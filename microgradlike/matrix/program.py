@@ -189,9 +189,7 @@ class Program:
         self._data, data = self._allocate(found.trained)
         self._gradient, self._gradients = self._allocate(found.trained)
         self._numbers = data | self._allocate(found.fixed)[1]
-        self.parameters = Parameters(
-            Parameter(a.name, found.nodes(a), data[a], self._gradients[a]) for a in found.trained
-        )
+        self.parameters = Parameters(Parameter(a.name, found.nodes(a), data[a], self._gradients[a]) for a in data)
         self.pull()
         self._frames: dict[int, Frame] = {}
         self.renew()
