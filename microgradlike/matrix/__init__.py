@@ -2,7 +2,8 @@
 
 Find    canonical    chains of + and × become sums of products
         colours      nodes that play the same part get the same colour: they are one array
-        match        which entry is which operand; which sums are matrix products
+        match        which entry of which array each operand is
+        products     which sums are matrix products
         guards       `if v > 0` while recording, to be checked on every call
         arrays       what is found: arrays, and the instructions that compute them
         find         one pass after the other

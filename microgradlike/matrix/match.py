@@ -1,21 +1,14 @@
-"""Match: which entry of which array each operand is, and which sums are matrix products.
+"""Match: which entry of which array each operand is.
 
 Each colour becomes an `Array`; its nodes get positions in it. What an instruction reads is then an
 array of positions, `Ref.index`, and its structure says what the textbook would write: 0, 1, 2, … is
 the whole array, equal steps are a slice, a row, a column or a broadcast, anything else is a gather,
 which is always right.
-
-A sum of products Σₖ aₖbₖ is a matrix product when its rows factor: give every distinct row of
-operands a number on either side; if each left row meets each right row once, the nodes form the
-grid left × right. The same test finds W x for one sample, W X for many written out one by one,
-the heads of attention (several grids, a batch of products) and a convolution (rows are filters,
-columns are patches).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -25,51 +18,10 @@ from microgradlike import ops
 from microgradlike.matrix.arrays import Apply, Array, Arrays, Group, Reduce, Ref, Sum
 from microgradlike.matrix.canonical import Graph, distinct_rows, is_reduction
 from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, Colours
-from microgradlike.matrix.indices import Ints, common_dims, segments
+from microgradlike.matrix.indices import Ints, common_dims
+from microgradlike.matrix.products import Products, Terms, ranges
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
-
-
-@dataclass
-class _Terms:
-    """The terms of several sums, one sum after the other: all of one sign, and of one colour on each side."""
-
-    sign: int
-    sides: Ints  # (2, number of terms): left and right operands; (1, …) where the terms are single nodes
-    count: Ints  # how many terms each sum has
-
-    @property
-    def starts(self) -> Ints:
-        """Where each sum begins."""
-        return np.cumsum(self.count) - self.count
-
-    @property
-    def filling(self) -> float:
-        """How much of `rows` is terms: 1 where all sums have the same length."""
-        return float(self.sides.shape[1] / (len(self.count) * self.count.max()))
-
-    @property
-    def rows(self) -> Ints:
-        """The sides, a row for each sum: (sides, sums, K). The rows of shorter sums end in −1."""
-        if self.filling == 1:
-            return self.sides.reshape(len(self.sides), len(self.count), -1)
-        return segments(self.sides, self.starts)
-
-    def of(self, sums: Ints) -> _Terms:
-        """Return the terms of these sums, in this order."""
-        count = self.count[sums]
-        return _Terms(self.sign, self.sides[:, _ranges(self.starts[sums], count)], count)
-
-
-@dataclass
-class _Grid:
-    """Sums whose `terms` are a matrix product."""
-
-    terms: _Terms
-    left: Ints  # (G, R, K)
-    right: Ints  # (G, C, K)
-    dims: tuple[int, int, int]  # (G, C, R)
-    positions: Ints  # of the sums, in the flat grid
 
 
 class Matcher:
@@ -93,6 +45,7 @@ class Matcher:
         self.colour = np.append(colour, -1)
         self.array_of, self.position = np.full((2, n + 1), -1)
         self.varies = np.zeros(n + 1, bool)
+        self.products = Products(self.identity, self.colour, self.position, self.varies, self.filling)
         # The terms, with the lower colour on the left, and a number for their sign and colours
         sides = np.stack([graph.left, graph.right])
         swap = (self.colour[graph.left] > self.colour[graph.right]) & (graph.right >= 0)
@@ -163,7 +116,7 @@ class Matcher:
             index = self.single.setdefault((index.item(), index.ndim), index)
         return Ref(array, index)
 
-    def _read(self, terms: _Terms, filling: float = 1.0) -> tuple[Ref, Ref | None, Ints | None]:
+    def _read(self, terms: Terms, filling: float = 1.0) -> tuple[Ref, Ref | None, Ints | None]:
         """Return (left, right, None), as rows if so much of them is filled; else flat, and where each sum starts."""
         sides, starts = (terms.rows, None) if terms.filling >= filling else (terms.sides, terms.starts)
         left, *right = map(self._ref, sides)
@@ -198,7 +151,7 @@ class Matcher:
         start, edges = self.graph.start, self.graph.edges
         members = members[self._order(members, [edges[start[members]]])]
         count = start[members + 1] - start[members]
-        terms = self._terms(1, edges[_ranges(start[members], count)][None], count)
+        terms = self._terms(1, edges[ranges(start[members], count)][None], count)
         # Where sums may be padded, the missing ends are −∞, which adds exp(−∞) = 0.
         padded = op is ops.LOGSUMEXP and self.colour[terms.sides[0, 0]] != CONSTANT
         ref, _, starts = self._read(terms, self.filling if padded else 1.0)
@@ -207,7 +160,7 @@ class Matcher:
     def _sum(self, members: Ints) -> None:
         """Add the array of a sum of products: a matrix product, if the terms of one of its groups are one."""
         groups = self._groups(members)
-        grids = (self._grid(terms, groups) for terms in sorted(groups, key=lambda g: -int(g.count[0])))
+        grids = (self.products.grid(terms, groups) for terms in sorted(groups, key=lambda g: -int(g.count[0])))
         grid = None if self.graph.in_branch[members].any() else next(filter(None, grids), None)
         if grid:
             positions, shape = grid.positions, _squeezed(grid.dims)
@@ -218,7 +171,7 @@ class Matcher:
         at[positions[::-1]] = np.arange(len(members))[::-1]
         result = []
         for terms in groups:
-            if grid and (product := self._on_grid(terms, grid, at)):
+            if grid and (product := self.products.on_grid(terms, grid, at)):
                 left, right = map(self._ref, product)
                 result.append(Group(terms.sign, left, right, is_product=True))
             else:
@@ -231,11 +184,11 @@ class Matcher:
             shape = _squeezed((*of_grids, *of_rows[0], *of_rows[1]))
         self._computed(members, positions, shape, Sum(result))
 
-    def _groups(self, members: Ints) -> list[_Terms]:
+    def _groups(self, members: Ints) -> list[Terms]:
         """Return the terms of sums, split by sign and colours."""
         graph = self.graph
         count = graph.term_start[members + 1] - graph.term_start[members]
-        terms = _ranges(graph.term_start[members], count)
+        terms = ranges(graph.term_start[members], count)
         owner = np.repeat(np.arange(len(members)), count)
         kinds, firsts = distinct_rows(self.term_kind[terms, None])
         groups = []
@@ -245,103 +198,13 @@ class Matcher:
             groups.append(self._terms(int(graph.sign[first]), sides, np.bincount(owner[here])))
         return groups
 
-    def _terms(self, sign: int, sides: Ints, count: Ints) -> _Terms:
+    def _terms(self, sign: int, sides: Ints, count: Ints) -> Terms:
         """Return these terms, with those of every sum in the same order, however it was written."""
         # What has the fewest different nodes is what the sums share: the x of W x.
         keys = self._keys(sides) or sorted((s for s in sides if self.colour[s[0]] != CONSTANT), key=_distinct)
         if keys:
             sides = sides[:, np.lexsort((keys[0], np.repeat(np.arange(len(count)), count)))]
-        return _Terms(sign, sides, count)
-
-    # ── Matrix products ────────────────────────────────────────────────────────────────────────
-
-    def _grid(self, terms: _Terms, groups: list[_Terms]) -> _Grid | None:
-        """Return the grid that the sums of these groups form, if `terms`, one of the groups, is a matrix product."""
-        sides = self._padded(terms)
-        if sides is None:
-            return None
-        # Left are the weights, so that z of one sample lies together; else what changes first, as recorded.
-        sides.sort(key=lambda side: (self.varies[side[0, 0]], self._same(side[:2], side[:1])))
-        numbered = [distinct_rows(self.identity[side]) for side in sides]
-        part = _parts(*(number for number, _ in numbered))
-        if any(np.ptp(np.bincount(part[first])) for _, first in numbered):
-            part = np.zeros_like(part)  # grids of different sizes are taken for one with holes
-        operands, places = [], []
-        for side, (number, first) in zip(sides, numbered, strict=True):
-            order = np.lexsort((self.position[side[first, 0]], part[first]))
-            operands.append(side[first[order]].reshape(part.max() + 1, -1, side.shape[1]))
-            places.append(np.argsort(order)[number])
-        left, right = operands
-        (G, R, _), (_, C, _) = left.shape, right.shape
-        # Left row r of grid g has the number g·R + r, right row c has g·C + c; their sum stands at (g·C + c)·R + r.
-        positions = places[1] * R + places[0] % R
-        shared, first = distinct_rows(positions[:, None])
-        used, size = len(first), G * C * R
-        # Holes, or sums that share a position, but not both
-        if used < self.filling * size or used < min(size, len(part)):
-            return None
-        if used < len(part):  # sums that share a position must be the same in all their groups
-            pairs = [(g, g.of(first[shared])) for g in groups]
-            if not all(np.array_equal(a.count, b.count) and self._same(a.sides, b.sides) for a, b in pairs):
-                return None
-        return _Grid(terms, left, right, (G, C, R), positions)
-
-    def _padded(self, terms: _Terms) -> list[Ints] | None:
-        """Return the rows of either side, (N, K). Where sums differ in length, one side gets −1 for its missing ends.
-
-        On the other side, the short rows must begin like a long one (as the values that a causal
-        attention sums over do), which stands for them: what it adds is multiplied by 0.
-        """
-        if len(terms.sides) < 2 or terms.count.max() < 2 or terms.filling < self.filling:
-            return None
-        rows = terms.rows
-        if terms.filling == 1:
-            return list(rows)
-        if CONSTANT in self.colour[terms.sides[:, 0]]:
-            return None
-        for side in rows[::-1]:
-            order = np.lexsort((terms.count, side[:, 0]))  # the longest of those that begin alike is their last
-            longest = side[order[np.searchsorted(side[:, 0], side[:, 0], "right", sorter=order) - 1]]
-            if (longest >= 0).all() and ((side == longest) | (side < 0)).all():
-                side[:] = longest
-                return list(rows)
-        return None
-
-    def _on_grid(self, terms: _Terms, grid: _Grid, at: Ints) -> tuple[Ints, Ints] | None:
-        """Return (left, right) where these terms, too, are a product on the grid; `at` says which sum is where."""
-        if terms is grid.terms:
-            return grid.left, grid.right
-        terms = terms.of(at)
-        if len(terms.sides) < 2 or terms.count[0] < 2 or terms.filling < 1:
-            return None
-        sides = terms.rows.reshape(2, *grid.dims, -1)
-        for left, right in (sides, sides[::-1]):
-            if self._same(left, left[:, :1]) and self._same(right, right[:, :, :1]):
-                return left[:, 0], right[:, :, 0]
-        return None
-
-    def _same(self, a: Ints, b: Ints) -> bool:
-        """Return whether operands are the same."""
-        return bool((self.identity[a] == self.identity[b]).all())
-
-
-def _parts(left: Ints, right: Ints) -> Ints:
-    """Return for each edge from left[i] to right[i] the connected part of the graph that it is in."""
-    part = left  # a part's number is one of its left ends, and in the end the least
-    while True:
-        before = part
-        for ends in (right, left):
-            least = np.full(ends.max() + 1, len(left))
-            np.minimum.at(least, ends, part)
-            part = least[ends]
-        part = least[part]  # look further ahead
-        if np.array_equal(part, before):
-            return np.unique(part, return_inverse=True)[1]
-
-
-def _ranges(starts: Ints, counts: Ints) -> Ints:
-    """Return start, start + 1, … for each start, as many as its count."""
-    return np.repeat(starts + counts - np.cumsum(counts), counts) + np.arange(counts.sum())
+        return Terms(sign, sides, count)
 
 
 def _distinct(x: Ints) -> int:
