@@ -110,7 +110,12 @@ def test_every_file_that_the_guide_names_exists():
 @pytest.mark.skipif(not shutil.which("make"), reason="no make")
 def test_help_lists_every_target_in_lines_that_fit_a_terminal():
     listed = subprocess.run(
-        ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=True
+        ["make", "-s", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
     )
     lines = listed.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [["make", target] for target in TARGETS]
