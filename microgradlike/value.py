@@ -146,8 +146,9 @@ def _propagate(order: list[Value], seed: float) -> None:
 
     One input or two go without properties and a loop: that halves the time.
     """
+    leaf = ops.LEAF
     for node in order:
-        if node.op is not ops.LEAF or node.grad is None:
+        if node.op is not leaf or node.grad is None:
             node.grad = 0.0
     order[-1].grad += seed
     for node in reversed(order):
