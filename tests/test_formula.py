@@ -193,7 +193,8 @@ MATHTEXT = optional("matplotlib.mathtext").MathTextParser("path")
 
 def parse(latex):
     """Raises ValueError where matplotlib finds that it is not well-formed; it does not know all of these signs."""
-    MATHTEXT.parse("$" + re.sub(r"\\[&#]", "+", latex.replace(r"\surd", r"\Psi")) + "$")
+    if latex.strip():  # older releases of matplotlib know no empty formula
+        MATHTEXT.parse("$" + re.sub(r"\\[&#]", "+", latex.replace(r"\surd", r"\Psi")) + "$")
 
 
 @pytest.mark.parametrize("text", TEXTS)
