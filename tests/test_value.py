@@ -632,6 +632,8 @@ def test_a_finaliser_that_walks_the_graph_is_harmless():
     y.backward()
     expected = x.grad
 
+    walks = []
+
     class Finalised:
         def __del__(self):
             y.backward()
@@ -640,7 +642,9 @@ def test_a_finaliser_that_walks_the_graph_is_harmless():
         """A gradient that drops an object while it is added to, in the middle of a pass."""
 
         def __add__(self, other):
-            Finalised()
+            if not walks:  # once: the pass of the finaliser comes here, too
+                walks.append(Finalised())
+                walks[:] = [None]
             return float(self) + other
 
     x.grad = Trap(0.0)
