@@ -826,18 +826,20 @@ def test_what_only_resembles_a_value_or_a_number_is_no_real_number(members):
 
 def test_values_of_before_a_reload_are_told_apart():
     program = """
-import importlib, microgradlike, microgradlike.value
+import importlib, operator, microgradlike, microgradlike.value
 old = microgradlike.Value(2.0)
 importlib.reload(microgradlike.value)
 new = microgradlike.value.Value(3.0)
-for a, b in ((old, new), (new, old)):
-    try:
-        a * b
-    except TypeError as error:
-        print(error)
+for name in ("mul", "pow", "lt", "le", "gt", "ge"):
+    for a, b in ((old, new), (new, old)):
+        try:
+            getattr(operator, name)(a, b)
+        except TypeError as error:
+            print(error)
+assert old != new and not old == new
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", check=True)
-    assert run.stdout.count("another class than microgradlike's Value") == 2, run.stdout
+    assert run.stdout.count("another class than microgradlike's Value") == 6 * 2, run.stdout
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])

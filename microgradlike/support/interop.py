@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from microgradlike.ieee import NOT_COMPUTED, to_float
+from microgradlike.ieee import NOT_COMPUTED, check_class, to_float
 from microgradlike.ops import CONSTANT
 
 LOSES_THE_GRAPH = (
@@ -58,10 +58,10 @@ class NumberLike:
 
     # fmt: off
 
-    def __lt__(self, other: Any) -> bool: return self._data < _as_float(other)
-    def __le__(self, other: Any) -> bool: return self._data <= _as_float(other)
-    def __gt__(self, other: Any) -> bool: return self._data > _as_float(other)
-    def __ge__(self, other: Any) -> bool: return self._data >= _as_float(other)
+    def __lt__(self, other: Any) -> bool: return self._data < _compared(self, other)
+    def __le__(self, other: Any) -> bool: return self._data <= _compared(self, other)
+    def __gt__(self, other: Any) -> bool: return self._data > _compared(self, other)
+    def __ge__(self, other: Any) -> bool: return self._data >= _compared(self, other)
     def __bool__(self) -> bool: return self._data != 0.0
     __hash__ = object.__hash__
     # fmt: on
@@ -123,8 +123,14 @@ class NumberLike:
         return *made, (getattr(self, "__dict__", None), slots)
 
 
-def _as_float(x: Any) -> float:
-    return x._data if isinstance(x, NumberLike) else to_float(x)
+def _compared(v: NumberLike, other: Any) -> float:
+    """Return the number that v is compared with. Raises TypeError where either is a Value of another class than ours."""
+    if not isinstance(other, NumberLike):
+        return to_float(other)
+    if type(other) is not type(v):  # a subclass, or the Value of before a reload
+        check_class(v)
+        check_class(other)
+    return other._data
 
 
 def _value_class(kind: type) -> Any:
