@@ -80,6 +80,11 @@ class Ref:
                 return first
         return None
 
+    @property
+    def missing(self) -> Any:
+        """Where nothing is read, true: never of constants, which may be −1 themselves."""
+        return np.zeros_like(self.index, bool) if self.array is None else self.index < 0
+
     def __repr__(self) -> str:
         if self.constant is not None:
             return format_constant(self.constant)
@@ -158,7 +163,7 @@ class Group:
     @property
     def is_padded(self) -> bool:
         """Whether sums of different lengths were made equal by factors of 0."""
-        return self.is_product and any((ref.index < 0).any() for ref in self.refs)
+        return self.is_product and any(ref.missing.any() for ref in self.refs)
 
     def __repr__(self) -> str:
         several = self.is_product or self.starts is not None or self.left.index.shape[-1] > 1

@@ -93,7 +93,7 @@ class Emitter:
                 xp, x = code.stacked(starts), [self.read(operand, operand.index.shape, missing=-np.inf)]
                 y = op.evaluate(xp, x)
                 self.saved[array] = dims, (xp, y, x)
-                if (operand.index < 0).any():
+                if operand.missing.any():
                     self.loose.append((y, [y]))
                 if starts is not None:
                     y = code.take(y, starts)

@@ -145,14 +145,18 @@ class Equations:
 
         The index of the side that a share is sent `to` tells if its array has axes.
         """
+
+        def tells(side: Side) -> bool:
+            array = side.ref.array
+            return array is None or bool(self._reading.vars[array] if side is to else self._value[array].free)
+
         there: Expr = Product(1.0)
         told: list[npt.NDArray[np.bool_]] = []
-        tells = {id(s): self._reading.vars[a] if s is to else self._value[a].free for s in sides if (a := s.ref.array)}
-        for side in sorted(sides, key=lambda side: not tells.get(id(side))):
-            missing = side.ref.index < 0
-            if id(side) in tells and missing.any() and not any(np.array_equal(missing, other) for other in told):
+        for side in sorted(sides, key=tells, reverse=True):
+            missing = side.ref.missing
+            if missing.any() and not any(np.array_equal(missing, other) for other in told):
                 told.append(missing)
-                there = there if tells[id(side)] else there * self._reading.constant(~missing, side.at)
+                there = there if tells(side) else there * self._reading.constant(~missing, side.at)
         return there
 
     def _parts(self, groups: list[Group], array: Array) -> list[Group]:
@@ -320,8 +324,7 @@ class Equations:
 
 def _times(sides: list[Side]) -> npt.NDArray[Any]:
     """Return how many terms each entry has, whose sides are these."""
-    there = [np.ones_like(ref.index, bool) if ref.array is None else ref.index >= 0 for ref, _ in sides]
-    return np.logical_and.reduce(there).sum(axis=-1)  # type: ignore[no-any-return]
+    return np.logical_and.reduce([~ref.missing for ref, _ in sides]).sum(axis=-1)  # type: ignore[no-any-return]
 
 
 def _applied(op: Operation, x: Sequence[Expr], kind: str = "") -> Expr:

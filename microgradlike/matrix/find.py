@@ -35,7 +35,6 @@ class Found:
     batch: list[list[Value]]  # the leaves of each argument
     wanted: list[Value] | None  # the parameters that were asked for; None for all
     guards: list[Guard]
-    dense: bool  # whether products may be padded with zeros
     graph: Graph
     colours: Colours
     all_arrays: Arrays  # also those of no entries, and of the root that joins loss and comparisons
@@ -89,7 +88,7 @@ def find(
     name_arrays(arrays, graph.nodes, len(batch), loss)
     trained, fixed = ([a for a in arrays if kind[a.entries[0]] == which] for which in (PARAMETER, FIXED))
     found = matched.arrays, arrays, trained, fixed, matched.array_of, matched.position
-    return Found(loss, batch, wanted, guards, dense, graph, colours, *found)
+    return Found(loss, batch, wanted, guards, graph, colours, *found)
 
 
 def as_arguments(batch: Any) -> list[list[Value]]:

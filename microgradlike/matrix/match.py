@@ -219,6 +219,6 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _along(ref: Ref, part: Any) -> tuple[Ints, ...]:
     """Return where in its array a reference reads, along each of the axes, in a part of its index."""
-    if ref.array is None or (ref.index < 0).any():
+    if ref.array is None or ref.missing.any():
         return ()
     return np.unravel_index(ref.index[part], ref.array.shape)

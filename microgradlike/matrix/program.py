@@ -183,7 +183,7 @@ class Program:
 
     def __init__(self, found: Found, dtype: Any) -> None:
         self.found, self.dtype = found, dtype
-        self.loss, self.batch, self.arrays, self._dense = found.loss, found.batch, found.arrays, found.dense
+        self.loss, self.batch, self.arrays = found.loss, found.batch, found.arrays
         try_rules(self.arrays, dtype)
         # Numbers that are to be trained lie one array after the other, and their gradients alike
         self._data, data = self._allocate(found.trained)
@@ -280,7 +280,7 @@ class Program:
             frame.seed(scale)
         if frame.samples:
             self._run(frame, name, arrays)
-            if self._dense and frame.loose and not self._is_exact(frame, name):
+            if frame.loose and not self._is_exact(frame, name):
                 self._run_exactly(frame, name, arrays, scale)
             else:
                 for guard, held in frame.checks:
