@@ -138,7 +138,8 @@ class Reading:
         """Return name, text and shape of the tables and constants that these lines name."""
         texts = [(name, _rules(table.numbers), table.numbers.shape) for name, table in self.tables.items()]
         texts += [(name, _list(numbers), numbers.shape) for name, numbers in self.constants.items()]
-        return [text for text in texts if re.search(rf"(?<!\w){re.escape(text[0])}(?![₀-₉′])", lines)]
+        factor = r"(?<!\w)(?:[\d.]+|[½¼])?"  # a number in front is no part of the name
+        return [text for text in texts if re.search(rf"{factor}{re.escape(text[0])}(?![₀-₉′])", lines)]
 
 
 def _vars(shape: tuple[int, ...]) -> Vars:
