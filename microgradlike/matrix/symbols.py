@@ -7,7 +7,7 @@ samples when memory is made (`memory`). A stride of 0 is a broadcast.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -40,7 +40,7 @@ class Symbol(NDArrayOperatorsMixin):
     first; `dims` has 1 there, or, where several rows of each sample stand below each other, their number.
     """
 
-    code: Any  # the `Code` that it is a part of
+    code: Any = field(repr=False)  # the `Code` that it is a part of
     buffer: Buffer
     dims: Dims
     strides: Dims

@@ -8,11 +8,12 @@ import re
 from types import FrameType
 
 Place = tuple[str, int]  # a file and a line of it
+PACKAGE = __name__.partition(".")[0]
 
 
 def place_outside(frame: FrameType | None) -> Place | None:
     """Return the line that runs in the innermost frame outside this package, from `frame` outwards."""
-    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == __package__.partition(".")[0]:
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno) if frame else None
 

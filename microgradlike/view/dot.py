@@ -309,9 +309,8 @@ class _Drawing:
 
     def _data_and_gradient(self, node: Value) -> tuple[str, str]:
         """Write the data and, after ∇, the gradient."""
-        return format_number(
-            recorded_data(node, self.changed)
-        ), f"∇ {self._grad(node, format_number)}" if self.grad else ""
+        data = format_number(recorded_data(node, self.changed))
+        return data, f"∇ {self._grad(node, format_number)}" if self.grad else ""
 
     def _grad(self, node: Value, write: Callable[[float], str]) -> str:
         if isinstance(self.grad, dict):
