@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -178,3 +179,18 @@ def test_a_file_is_left_out_only_where_it_cannot_be_imported(file, package):
 def test_what_tests_may_lack_is_said_of_files_that_exist_and_of_what_extras_bring():
     assert all((ROOT / "tests" / file).is_file() for file in {*LEFT_OUT, *MAY_LACK})
     assert {package for packages in MAY_LACK.values() for package in packages} <= {*EXTRAS, "Graphviz", "IPython"}
+
+
+@pytest.mark.parametrize(
+    ("error", "package"),
+    [
+        ('RuntimeError("drawing needs Graphviz, and there is none")', "pygraphviz"),
+        ('ModuleNotFoundError("no numpy", name="numpy")', "numpy"),
+    ],
+)
+def test_a_test_is_skipped_only_for_a_package_that_is_not_installed(error, package, tmp_path):
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
+    (tmp_path / "test_page.py").write_text(f"def test_it(): raise {error}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert ("1 failed" if find_spec(package) else "1 skipped") in result.stdout
