@@ -1,4 +1,4 @@
-"""Two small data sets to train on: handwritten digits (real), and two moons (made up)."""
+"""Small data sets to train on: handwritten digits and first names (real), and two moons (made up)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ def digits() -> tuple[list[list[float]], list[int]]:
     Machine Learning Repository, 1998, doi:10.24432/C50P49, licence CC BY 4.0), in the order in
     which scikit-learn ships it. The grey levels are sixteenths, hence exact as floats.
     """
-    text = gzip.decompress(files("microgradlike").joinpath("data/digits.csv.gz").read_bytes()).decode()
-    rows = [[int(number) for number in line.split(",")] for line in text.splitlines()]
+    rows = [[int(number) for number in line.split(",")] for line in _lines("digits.csv.gz")]
     return [[grey / 16 for grey in row[:64]] for row in rows], [row[64] for row in rows]
+
+
+def names() -> list[str]:
+    """Return 5163 first names, in lower case, of the letters a to z, the most frequent first.
+
+    The names of women and men in the United States that the Census Bureau counted in a sample of the census of
+    1990 (its files dist.female.first and dist.male.first). They are a work of the government of the United
+    States, hence in the public domain. A name that both sexes have stands here once, at the sum of its two shares.
+    """
+    return _lines("names.txt.gz")
 
 
 def moons(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[list[list[float]], list[int]]:
@@ -33,3 +42,8 @@ def moons(n: int = 100, noise: float = 0.1, seed: int = 0) -> tuple[list[list[fl
         x, y = (math.cos(t), math.sin(t)) if i % 2 == 0 else (1 - math.cos(t), 0.5 - math.sin(t))
         points.append([x + rng.gauss(0, noise), y + rng.gauss(0, noise)])
     return points, [i % 2 for i in range(n)]
+
+
+def _lines(name: str) -> list[str]:
+    """Return the lines of a file of the package's data."""
+    return gzip.decompress(files("microgradlike").joinpath("data", name).read_bytes()).decode().splitlines()

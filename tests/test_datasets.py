@@ -1,6 +1,7 @@
 import math
+import string
 
-from microgradlike.datasets import digits, moons
+from microgradlike.datasets import digits, moons, names
 
 
 def test_digits_are_those_of_the_data_set():
@@ -13,6 +14,21 @@ def test_digits_are_those_of_the_data_set():
     first_rows = [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0]  # of the first image, a 0
     assert [16 * grey for grey in images[0][:16]] == first_rows
     assert sum(16 * sum(image) for image in images) == 561718
+
+
+def test_names_are_those_of_the_census():
+    listed = names()
+    assert len(listed) == len(set(listed)) == 5163
+    assert listed[:5] == ["james", "john", "robert", "michael", "mary"]  # Michael 2.629 + 0.012 %, Mary 2.629 + 0.009 %
+    assert {"jessie", "lynn", "zoe", "kai", "aaron"} <= set(listed)
+    assert set("".join(listed)) == set(string.ascii_lowercase)
+    assert {min(map(len, listed)), max(map(len, listed))} == {2, 11}
+    assert sum(map(len, listed)) == 30959
+
+
+def test_a_list_of_names_is_the_callers_own():
+    names().clear()
+    assert names()
 
 
 def test_moons_without_noise_lie_on_two_half_circles():
