@@ -23,7 +23,7 @@ def operation(
 ) -> Callable[..., Value]:
     """Return a function that records a new operation y = value(xp, *inputs), with its local derivatives.
 
-    `value(xp, *inputs)` computes y. `local_grads(xp, y, *inputs)` computes ∂y/∂input, one number
+    `value(xp, *inputs)` computes y. `local_grads(xp, y, *inputs)` computes ∂₁y, ∂₂y, …: one number
     for one input, else a tuple with one for each. Take functions from `xp` (`xp.exp`, `xp.where`,
     `xp.divide`, `xp.power`): the rules then run on floats, on arrays and on Values alike, and
     follow IEEE arithmetic.

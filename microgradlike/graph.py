@@ -64,7 +64,7 @@ def jvp(output: Value, tangents: Mapping[Value, float]) -> float:
     """Return Σ ∂output/∂v · tangents[v], the Jacobian–vector product, by one pass in forward mode.
 
     `tangents` maps Values to real numbers, as in `jvp(loss, {w: 1.0})`; all others have the tangent 0. Each
-    node's tangent is the sum over its inputs of ∂node/∂input, as recorded, times the input's tangent. Nodes
+    node's tangent is the sum over k of ∂ₖnode, as recorded, times its k-th input's tangent. Nodes
     in the middle of the graph may have tangents too.
 
     Raises TypeError where tangents do not map Values to real numbers, and for an output that is no Value.

@@ -46,7 +46,7 @@ class Operation:
         return self.value(xp, *self.grouped(inputs))
 
     def differentiate(self, xp: Any, y: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
-        """Return ∂y/∂input for each of these inputs, of which y is the value."""
+        """Return the local derivatives ∂₁y, ∂₂y, … at these inputs, of which y is the value."""
         return flat(self.local_grads(xp, y, *self.grouped(inputs)))
 
     def grouped(self, inputs: Sequence[Any]) -> tuple[Any, ...]:

@@ -88,7 +88,7 @@ def full_order(root: Value) -> list[Value]:
 
 
 def recorded_local_grads(node: Value) -> list[Any]:
-    """Return ∂node/∂input for each input, as Values recorded by the rule of the node's operation, or as numbers."""
+    """Return ∂₁node, ∂₂node, …, as Values recorded by the rule of the node's operation, or as numbers."""
     branches: list[Value] = []
     inputs = [_Number(v, branches) for v in node.inputs]
     results = list(map(_node, node.op.differentiate(value_namespace, _Number(node, branches), inputs)))

@@ -1,8 +1,8 @@
 """Value: a number that remembers how it was computed, and backward(), which applies the chain rule.
 
-Every operation on Values records a node: its result, its inputs and its local derivatives, the
-numbers ∂result/∂input. `loss.backward()` goes from the loss down to the leaves:
-∂L/∂input += ∂L/∂node · ∂node/∂input.
+Every operation on Values records a node: its result, its inputs and its local derivatives ∂₁node,
+∂₂node, …: by the first input, the second, …, the others held fixed. `loss.backward()` goes from the
+loss down to the leaves: ∂L/∂input += ∂L/∂node · ∂ₖnode for each node's k-th input.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Value(NumberLike):
     """A node of the computation graph: a number, and how it came about.
 
     `data` is the number; `op` the operation that made it, `inputs` what it was applied to, in order
-    (`x * x` has two), and `local_grads` the local derivatives ∂self/∂input, parallel to `inputs`.
+    (`x * x` has two), and `local_grads` the local derivatives ∂₁self, ∂₂self, …, parallel to `inputs`.
     A leaf has no inputs, and the op LEAF.
 
     `grad` is ∂L/∂self after `L.backward()`. Before, and for plain numbers always, it is not computed:
@@ -86,7 +86,7 @@ class Value(NumberLike):
 
     @property
     def local_grads(self) -> tuple[float, ...]:
-        """∂self/∂input for each of `inputs`, as of when the operation ran."""
+        """∂₁self, ∂₂self, …: one for each of `inputs`, as of when the operation ran."""
         da, db = self._da, self._db
         return da if type(da) is tuple else (da,) if db is None else (da, db)
 

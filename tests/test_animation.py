@@ -144,7 +144,3 @@ def steps_text():
 
     result = steps(example())
     return animate(result.explanation, result.views[-1][2], {node: i for i, node in enumerate(result.order)})
-
-
-if __name__ == "__main__":
-    steps(example()).save(PICTURE)

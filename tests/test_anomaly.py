@@ -94,7 +94,7 @@ def test_the_message_in_full():
         "  operation   v₂ = √v₁ = 0",
         "  input       v₁ = w·x = 0",
         "  gradient    ∂L/∂v₂ = 2",
-        "  derivative  ∂v₂/∂v₁ = 1/(2·√v₁) = inf",
+        "  derivative  ∂₁v₂ = 1/(2·√v₁) = inf",
     ]
     assert place.endswith(f"{line_of('BACKWARD')}y = (w * x).sqrt()  # BACKWARD")
 

@@ -102,7 +102,7 @@ def test_titles_say_it_in_words_and_in_full():
     assert found["n0"].startswith("x1 = 2.0, ∇ -1.4999999999")
     assert found["n9"] == "o = tanh(n) = 0.7071067811865477, ∇ 1.0"
     rule = formula.derivative(o, 0, {o: "o", o.inputs[0]: "n"})
-    assert found["e9_0"] == f"∂o/∂n = {rule} = {o.local_grads[0]!r}"
+    assert found["e9_0"] == f"∂₁o = {rule} = {o.local_grads[0]!r}"
 
 
 def test_gradients_are_a_dash_before_backward_and_numbers_after():

@@ -157,20 +157,20 @@ TABLES = {
         """
         L = σ(z) = 0.1824
 
-           gradient, and what it hands on                     function, local derivative
-         1 ∂L/∂L = 1                                          L = σ(z) = 0.1824
-           ∂L/∂z += ∂L/∂L · ∂L/∂z = 1 × 0.1491 = 0.1491       ∂L/∂z = σ(z)·(1 − σ(z))
-         2 ∂L/∂z = 0.1491                                     z = v₁ + b = -1.5
-           ∂L/∂v₁ += ∂L/∂z · ∂z/∂v₁ = 0.1491 × 1 = 0.1491     ∂z/∂v₁ = 1
-           ∂L/∂b += ∂L/∂z · ∂z/∂b = 0.1491 × 1 = 0.1491       ∂z/∂b = 1
-         3 ∂L/∂v₁ = 0.1491                                    v₁ = w·x = -2
-           ∂L/∂w += ∂L/∂v₁ · ∂v₁/∂w = 0.1491 × -1 = -0.1491   ∂v₁/∂w = x
-           ∂L/∂x += ∂L/∂v₁ · ∂v₁/∂x = 0.1491 × 2 = 0.2983     ∂v₁/∂x = w
+           gradient, and what it hands on                   function, local derivative
+         1 ∂L/∂L = 1                                        L = σ(z) = 0.1824
+           ∂L/∂z += ∂L/∂L · ∂₁L = 1 × 0.1491 = 0.1491       ∂₁L = σ(z)·(1 − σ(z))
+         2 ∂L/∂z = 0.1491                                   z = v₁ + b = -1.5
+           ∂L/∂v₁ += ∂L/∂z · ∂₁z = 0.1491 × 1 = 0.1491      ∂₁z = 1
+           ∂L/∂b += ∂L/∂z · ∂₂z = 0.1491 × 1 = 0.1491       ∂₂z = 1
+         3 ∂L/∂v₁ = 0.1491                                  v₁ = w·x = -2
+           ∂L/∂w += ∂L/∂v₁ · ∂₁v₁ = 0.1491 × -1 = -0.1491   ∂₁v₁ = x
+           ∂L/∂x += ∂L/∂v₁ · ∂₂v₁ = 0.1491 × 2 = 0.2983     ∂₂v₁ = w
 
         Leaves
-           ∂L/∂w = -0.1491                                    w = 2
-           ∂L/∂x = 0.2983                                     x = -1
-           ∂L/∂b = 0.1491                                     b = 0.5
+           ∂L/∂w = -0.1491                                  w = 2
+           ∂L/∂x = 0.2983                                   x = -1
+           ∂L/∂b = 0.1491                                   b = 0.5
         """,
     ),
     "shared": (
@@ -178,22 +178,22 @@ TABLES = {
         """
         f = d·e = -6
 
-           gradient, and what it hands on         function, local derivative
-         1 ∂f/∂f = 1                              f = d·e = -6
-           ∂f/∂d += ∂f/∂f · ∂f/∂d = 1 × 1 = 1     ∂f/∂d = e
-           ∂f/∂e += ∂f/∂f · ∂f/∂e = 1 × -6 = -6   ∂f/∂e = d
-         2 ∂f/∂e = -6                             e = a + b = 1
-           ∂f/∂a += ∂f/∂e · ∂e/∂a = -6 × 1 = -6   ∂e/∂a = 1
-           ∂f/∂b += ∂f/∂e · ∂e/∂b = -6 × 1 = -6   ∂e/∂b = 1
-         3 ∂f/∂d = 1                              d = a·b = -6
-           ∂f/∂a += ∂f/∂d · ∂d/∂a = 1 × 3 = 3     ∂d/∂a = b
-           ∂f/∂a  = -6 + 3 = -3                   running sum
-           ∂f/∂b += ∂f/∂d · ∂d/∂b = 1 × -2 = -2   ∂d/∂b = a
-           ∂f/∂b  = -6 + -2 = -8                  running sum
+           gradient, and what it hands on       function, local derivative
+         1 ∂f/∂f = 1                            f = d·e = -6
+           ∂f/∂d += ∂f/∂f · ∂₁f = 1 × 1 = 1     ∂₁f = e
+           ∂f/∂e += ∂f/∂f · ∂₂f = 1 × -6 = -6   ∂₂f = d
+         2 ∂f/∂e = -6                           e = a + b = 1
+           ∂f/∂a += ∂f/∂e · ∂₁e = -6 × 1 = -6   ∂₁e = 1
+           ∂f/∂b += ∂f/∂e · ∂₂e = -6 × 1 = -6   ∂₂e = 1
+         3 ∂f/∂d = 1                            d = a·b = -6
+           ∂f/∂a += ∂f/∂d · ∂₁d = 1 × 3 = 3     ∂₁d = b
+           ∂f/∂a  = -6 + 3 = -3                 running sum
+           ∂f/∂b += ∂f/∂d · ∂₂d = 1 × -2 = -2   ∂₂d = a
+           ∂f/∂b  = -6 + -2 = -8                running sum
 
         Leaves
-           ∂f/∂a = -3                             a = -2
-           ∂f/∂b = -8                             b = 3
+           ∂f/∂a = -3                           a = -2
+           ∂f/∂b = -8                           b = 3
         """,
     ),
     "squared": (
@@ -201,14 +201,14 @@ TABLES = {
         """
         y = x·x = 9
 
-           gradient, and what it hands on       function, local derivative
-         1 ∂y/∂y = 1                            y = x·x = 9
-           ∂y/∂x += ∂y/∂y · ∂y/∂x = 1 × 3 = 3   ∂y/∂x = x  (input 1)
-           ∂y/∂x += ∂y/∂y · ∂y/∂x = 1 × 3 = 3   ∂y/∂x = x  (input 2)
-           ∂y/∂x  = 3 + 3 = 6                   running sum
+           gradient, and what it hands on     function, local derivative
+         1 ∂y/∂y = 1                          y = x·x = 9
+           ∂y/∂x += ∂y/∂y · ∂₁y = 1 × 3 = 3   ∂₁y = x
+           ∂y/∂x += ∂y/∂y · ∂₂y = 1 × 3 = 3   ∂₂y = x
+           ∂y/∂x  = 3 + 3 = 6                 running sum
 
         Leaves
-           ∂y/∂x = 6                            x = 3
+           ∂y/∂x = 6                          x = 3
         """,
     ),
     "power": (
@@ -216,12 +216,12 @@ TABLES = {
         """
         L = x² = 9
 
-           gradient, and what it hands on         function, local derivative
-         1 ∂L/∂L = 1                              L = x² = 9
-           ∂L/∂x += ∂L/∂L · ∂L/∂x = 1 × -6 = -6   ∂L/∂x = 2·x
+           gradient, and what it hands on       function, local derivative
+         1 ∂L/∂L = 1                            L = x² = 9
+           ∂L/∂x += ∂L/∂L · ∂₁L = 1 × -6 = -6   ∂₁L = 2·x
 
         Leaves
-           ∂L/∂x = -6                             x = -3
+           ∂L/∂x = -6                           x = -3
         """,
     ),
     "leaf": (
@@ -249,16 +249,16 @@ TABLES = {
         """
         L = x·y + 1 = nan
 
-           gradient, and what it hands on             function, local derivative
-         1 ∂L/∂L = 1                                  L = v₁ + 1 = nan
-           ∂L/∂v₁ += ∂L/∂L · ∂L/∂v₁ = 1 × 1 = 1       ∂L/∂v₁ = 1
-         2 ∂L/∂v₁ = 1                                 v₁ = x·y = nan
-           ∂L/∂x += ∂L/∂v₁ · ∂v₁/∂x = 1 × inf = inf   ∂v₁/∂x = y
-           ∂L/∂y += ∂L/∂v₁ · ∂v₁/∂y = 1 × 0 = 0       ∂v₁/∂y = x
+           gradient, and what it hands on           function, local derivative
+         1 ∂L/∂L = 1                                L = v₁ + 1 = nan
+           ∂L/∂v₁ += ∂L/∂L · ∂₁L = 1 × 1 = 1        ∂₁L = 1
+         2 ∂L/∂v₁ = 1                               v₁ = x·y = nan
+           ∂L/∂x += ∂L/∂v₁ · ∂₁v₁ = 1 × inf = inf   ∂₁v₁ = y
+           ∂L/∂y += ∂L/∂v₁ · ∂₂v₁ = 1 × 0 = 0       ∂₂v₁ = x
 
         Leaves
-           ∂L/∂x = inf                                x = 0
-           ∂L/∂y = 0                                  y = inf
+           ∂L/∂x = inf                              x = 0
+           ∂L/∂y = 0                                y = inf
         """,
     ),
     "own": (
@@ -266,14 +266,14 @@ TABLES = {
         """
         L = own(p⁽¹⁾, p⁽²⁾) = 4
 
-           gradient, and what it hands on             function, local derivative
-         1 ∂L/∂L = 1                                  L = own(p⁽¹⁾, p⁽²⁾) = 4
-           ∂L/∂p⁽¹⁾ += ∂L/∂L · ∂L/∂p⁽¹⁾ = 1 × 2 = 2   ∂L/∂p⁽¹⁾
-           ∂L/∂p⁽²⁾ += ∂L/∂L · ∂L/∂p⁽²⁾ = 1 × 2 = 2   ∂L/∂p⁽²⁾
+           gradient, and what it hands on        function, local derivative
+         1 ∂L/∂L = 1                             L = own(p⁽¹⁾, p⁽²⁾) = 4
+           ∂L/∂p⁽¹⁾ += ∂L/∂L · ∂₁L = 1 × 2 = 2   ∂₁L
+           ∂L/∂p⁽²⁾ += ∂L/∂L · ∂₂L = 1 × 2 = 2   ∂₂L
 
         Leaves
-           ∂L/∂p⁽¹⁾ = 2                               p⁽¹⁾ = 2
-           ∂L/∂p⁽²⁾ = 2                               p⁽²⁾ = 2
+           ∂L/∂p⁽¹⁾ = 2                          p⁽¹⁾ = 2
+           ∂L/∂p⁽²⁾ = 2                          p⁽²⁾ = 2
         """,
     ),
     "affine64": (
@@ -282,29 +282,29 @@ TABLES = {
         L = tanh(z) = 1
 
              gradient, and what it hands on                   function, local derivative
-           1 ∂L/∂L = 1                                                 L = tanh(z) = 1
-             ∂L/∂z += ∂L/∂L · ∂L/∂z = 1 × 1.13e-14 = 1.13e-14       ∂L/∂z = 1 − tanh(z)²
+           1 ∂L/∂L = 1                                              L = tanh(z) = 1
+             ∂L/∂z += ∂L/∂L · ∂₁L = 1 × 1.13e-14 = 1.13e-14         ∂₁L = 1 − tanh(z)²
            2 ∂L/∂z = 1.13e-14              z = w0·0.5 + w1·0.5 + … + w63·0.5 + b = 16.75
-             ∂L/∂w0 += ∂L/∂z · ∂z/∂w0 = 1.13e-14 × 0.5 = 5.652e-15     ∂z/∂w0 = 0.5
-             ∂L/∂w1 += ∂L/∂z · ∂z/∂w1 = 1.13e-14 × 0.5 = 5.652e-15     ∂z/∂w1 = 0.5
-             ∂L/∂w2 += ∂L/∂z · ∂z/∂w2 = 1.13e-14 × 0.5 = 5.652e-15     ∂z/∂w2 = 0.5
-             ∂L/∂w3 += ∂L/∂z · ∂z/∂w3 = 1.13e-14 × 0.5 = 5.652e-15     ∂z/∂w3 = 0.5
-             ∂L/∂w4 += ∂L/∂z · ∂z/∂w4 = 1.13e-14 × 0.5 = 5.652e-15     ∂z/∂w4 = 0.5
+             ∂L/∂w0 += ∂L/∂z · ∂₁z = 1.13e-14 × 0.5 = 5.652e-15     ∂₁z = 0.5
+             ∂L/∂w1 += ∂L/∂z · ∂₂z = 1.13e-14 × 0.5 = 5.652e-15     ∂₂z = 0.5
+             ∂L/∂w2 += ∂L/∂z · ∂₃z = 1.13e-14 × 0.5 = 5.652e-15     ∂₃z = 0.5
+             ∂L/∂w3 += ∂L/∂z · ∂₄z = 1.13e-14 × 0.5 = 5.652e-15     ∂₄z = 0.5
+             ∂L/∂w4 += ∂L/∂z · ∂₅z = 1.13e-14 × 0.5 = 5.652e-15     ∂₅z = 0.5
              … 57 more inputs (explain(…, full=True) shows them all)
-             ∂L/∂w62 += ∂L/∂z · ∂z/∂w62 = 1.13e-14 × 0.5 = 5.652e-15   ∂z/∂w62 = 0.5
-             ∂L/∂w63 += ∂L/∂z · ∂z/∂w63 = 1.13e-14 × 0.5 = 5.652e-15   ∂z/∂w63 = 0.5
-             ∂L/∂b += ∂L/∂z · ∂z/∂b = 1.13e-14 × 1 = 1.13e-14          ∂z/∂b = 1
+             ∂L/∂w62 += ∂L/∂z · ∂₆₃z = 1.13e-14 × 0.5 = 5.652e-15   ∂₆₃z = 0.5
+             ∂L/∂w63 += ∂L/∂z · ∂₆₄z = 1.13e-14 × 0.5 = 5.652e-15   ∂₆₄z = 0.5
+             ∂L/∂b += ∂L/∂z · ∂₁₂₉z = 1.13e-14 × 1 = 1.13e-14       ∂₁₂₉z = 1
 
         Leaves
-             ∂L/∂w0 = 5.652e-15                                        w0 = 0
-             ∂L/∂w1 = 5.652e-15                                        w1 = 0.01562
-             ∂L/∂w2 = 5.652e-15                                        w2 = 0.03125
-             ∂L/∂w3 = 5.652e-15                                        w3 = 0.04688
-             ∂L/∂w4 = 5.652e-15                                        w4 = 0.0625
+             ∂L/∂w0 = 5.652e-15                                     w0 = 0
+             ∂L/∂w1 = 5.652e-15                                     w1 = 0.01562
+             ∂L/∂w2 = 5.652e-15                                     w2 = 0.03125
+             ∂L/∂w3 = 5.652e-15                                     w3 = 0.04688
+             ∂L/∂w4 = 5.652e-15                                     w4 = 0.0625
              … 57 more leaves (explain(…, full=True) shows them all)
-             ∂L/∂w62 = 5.652e-15                                       w62 = 0.9688
-             ∂L/∂w63 = 5.652e-15                                       w63 = 0.9844
-             ∂L/∂b = 1.13e-14                                          b = 1
+             ∂L/∂w62 = 5.652e-15                                    w62 = 0.9688
+             ∂L/∂w63 = 5.652e-15                                    w63 = 0.9844
+             ∂L/∂b = 1.13e-14                                       b = 1
         """,
     ),
     "long_labels": (
@@ -314,13 +314,12 @@ TABLES = {
 
            gradient, and what it hands on      function, local derivative
          1 ∂L/∂L = 1                           L = v₁·(-2) = 0.6667
-           ∂L/∂v₁ += ∂L/∂L · ∂L/∂v₁ = 1 × -2 = -2   ∂L/∂v₁ = -2
+           ∂L/∂v₁ += ∂L/∂L · ∂₁L = 1 × -2 = -2   ∂₁L = -2
          2 ∂L/∂v₁ = -2                         v₁ = layer1.att…ry.weight/(x+y) = -0.3333
-           ∂L/∂layer1.att…ry.weight += ∂L/∂v₁ · ∂v₁/∂layer1.att…ry.weight = -2 × -0.3333
-              = 0.6667
-                                               ∂v₁/∂layer1.att…ry.weight = 1/(x+y)
-           ∂L/∂(x+y) += ∂L/∂v₁ · ∂v₁/∂(x+y) = -2 × -0.1111 = 0.2222
-                                               ∂v₁/∂(x+y) = −layer1.att…ry.weight/(x+y)²
+           ∂L/∂layer1.att…ry.weight += ∂L/∂v₁ · ∂₁v₁ = -2 × -0.3333 = 0.6667
+                                               ∂₁v₁ = 1/(x+y)
+           ∂L/∂(x+y) += ∂L/∂v₁ · ∂₂v₁ = -2 × -0.1111 = 0.2222
+                                               ∂₂v₁ = −layer1.att…ry.weight/(x+y)²
 
         Leaves
            ∂L/∂layer1.att…ry.weight = 0.6667   layer1.att…ry.weight = 1
@@ -412,9 +411,9 @@ def test_rich_shows_the_same_table_in_colour(width):
 def test_rows_of_one_step():
     explanation = explain(shared())
     table = microgradlike.view.table.Table(explanation.rows(explanation.steps[1], "2"))
-    assert str(table).splitlines()[0] == " 2 ∂f/∂e = -6                             e = a + b = 1"
+    assert str(table).splitlines()[0] == " 2 ∂f/∂e = -6                           e = a + b = 1"
     (term, _) = explanation.steps[1].terms
-    assert "".join(text for text, _ in explanation.chain_rule(term)) == "∂f/∂a += ∂f/∂e · ∂e/∂a = -6 × 1 = -6"
+    assert "".join(text for text, _ in explanation.chain_rule(term)) == "∂f/∂a += ∂f/∂e · ∂₁e = -6 × 1 = -6"
     assert explanation.running_sum(term) == []
     term = explanation.steps[2].terms[0]
     assert "".join(text for text, _ in explanation.running_sum(term)) == "∂f/∂a  = -6 + 3 = -3"

@@ -322,9 +322,23 @@ def test_number(x, expected):
     assert format_number(x) == expected
 
 
-def test_partial():
-    assert formula.partial("L", "w²₁₃") == "∂L/∂w²₁₃"
-    assert formula.partial("my loss", "a+b") == "∂(my loss)/∂(a+b)"
+@pytest.mark.parametrize(
+    ("symbol", "text", "latex"),
+    [
+        (formula.gradient("L", "w²₁₃"), "∂L/∂w²₁₃", r"\partial L/\partial w^{2}_{13}"),
+        (
+            formula.gradient("my loss", "a+b"),
+            "∂(my loss)/∂(a+b)",
+            r"\partial (\operatorname{my} \operatorname{loss})/\partial (a+b)",
+        ),
+        (formula.local("d", 0), "∂₁d", r"\partial _{1}d"),
+        (formula.local("z²₁", 128), "∂₁₂₉z²₁", r"\partial _{129}z^{2}_{1}"),
+        (formula.local("exp(x)", 0), "∂₁(exp(x))", r"\partial _{1}(\operatorname{exp}(x))"),
+        (formula.local("a·b", 1), "∂₂(a·b)", r"\partial _{2}(a\cdot b)"),
+    ],
+)
+def test_the_gradient_and_the_local_derivative_are_written_differently(symbol, text, latex):
+    assert symbol == text and typeset.to_latex(symbol) == latex
 
 
 def read(text):

@@ -1,6 +1,6 @@
 """What the README shows is what happens: its code runs, its output is real, its commands and files exist.
 
-python tests/test_readme.py    writes the outputs and the picture anew
+python tests/test_readme.py    writes the outputs and the pictures anew
 """
 
 import contextlib
@@ -18,11 +18,12 @@ import microgradlike
 from microgradlike import matrix, nn, testing
 from microgradlike.cli.commands import main
 from microgradlike.view.dot import draw
+from microgradlike.view.page import steps
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md"))]
-PICTURE = ROOT / "notebooks/pictures/graph.svg"
+PICTURE, FILM = ROOT / "notebooks/pictures/graph.svg", ROOT / "notebooks/pictures/backward.svg"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", re.DOTALL)
 
 
@@ -135,3 +136,4 @@ if __name__ == "__main__":
     README.write_text(text, encoding="utf-8")
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     draw(names["L"]).save(PICTURE)
+    steps(names["L"]).save(FILM)

@@ -32,7 +32,7 @@ def detect_anomaly() -> Iterator[None]:
 
     - forward, where an operation is recorded: log(0), exp(1000), 0/0;
     - in `backward()`, before any gradient is changed, and in `gradient()`, where a finite gradient ∂L/∂node
-      times ∂node/∂input, added to what has arrived, is not finite: the local derivative of √x at 0 is
+      times ∂ₖnode, added to what has arrived, is not finite: the local derivative of √x at 0 is
       infinite, although √0 is not. Gradients with respect to constants, which nobody asks for, do not count.
 
     The message names the operation, its inputs, and the line that recorded it if that was within the
@@ -91,7 +91,7 @@ class _Detector(Watcher):
                     continue
                 if isfinite(local_grad) or _all_finite(node.inputs):
                     names = node_names(order, root)
-                    gradient = f"the gradient {formula.partial(names[root], names[input])} = {grads[input]}"
+                    gradient = f"the gradient {formula.gradient(names[root], names[input])} = {grads[input]}"
                     terms = _terms(node, i, upstream, arrived, names, root)
                     raise self._error(node, names, f"{gradient} of a finite one", *terms)
 
@@ -111,8 +111,8 @@ def _terms(
 ) -> Iterator[str]:
     """Describe the product that made a gradient infinite or nan, and what it was added to."""
     rule = formula.derivative(node, i, names)
-    local = formula.partial(names[node], names[node.inputs[i]])
-    yield f"  gradient    {formula.partial(names[root], names[node])} = {upstream:.6g}"
+    local = formula.local(names[node], i)
+    yield f"  gradient    {formula.gradient(names[root], names[node])} = {upstream:.6g}"
     yield f"  derivative  {local} = {rule and rule + ' = '}{node.local_grads[i]:.6g}"
     if arrived:
         yield f"  added to    {arrived:.6g}"

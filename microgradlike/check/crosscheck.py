@@ -302,7 +302,7 @@ def _difference(a: float, b: float) -> float:
 def _rounding(C: Value, gradients: dict[Value, float]) -> tuple[dict[Value, float], float]:
     """Bound, to first order, how far rounding can have moved each ∂C/∂v, and C.
 
-    Forwards: a node is off by its own rounding, and by ∂node/∂input times what each input is off by.
+    Forwards: a node is off by its own rounding, and by ∂ₖnode times what its k-th input is off by.
     Backwards: a product upstream · local is off by what either factor is off by, times the other; and
     a local derivative by its derivatives (the second ones of the operation) times what the inputs are.
     """

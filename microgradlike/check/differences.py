@@ -234,7 +234,7 @@ def judge(grad: float, found: Slope, rtol: float) -> Status:
 
 
 def local_slope(op: Operation, data: list[float], position: int, recorded: float, rtol: float) -> Slope:
-    """Compute ∂y/∂input at this position by differences of `op.value`.
+    """Compute the local derivative by the input at `position` by differences of `op.value`.
 
     Floats come first, which are fast. Where they do not settle whether `recorded` is right, a thousand digits do.
 

@@ -331,7 +331,7 @@ def _compared(entry: GradientEntry) -> tuple[str, str]:
     off = by_how_much(entry.backward, entry.difference)
     verdict = {"wrong": off, "undefined": "not defined", "kink": "at a kink", "agrees": ""}[entry.status]
     numbers = f"backward() {entry.backward:<13.6g} differences {entry.difference:<13.6g}"
-    return formula.partial("C", entry.name), f"{numbers} {verdict}".rstrip()
+    return formula.gradient("C", entry.name), f"{numbers} {verdict}".rstrip()
 
 
 def _describe(entry: LocalEntry) -> Block:
@@ -339,7 +339,7 @@ def _describe(entry: LocalEntry) -> Block:
     input = node.inputs[entry.position]
     y, x = names[node], names[input]
     wrong = entry.status == "wrong"
-    return f"{node.op.name}: the local derivative {formula.partial(y, x)} is {'wrong' if wrong else 'not defined'}", [
+    return f"{node.op.name}: the local derivative {formula.local(y, entry.position)} is {'wrong' if wrong else 'not defined'}", [
         ("input", f"{entry.position + 1} of {len(node.inputs)}: {x} = {input.data:.6g}"),
         *([("recorded in", entry.where)] if entry.where else []),
         ("its rule", f"{entry.formula and entry.formula + ' = '}{entry.recorded:.10g}"),

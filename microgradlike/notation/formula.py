@@ -39,13 +39,23 @@ def write(text: str, names: Mapping[str, str | Formula] | None = None) -> Formul
     return formula
 
 
-def partial(y: str, x: str) -> str:
-    """Return ∂y/∂x."""
-    return "/".join(f"∂({name})" if _COMPOUND.search(name) else f"∂{name}" for name in (y, x))
+def gradient(of: str, name: str) -> str:
+    """Return ∂L/∂v: how `of` changes with `name`, along every path between them."""
+    return f"∂{within_quotient(of)}/∂{within_quotient(name)}"
+
+
+def local(name: str, position: int) -> str:
+    """Return ∂₁v: how one operation's result changes with its input at `position` 0, the others held fixed."""
+    return f"∂{subscript(position + 1)}{within_quotient(name)}"
+
+
+def within_quotient(name: str) -> str:
+    """Return the name as it stands after ∂: in brackets, unless it is a single symbol."""
+    return f"({name})" if _COMPOUND.search(name) or "(" in name else name
 
 
 def derivative(node: Value, position: int, names: Mapping[Value, str]) -> str:
-    """Return the formula of ∂node/∂input for the input at `position`, in the names of the nodes.
+    """Return the formula of the local derivative by the input at `position`, in the names of the nodes.
 
     "" where an operation of your own has a rule that cannot be written as a formula.
     """

@@ -70,7 +70,7 @@ def _frames(it: Explanation, index: Mapping[Value, int], drawn: Container[str]) 
                 edges = [(f"e{index[step.node]}_{term.position}", ALONG) for term in step.terms]
                 yield Frame(FORWARD, [[("forward:  ", "dim"), *line]], dict(data), {}, [*edges, (id, ACTIVE)])
     gradients[it.root] = format_number(1.0)
-    root = formula.partial(it.names[it.root], it.names[it.root])
+    root = formula.gradient(it.names[it.root], it.names[it.root])
     seed = [("backward begins with the seed:  ", "dim"), (f"{root} = {gradients[it.root]}", "upstream")]
     yield Frame(BACKWARD, [seed], data, dict(gradients), [(f"n{index[it.root]}", ACTIVE)])
     for step in it.steps:

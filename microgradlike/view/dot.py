@@ -326,10 +326,10 @@ class _Drawing:
             if node not in self.box:
                 titles[self._id(node)] = self._sentence(node) + (f", in {group}" if group else "")
             for k in self.edges[node]:
-                quotient = formula.partial(self.names[node], self.names[node.inputs[k]])
+                local = formula.local(self.names[node], k)
                 rule, exact = formula.derivative(node, k, self.names), repr(node.local_grads[k])
                 plain = rule in ("", format_constant(node.local_grads[k]))
-                titles[self._edge_id(node, k)] = f"{quotient} = {exact}" if plain else f"{quotient} = {rule} = {exact}"
+                titles[self._edge_id(node, k)] = f"{local} = {exact}" if plain else f"{local} = {rule} = {exact}"
             if more := self._more(node):
                 titles[more[0]] = titles[f"e{more[0]}"] = more[1]
         return {id: boxes.clean_for_svg(title).replace("\n", " ") for id, title in titles.items()}

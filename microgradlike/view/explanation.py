@@ -1,7 +1,7 @@
 """The backward pass as data: what every node hands to its inputs, and how it adds up there.
 
 `explain(loss)` repeats what `loss.backward()` does and writes it down: a Step for each node, with a
-Term ∂L/∂input += ∂L/∂node · ∂node/∂input for each of its inputs. Every table, picture and page is
+Term ∂L/∂input += ∂L/∂node · ∂ₖnode for its k-th input. Every table, picture and page is
 drawn from this one list. It only reads the recorded graph: no `.grad` is touched.
 """
 
@@ -24,7 +24,7 @@ from microgradlike.view.table import WIDTH, Piece, Row, Table
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """One product of the chain rule: ∂L/∂input += ∂L/∂node · ∂node/∂input.
+    """One product of the chain rule: ∂L/∂input += ∂L/∂node · ∂ₖnode, where ∂ₖnode is the local derivative.
 
     `position` tells which of node's inputs this is; `before` and `after` are the sum of what has
     arrived at the input so far, without this product (None: it is the first) and with it.
@@ -47,7 +47,7 @@ class Term:
 
     @property
     def formula(self) -> str:
-        """The local derivative ∂node/∂input in the names of the nodes: "1 − tanh(z)²"."""
+        """The local derivative ∂ₖnode in the names of the nodes: "1 − tanh(z)²"."""
         return formula.derivative(self.node, self.position, self.names)
 
     @property
@@ -121,11 +121,11 @@ class Explanation:
         return arrivals
 
     def chain_rule(self, term: Term) -> list[Piece]:
-        """Write ∂L/∂w += ∂L/∂z · ∂z/∂w = 0.5 × 2 = 1, in pieces with their roles."""
+        """Write ∂L/∂w += ∂L/∂z · ∂₁z = 0.5 × 2 = 1, in pieces with their roles."""
         of, node = self.names[self.root], self.names[term.node]
         return [
-            (formula.partial(of, term.name), "product"), (" += ", ""),
-            (formula.partial(of, node), "upstream"), (" · ", ""), (formula.partial(node, term.name), "local"), (" = ", ""),
+            (formula.gradient(of, term.name), "product"), (" += ", ""),
+            (formula.gradient(of, node), "upstream"), (" · ", ""), (formula.local(node, term.position), "local"), (" = ", ""),
             (format_number(term.upstream), "upstream"), (" × ", ""), (format_number(term.local_grad), "local"), (" = ", ""),
             (format_number(term.product), "product"),
         ]  # fmt: skip
@@ -135,7 +135,7 @@ class Explanation:
         if term.before is None:
             return []
         return [
-            (formula.partial(self.names[self.root], term.name), "product"), ("  = ", ""),
+            (formula.gradient(self.names[self.root], term.name), "product"), ("  = ", ""),
             (format_number(term.before), ""), (" + ", ""), (format_number(term.product), ""), (" = ", ""),
             (format_number(term.after), "product"),
         ]  # fmt: skip
@@ -243,19 +243,14 @@ def _step_rows(it: Explanation, step: Step, number: str) -> Iterator[Row]:
 
 def _term_rows(it: Explanation, step: Step, term: Term) -> Iterator[Row]:
     margin = (_margin(it), "")
-    twice = sum(other.input is term.input for other in step.terms) > 1
-    local = [
-        (formula.partial(step.name, term.name), "local"),
-        (f" = {term.formula}" if term.formula else "", ""),
-        (f"  (input {term.position + 1})" if twice else "", "dim"),
-    ]
+    local = [(formula.local(step.name, term.position), "local"), (f" = {term.formula}" if term.formula else "", "")]
     yield [[margin, *it.chain_rule(term)], local]
     if term.before is not None:
         yield [[margin, *it.running_sum(term)], [("running sum", "dim")]]
 
 
 def _gradient(it: Explanation, step: Step, role: str) -> list[Piece]:
-    quotient = formula.partial(it.names[it.root], step.name)
+    quotient = formula.gradient(it.names[it.root], step.name)
     return [(quotient, role), (" = ", ""), (format_number(step.upstream), role)]
 
 

@@ -300,7 +300,7 @@ def _size(diagram: Diagram) -> int:
 
 def _wrapped(name: str) -> str | None:
     """Return how the name stands in ∂L/∂name, if not as it is."""
-    stands = formula.partial("", name).removeprefix("∂/∂")
+    stands = formula.within_quotient(name)
     return None if stands == name else stands
 
 

@@ -24,7 +24,7 @@ def screens(it: Explanation) -> Iterator[Table]:
         table: list[Row] = [[[(headline, "strong")]], *rows, []]
         for step in it.forward:
             if not step.constant:
-                gradient = f"{formula.partial(it.names[it.root], step.name)} = {gradients.get(step.node, '–')}"
+                gradient = f"{formula.gradient(it.names[it.root], step.name)} = {gradients.get(step.node, '–')}"
                 table.append([[(f"{step.name} = {known.get(step.node, '–')}", "")], [(gradient, "upstream")]])
         return Table(table)
 

@@ -33,7 +33,7 @@ function makeStepPanel(page) {
   }
 
   function product(each, term) {
-    const { partial, gradientName } = page.passes, local = partial(each.node, term.input);
+    const { gradientName } = page.passes, local = page.passes.local(each.node, term.position);
     const target = gradientName(term.input);
     return el("div", { class: "rule" },
       el("div", {}, as("product", target), " += ", as("upstream", gradientName(each.node)), " · ", as("local", local)),
@@ -76,7 +76,7 @@ function makeLedgerPanel(page) {
           el("td", {}, "= ", as("product", quiz.asking() && passes.ledger[i].some(([at]) => at === step) ? "?" : gradient))))));
     const own = passes.steps.find((each) => each.node === i);
     if (own) element.append(el("p", { class: "dim" }, "Its local derivatives"), ...few(own.terms.map((term) => el("div", { class: "rule" },
-      as("local", passes.partial(i, term.input)), term.formula ? " = " + term.formula : "", " = ", as("local", known ? term.local : "–")))));
+      as("local", passes.local(i, term.position)), term.formula ? " = " + term.formula : "", " = ", as("local", known ? term.local : "–")))));
   }
 
   return { element, paint };

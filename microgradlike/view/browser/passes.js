@@ -34,8 +34,9 @@ function readPasses(data) {
   const layerOf = (i) => data.layers.findIndex((each) => each.members.includes(i));
   const wanted = (terms) => terms.filter((term) => !nodes[term.input].constant);
 
-  const partial = (i, j) => "∂" + (nodes[i].wrapped || nodes[i].name) + "/∂" + (nodes[j].wrapped || nodes[j].name);
-  const gradientName = (i) => partial(data.root, i);
+  const stands = (i) => nodes[i].wrapped || nodes[i].name;
+  const gradientName = (i) => "∂" + stands(data.root) + "/∂" + stands(i);
+  const local = (i, k) => "∂" + String(k + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]) + stands(i);
   const sentence = (s) => {
     if (s === 0) return "Start. The leaves hold their numbers; nothing is computed yet.";
     if (s < seed) {
@@ -45,10 +46,10 @@ function readPasses(data) {
     if (s === seed) return `Backward begins with the seed: ${gradientName(data.root)} = ${data.one}`;
     const each = chainRule(s);
     return `Backward at ${nodes[each.node].name}: ` + wanted(each.terms).map((term) =>
-      `${gradientName(term.input)} += ${gradientName(each.node)} · ${partial(each.node, term.input)} = ` +
+      `${gradientName(term.input)} += ${gradientName(each.node)} · ${local(each.node, term.position)} = ` +
       `${each.upstream} × ${term.local} = ${term.product}` +
       (term.before === null ? "" : `, running sum ${term.before} + ${term.product} = ${term.after}`)).join("; ");
   };
   return { ...data, nodes, forward, backward, ledger, seed, last: seed + backward.length,
-    chainRule, known, gradient, active, layerOf, wanted, partial, gradientName, sentence };
+    chainRule, known, gradient, active, layerOf, wanted, local, gradientName, sentence };
 }

@@ -23,7 +23,7 @@ function makeQuiz(page) {
 
   function form() {
     const { passes } = page, each = passes.chainRule(page.step), term = question(page.step);
-    const target = passes.gradientName(term.input), local = passes.partial(each.node, term.input);
+    const target = passes.gradientName(term.input), local = passes.local(each.node, term.position);
     const said = el("p", { role: "status" });
     const answer = el("input", { type: "text", inputmode: "text", autocomplete: "off", size: 9, "aria-label": "Your prediction of " + target });
     let hints = 0;
