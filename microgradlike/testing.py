@@ -8,14 +8,15 @@ def test_product_rule():
     assert_grads({a: 3.0, b: 2.0})
     assert_gradients(lambda: a * b, [a, b])
 
-All but `assert_local_grads` also accept the Values of another class, such as one of your own, that have `data`,
-`grad` and `backward()`; of such a class the local derivatives are not known, and not checked.
+All also accept the Values of another class, such as one of your own, that have `data`, `grad` and `backward()`;
+`assert_local_grads` needs `inputs` and `local_grads` as well. `assert_chain_rule` is for such a class as a whole.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isclose
+from math import isclose, isfinite
 from typing import Any
 
 from microgradlike.check.differences import UNIT, ForwardPass, check_function, judge, value_slope
@@ -28,9 +29,120 @@ from microgradlike.notation.names import node_names
 from microgradlike.value import Value
 from microgradlike.view.table import clean
 
-__all__ = ["assert_gradients", "assert_grads", "assert_local_grads", "assert_same_gradients"]
+__all__ = [
+    "EXPRESSIONS",
+    "assert_chain_rule",
+    "assert_gradients",
+    "assert_grads",
+    "assert_local_grads",
+    "assert_same_gradients",
+]
 
 Entry = tuple[str, str, float | None, float]  # of what, by which rule, got, expected
+
+EXPRESSIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "a + b": lambda a, b: a + b,
+    "a + 2": lambda a, b: a + 2,
+    "2 + a": lambda a, b: 2 + a,
+    "a * b": lambda a, b: a * b,
+    "a * 2": lambda a, b: a * 2,
+    "2 * a": lambda a, b: 2 * a,
+    "-a": lambda a, b: -a,
+    "a - b": lambda a, b: a - b,
+    "a - 2": lambda a, b: a - 2,
+    "2 - a": lambda a, b: 2 - a,
+    "a / b": lambda a, b: a / b,
+    "a / 2": lambda a, b: a / 2,
+    "2 / a": lambda a, b: 2 / a,
+    "a ** 2": lambda a, b: a**2,
+    "a ** 3": lambda a, b: a**3,
+    "a ** -1": lambda a, b: a**-1,
+    "a ** 0.5": lambda a, b: a**0.5,
+    "a.exp()": lambda a, b: a.exp(),
+    "a.log()": lambda a, b: a.log(),
+    "a.tanh()": lambda a, b: a.tanh(),
+    "a.sigmoid()": lambda a, b: a.sigmoid(),
+    "a.relu()": lambda a, b: a.relu(),
+    "a + a": lambda a, b: a + a,
+    "a * a": lambda a, b: a * a,
+    "a * b + a": lambda a, b: a * b + a,
+    "a + a * b": lambda a, b: a + a * b,
+    "c * 2 + c, where c = a * b": lambda a, b: (c := a * b) * 2 + c,
+    "c + c * 2, where c = a * b": lambda a, b: (c := a * b) + c * 2,
+    "d * c + d, where d = c + a and c = a * b": lambda a, b: (d := (c := a * b) + a) * c + d,
+}
+POINTS = (2.0, -3.0), (-0.5, 4.0), (0.75, 0.3)  # a and b, unlike each other and not too small
+
+
+def assert_chain_rule(make: Callable[[float], Any], expressions: Iterable[str] | None = None) -> None:
+    """Assert that a class of your own, `make(number)`, computes expressions and their gradients as calculus does.
+
+    The class needs `data`, `grad`, the operators and `backward()`. `expressions` are some of `EXPRESSIONS`; if none
+    are named, all of them, but for methods such as `tanh` that the class does not have. Raises AssertionError with the
+    first that is wrong, where, and in which gradient; and ValueError for an expression that is not in `EXPRESSIONS`.
+    """
+    __tracebackhide__ = True
+    if expressions is None:
+        value = make(1.0)
+        expressions = [text for text in EXPRESSIONS if "." not in text or hasattr(value, text[2:-2])]
+    for text in expressions:
+        if text not in EXPRESSIONS:
+            raise ValueError(f"expected some of {', '.join(EXPRESSIONS)}; got {text}")
+        if fault := _raised(make, text) or _fault(make, text):
+            raise AssertionError(fault)
+
+
+def _raised(make: Callable[[float], Any], text: str) -> str:
+    """Return why an expression cannot be computed, if so, and what may be missing."""
+    try:
+        y = EXPRESSIONS[text](make(2.0), make(3.0))
+        if not hasattr(y, "backward"):
+            return f"{text} gives {type(y).__name__}: {y!r:.60}, which has no backward()."
+        y.backward()
+    except Exception as error:
+        said = f"{text} raises {type(error).__name__}: {error}."
+        if isinstance(error, TypeError) and text[0] == "2":
+            method = {"+": "__radd__", "*": "__rmul__", "-": "__rsub__", "/": "__rtruediv__"}[text[2]]
+            said += f" Python asks the number first, which knows no {type(make(2.0)).__name__}, and then a.{method}."
+        if isinstance(error, AttributeError) and error.name == "data":
+            said += " An operand may be a plain number, such as 2."
+        return said
+    return ""
+
+
+def _fault(make: Callable[[float], Any], text: str) -> str:
+    """Return what is wrong with the value or a gradient of an expression, if anything."""
+    f = EXPRESSIONS[text]
+    for a, b in POINTS:
+        right, (right_a, right_b) = f(*(inputs := (Value(a), Value(b)))), inputs
+        right.backward()
+        if not isfinite(right.data):
+            continue  # log and powers of a negative number
+        y = f(*(mine := (make(a), make(b))))
+        used = [(name, v, n) for name, v, n in (("a", right_a, mine[0]), ("b", right_b, mine[1])) if v.has_grad]
+        at = f"{text}, at {', '.join(f'{name} = {v.data:g}' for name, v, _ in used)}:"
+        if not _near(y.data, right.data):
+            return f"{at} its value is {y.data:.6g}, and should be {right.data:.6g}."
+        y.backward()
+        for name, v, node in used:
+            if node.grad is None:
+                return f"{at} backward() gives {name} no gradient, and it should be {v.grad:.6g}."
+            if not _near(node.grad, v.grad):
+                off = by_how_much(float(node.grad), v.grad)
+                gets = f"backward() gives {name} the gradient {node.grad:.6g}, and it should be {v.grad:.6g}: off by {off}."
+                return f"{at} {gets}{_remark_on(text, name)}"
+    return ""
+
+
+def _remark_on(text: str, name: str) -> str:
+    if ", where" in text:
+        return " c is used twice: it may hand on its gradient only when both parts have arrived."
+    twice = len(re.findall(rf"\b{name}\b", text)) == 2
+    return f" {name} is used twice, and both parts add up: +=, not =." if twice else ""
+
+
+def _near(got: Any, right: float) -> bool:
+    return isclose(got, right, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def assert_gradients(f: Callable[[], Value], values: Iterable[Value], rtol: float = 1e-5) -> None:
@@ -58,7 +170,19 @@ def _assert_like_differences(f: Callable[[], Any], values: list[Any], rtol: floa
         found = value_slope(forward_pass, v, noise, C)
         rows.append((f"∂C/∂{name}", "", gradient, found.estimate))
         right.append(judge(gradient, found, rtol) != "wrong")
-    _assert_close("the gradients are wrong", rows, right, "backward()", "differences")
+    why = "" if all(right) else _diagnosis(type(values[0]))
+    _assert_close("the gradients are wrong", rows, right, "backward()", "differences", why)
+
+
+def _diagnosis(make: Callable[[float], Any]) -> str:
+    """Return which operation of a class is wrong, as far as single ones and small graphs can tell."""
+    try:
+        make(1.0)
+    except Exception:  # such Values are made in another way
+        return ""
+    able = [text for text in EXPRESSIONS if not _raised(make, text)]
+    wrong = next(filter(None, (_fault(make, text) for text in able)), "")
+    return wrong or f"Right by themselves: {'; '.join(able)}."
 
 
 def assert_grads(expected: Mapping[Value, float], rel: float = 1e-12, abs: float = 0.0) -> None:
@@ -85,12 +209,16 @@ def assert_local_grads(node: Value, expected: Sequence[float], rel: float = 1e-1
     inputs = node.inputs
     if len(expected) != len(inputs):
         raise AssertionError(f"{len(expected)} local derivatives were expected of a node with {len(inputs)} inputs")
-    names = node_names([*inputs, node])
-    rows: list[Entry] = []
-    for i, number in enumerate(expected):
-        rule = formula.derivative(node, i, names)
-        rows.append((formula.local(names[node], i), rule, node.local_grads[i], to_float(number)))
-    y = f"{names[node]} = {formula.expression(node, names, depth=1)}" if inputs else names[node]
+    if isinstance(node, Value):
+        names = node_names([*inputs, node])
+        y = f"{names[node]} = {formula.expression(node, names, depth=1)}" if inputs else names[node]
+        edges = [(formula.local(names[node], i), formula.derivative(node, i, names)) for i in range(len(inputs))]
+    else:
+        (y,) = _names_of([node])
+        edges = [(formula.local(y, i), "") for i in range(len(inputs))]
+    rows: list[Entry] = [
+        (*edge, got, to_float(n)) for edge, got, n in zip(edges, node.local_grads, expected, strict=True)
+    ]
     _assert_close(f"the local derivatives of {y} are not as expected", rows, _close(rows, rel, abs))
 
 
@@ -151,7 +279,7 @@ def _close(rows: list[Entry], rel: float, abs: float) -> list[bool]:
 
 
 def _assert_close(
-    what: str, rows: list[Entry], right: list[bool], got: str = "got", expected: str = "expected"
+    what: str, rows: list[Entry], right: list[bool], got: str = "got", expected: str = "expected", why: str = ""
 ) -> None:
     __tracebackhide__ = True
     if all(right):
@@ -165,7 +293,7 @@ def _assert_close(
         f"  {name:<{widths[0]}}  {rule:<{widths[1]}}{a:>{widths[2]}}  {b:>{widths[3]}}  {remark}"
         for name, rule, a, b, remark in cells
     ]
-    raise AssertionError("\n".join(clean(line.rstrip()) for line in [what, *lines]))
+    raise AssertionError("\n".join(clean(line.rstrip()) for line in [what, *lines, *([why] if why else [])]))
 
 
 def _remark(a: float | None, b: float) -> str:

@@ -199,6 +199,8 @@ ERRORS = [
     ("nn.hinge", ValueError, lambda: nn.hinge(1.0, 0.0)),
     ("nn.mean_squared_error", ValueError, lambda: nn.mean_squared_error([1.0], [])),
     ("nn.quadratic", ValueError, lambda: nn.quadratic([1.0], [1.0, 2.0])),
+    ("testing.assert_chain_rule", AssertionError, lambda: testing.assert_chain_rule(float)),
+    ("testing.assert_chain_rule", ValueError, lambda: testing.assert_chain_rule(mg.Value, ["a % b"])),
     ("testing.assert_gradients", AssertionError, lambda: testing.assert_gradients(outside, [OUTSIDE])),
     ("testing.assert_gradients", TypeError, lambda: testing.assert_gradients(number(), [])),
     ("testing.assert_gradients", ValueError, lambda: testing.assert_gradients(number, [mg.constant(1.0)])),

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import math
 import os
 import subprocess
 import sys
@@ -10,7 +11,14 @@ import pytest
 from optional import optional
 
 from microgradlike import Value, affine, check_gradients, finite_differences, nn, operation
-from microgradlike.testing import assert_gradients, assert_grads, assert_local_grads, assert_same_gradients
+from microgradlike.course.engine import FirstValue, as_value, topological_order
+from microgradlike.testing import (
+    assert_chain_rule,
+    assert_gradients,
+    assert_grads,
+    assert_local_grads,
+    assert_same_gradients,
+)
 
 
 @pytest.fixture
@@ -193,3 +201,129 @@ def test_a_network_in_place_of_its_parameters():
     model = nn.MLP(1, [1], seed=0)
     with pytest.raises(TypeError, match=r"write \.parameters\(\) behind the MLP"):
         assert_gradients(lambda: model([1.0]), model)
+
+
+# ── A class as a whole ─────────────────────────────────────────────────────────────────────────
+
+
+def made(value, inputs, local_grads):
+    return FirstValue(value, inputs, local_grads)
+
+
+def backward_by(hand_on, order=topological_order):
+    """FirstValue.backward with another way to add, or another order."""
+
+    def backward(self):
+        nodes = order(self)
+        for node in nodes:
+            node.grad = 0.0 if node.inputs else node.grad
+        self.grad += 1.0
+        for node in reversed(nodes):
+            for input, local_grad in zip(node.inputs, node.local_grads):
+                input.grad = hand_on(input.grad, node.grad * local_grad)
+
+    return backward
+
+
+def as_met(root, seen=None):
+    """The nodes as one meets them first, which is no topological order."""
+    seen = seen or [root]
+    for input in root.inputs:
+        if input not in seen:
+            seen.append(input)
+            as_met(input, seen)
+    return [*reversed(seen)] if seen[0] is root else seen
+
+
+FAULTS = {  # a method of an engine, a wrong one in its place, what is said of it
+    "a forgotten operand": ("__add__", lambda a, b: made(a.data + as_value(b).data, (a,), (1.0,)),
+        "a + b, at a = 2, b = -3: backward() gives b the gradient 0, and it should be 1: off by -1 (-100 %)."),
+    "a wrong value": ("__mul__", lambda a, b: made(a.data + as_value(b).data, (a,), (1.0,)),
+        "a * b, at a = 2, b = -3: its value is -1, and should be -6."),
+    "swapped factors": ("__mul__", lambda a, b: made(a.data * as_value(b).data, (a, as_value(b)), (a.data, as_value(b).data)),
+        "a * b, at a = 2, b = -3: backward() gives a the gradient 2, and it should be -3: off by +5 (+167 %)."),
+    "reflected minus is minus": ("__rsub__", FirstValue.__sub__,
+        "2 - a, at a = 2: backward() gives a the gradient 1, and it should be -1: off by its sign."),
+    "reflected division is division": ("__rtruediv__", FirstValue.__truediv__,
+        "2 / a, at a = 2: backward() gives a the gradient 0.5, and it should be -0.5: off by its sign."),
+    "no reflected operator": ("__rtruediv__", lambda a, b: NotImplemented,
+        "2 / a raises TypeError: unsupported operand type(s) for /: 'int' and 'FirstValue'. "
+        "Python asks the number first, which knows no FirstValue, and then a.__rtruediv__."),
+    "no plain numbers": ("__add__", lambda a, b: made(a.data + b.data, (a, b), (1.0, 1.0)),
+        "a + 2 raises AttributeError: 'int' object has no attribute 'data'. An operand may be a plain number, such as 2."),
+    "a float": ("__neg__", lambda a: -a.data, "-a gives float: -2.0, which has no backward()."),
+    "a missing return": ("__neg__", lambda a: None, "-a gives NoneType: None, which has no backward()."),
+    "a power without its factor": ("__pow__", lambda a, n: made(a.data**n, (a,), (a.data ** (n - 1),)),
+        "a ** 2, at a = 2: backward() gives a the gradient 2, and it should be 4: off by -2 (-50 %)."),
+    "a power that is a square": ("__pow__", lambda a, n: made(a.data**n, (a,), (2 * a.data,)),
+        "a ** 3, at a = 2: backward() gives a the gradient 4, and it should be 12: off by -8 (-66.7 %)."),
+    "tanh of x in place of y": ("tanh", lambda a: made(math.tanh(a.data), (a,), (1 - a.data**2,)),
+        "a.tanh(), at a = 2: backward() gives a the gradient -3, and it should be 0.0706508: off by -3.07 (-4.35e+03 %)."),
+    "relu on one side only": ("relu", lambda a: made(a.data, (a,), (1.0,)),
+        "a.relu(), at a = -0.5: its value is -0.5, and should be 0."),
+    "relu that lets all pass": ("relu", lambda a: made(max(a.data, 0), (a,), (1.0,)),
+        "a.relu(), at a = -0.5: backward() gives a the gradient 1, and it should be 0: off by +1."),
+    "= for +=": ("backward", backward_by(lambda old, new: new),
+        "a + a, at a = 2: backward() gives a the gradient 1, and it should be 2: off by -1 (-50 %). "
+        "a is used twice, and both parts add up: +=, not =."),
+    "another order": ("backward", backward_by(lambda old, new: old + new, as_met),
+        "c + c * 2, where c = a * b, at a = 2, b = -3: backward() gives a the gradient -3, and it should be -9: off by +6 (+66.7 %). "
+        "c is used twice: it may hand on its gradient only when both parts have arrived."),
+    "the seed is forgotten": ("backward", lambda self: None,
+        "a + b, at a = 2, b = -3: backward() gives a the gradient 0, and it should be 1: off by -1 (-100 %)."),
+    "no gradient": ("backward", lambda self: [setattr(node, "grad", None) for node in topological_order(self)],
+        "a + b, at a = 2, b = -3: backward() gives a no gradient, and it should be 1."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "wrong", "said"), FAULTS.values(), ids=FAULTS)
+def test_assert_chain_rule_names_the_operation_and_the_input(method, wrong, said, monkeypatch):
+    assert_chain_rule(FirstValue)
+    monkeypatch.setattr(FirstValue, method, wrong)
+    if method in ("__add__", "__mul__"):
+        monkeypatch.setattr(FirstValue, "__r" + method[2:], wrong)
+    assert message(assert_chain_rule, FirstValue) == said
+
+
+@pytest.mark.parametrize(
+    "fault", ["a power without its factor", "tanh of x in place of y", "= for +=", "swapped factors"]
+)
+def test_assert_gradients_names_the_operation_of_another_class(fault, monkeypatch):
+    x = FirstValue(2.0)
+    assert_gradients(lambda: (x**2).tanh() / 9 + x * x, [x])
+    method, wrong, said = FAULTS[fault]
+    monkeypatch.setattr(FirstValue, method, wrong)
+    text = message(assert_gradients, lambda: (x**3 / 9).tanh() * x + x * x, [x])
+    assert text.splitlines()[0] == "the gradients are wrong"
+    assert text.splitlines()[-1] == said
+
+
+@pytest.mark.parametrize("make", [Value, FirstValue, optional("micrograd.engine").Value, reloaded()])
+def test_assert_chain_rule_accepts_what_is_right(make):
+    assert_chain_rule(make)
+    assert_chain_rule(make, ["a + a", "2 - a"])
+
+
+def test_of_a_class_that_is_not_whole_the_rest_is_judged():
+    assert_chain_rule(Mine, ["a + b", "a * b", "a * a", "a * b + a"])
+    assert "2 - a raises TypeError" in message(assert_chain_rule, Mine, ["2 - a"])
+    with pytest.raises(ValueError, match=r"expected some of a \+ b, a \+ 2, .*; got a % b"):
+        assert_chain_rule(Mine, ["a % b"])
+
+
+def test_where_each_operation_is_right_a_failure_lists_them(monkeypatch):
+    a, b = Mine(2.0), Mine(3.0)
+    old = a * b
+    text = message(assert_gradients, lambda: a * b + old, [a, b])
+    assert text.splitlines()[-1].startswith("Right by themselves: a + b; a * b; a + a; a * a; a * b + a; ")
+
+
+def test_assert_local_grads_of_another_class():
+    a, b = FirstValue(2.0), FirstValue(3.0)
+    assert_local_grads(a * b, [3.0, 2.0])
+    assert message(assert_local_grads, a * b, [2.0, 2.0]).splitlines() == [
+        "the local derivatives of v₁ are not as expected",
+        "        got  expected",
+        "  ∂₁v₁    3         2  ← off by +1 (+50 %)",
+        "  ∂₂v₁    2         2",
+    ]
