@@ -31,11 +31,15 @@ from microgradlike.view.dot import TooManyNodes, by_layer, draw
 from microgradlike.view.explanation import Explanation, explain
 from microgradlike.view.files import replace_file
 from microgradlike.view.layers import matrix_forms
+from microgradlike.view.style import GRADIENT, LOCAL
 
 # Put together as plain text within one function: a module could not be imported from a file without a server, and
 # a notebook's output has no address to import from. They declare functions only, so that any order will do.
-SCRIPTS = ["page", "elements", "passes", "picture", "quiz", "panels", "matrix", "controls", "keys", "theme"]
+SCRIPTS = [
+    "page", "elements", "passes", "picture", "zoom", "quiz", "panels", "matrix", "controls", "stage", "keys", "theme",
+]  # fmt: skip
 MOST_NODES = 500  # a picture of more would bring a browser to a standstill
+LONGEST_FORMULA = 110  # above the picture, in characters
 MOST_NEURONS = 30  # of more than these, each has no picture of its own in which it alone is open
 
 
@@ -175,6 +179,7 @@ class Steps:
         last = {by_layer(node): i for node, i in index.items() if node.inputs}  # what a closed box shows
         content: dict[str, Any] = _cleaned({
             "title": f"Backward pass of {it.names[it.root]}, step by step",
+            "formula": _equations(it),
             "note": self.note,
             "quiz": self.quiz,
             "tolerance": self.tolerance,
@@ -240,7 +245,7 @@ class Steps:
 
     def module(self) -> str:
         """Return the page as the module that anywidget loads."""
-        return _scripts() + _file("widget.js").replace("CSS", _in_script(_file("page.css")), 1)
+        return _scripts() + _file("widget.js").replace("CSS", _in_script(_style()), 1)
 
     def image(self) -> str:
         """Return the first of the pictures as an <img>, which any page shows."""
@@ -261,7 +266,7 @@ if (!host) return;
 {_scripts()}
 const picture = host.querySelector("img").src.split(",")[1];
 const first = new TextDecoder().decode(Uint8Array.from(atob(picture), (each) => each.charCodeAt(0)));
-show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(alone).lower()});
+show(host, {data}, [first, ...{others}], {_in_script(_style())}, {str(alone).lower()});
 }})();</script>
 </div>"""
 
@@ -273,8 +278,10 @@ show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(a
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{escape(self.data["title"])}</title>
-<style>:root {{ color-scheme: light dark }} body {{ margin: 0 auto; max-width: 1500px }}</style>
+<style>:root {{ color-scheme: light dark }} body {{ margin: 0 }} img {{ max-width: 100% }}</style>
+<main>
 {self.fragment(alone=True)}
+</main>
 </html>
 """
 
@@ -296,6 +303,20 @@ show(host, {data}, [first, ...{others}], {_in_script(_file("page.css"))}, {str(a
 def _size(diagram: Diagram) -> int:
     """Count the boxes in a picture, and the rows in them."""
     return sum(id[0] == "n" for id in diagram.titles)
+
+
+def _equations(it: Explanation) -> list[str]:
+    """Write what the root is computed from, root first: L = d·f, d = e + c. Where more follows, … ends the list."""
+    labelled = [step for step in it.steps if step.terms and (step.node.label or step.node is it.root)]
+    shown: list[str] = []
+    for step in labelled:
+        text = f"{step.name} = {formula.expression(step.node, it.names)}"
+        if shown and len(text) + sum(map(len, shown)) > LONGEST_FORMULA:
+            break
+        shown.append(text)
+    words = {word for text in shown for word in re.findall(r"\w+", text.partition(" = ")[2])}
+    unsaid = any(step.name in words and step.terms and not step.node.label for step in it.steps)
+    return [*shown, "…"] if unsaid or len(shown) < len(labelled) else shown
 
 
 def _wrapped(name: str) -> str | None:
@@ -327,6 +348,11 @@ def _file(name: str) -> str:
     """Return a file of `browser/`, without indentation and comments."""
     text = (resources.files("microgradlike.view") / "browser" / name).read_text(encoding="utf-8")
     return re.sub(r"^\s+|^\s*//.*\n", "", text, flags=re.MULTILINE)
+
+
+def _style() -> str:
+    """Return the page's style sheet, in the colours of the pictures."""
+    return _file("page.css").replace("GRADIENT", GRADIENT).replace("LOCAL", LOCAL)
 
 
 def _in_script(data: Any) -> str:

@@ -7,6 +7,9 @@ function makeBars(page) {
   const slider = el("input", { type: "range", min: 0, "aria-label": "Step", oninput: () => page.go(+slider.value) });
   const playing = button("▶ Play", "Play", () => play());
   const place = el("output", { class: "place" });
+  const pace = el("select", { "aria-label": "Pace", onchange: () => { page.pace = 1.2 / +pace.value; if (timer !== null) play(true); } },
+    [[0.5, "½×"], [1, "1×"], [2, "2×"], [4, "4×"]].map(([times, text]) => option(times, text)));
+  pace.value = 1;
   const views = el("select", { "aria-label": "Level of detail", onchange: () => page.open(+views.value) },
     passes.views.map((each, v) => option(v, each.name)));
   const ledgers = el("select", { "aria-label": "Show the ledger of a node", onchange: () => page.choose(+ledgers.value) },
@@ -17,7 +20,7 @@ function makeBars(page) {
     el("div", { class: "bar", role: "toolbar", "aria-label": "Steps" },
       button("|◀", "First step", () => page.go(0)), button("◀", "Step back", () => page.go(page.step - 1)),
       button("▶", "Step forward", page.forth, { class: "forth" }), playing, slider, place),
-    el("div", { class: "bar" }, tabs, el("label", {}, quiz.box, " Quiz"),
+    el("div", { class: "bar" }, tabs, el("label", {}, quiz.box, " Quiz"), el("label", {}, "Pace ", pace),
       passes.views.length > 1 ? el("label", {}, "Show ", views) : null, el("label", {}, "Ledger of ", ledgers)),
   ];
 
@@ -29,7 +32,7 @@ function makeBars(page) {
       timer = setInterval(() => {
         if (!page.host.isConnected || page.step === page.passes.last || quiz.asking()) play(false);
         else page.go(page.step + 1);
-      }, 1200);
+      }, page.pace * 1000);
     }
     playing.textContent = on ? "⏸ Pause" : "▶ Play";
     playing.setAttribute("aria-label", on ? "Pause" : "Play");

@@ -25,7 +25,7 @@ function makeMatrixPanel(page) {
       layers.map((each, m) => el("option", { value: m }, each.name)));
     select.value = l;
     const slopes = layer.slopes?.map((row, j) => row.map((slope, k) => (known(layer.outputs[j][k], step) ? slope : "–")));
-    element.replaceChildren(el("h3", {}, "Matrix form, ", select), el("p", { class: "rule" }, layer.equation),
+    element.replaceChildren(el("h2", {}, "Matrix form, ", select), el("p", { class: "rule" }, layer.equation),
       el("div", { class: "vectors" }, vector(layer.delta, layer.errors, true),
         ...(layer.outputs ? [el("span", {}, slopes ? "=" : "= Jᵀ"), vector(layer.arrives, layer.outputs, false)] : []),
         ...(slopes ? [el("span", {}, "⊙"), vector(layer.slope, slopes, false)] : [])),

@@ -6,9 +6,11 @@
 function show(host, data, pictures, css, alone, stepped, moved) {
   const shadow = host.shadowRoot || host.attachShadow({ mode: "open" });
   shadow.innerHTML = "";
-  const page = { host, shadow, alone, passes: readPasses(data), step: 0, view: 0, chosen: null, focus: null };
+  const page = { host, shadow, alone, passes: readPasses(data), step: 0, view: 0, chosen: null, focus: null, pace: 1.2 }; // seconds a step, played
   page.quiz = makeQuiz(page);
   page.picture = makePicture(page, pictures);
+  page.zoom = makeZoom(page, page.picture.element);
+  page.staged = () => page.box.classList.contains("stage");
 
   page.go = (s) => {
     s = Math.max(0, Math.min(page.passes.last, Number.isFinite(s) ? s : 0));
@@ -38,7 +40,7 @@ function show(host, data, pictures, css, alone, stepped, moved) {
     page.open(page.view);
   };
   page.paint = () => {
-    for (const part of [page.picture, bars, now, ledger, matrix]) part.paint();
+    for (const part of [page.picture, bars, now, ledger, matrix, stage]) part.paint();
   };
   function focusOn(node) {
     const layer = page.passes.layerOf(node);
@@ -46,16 +48,20 @@ function show(host, data, pictures, css, alone, stepped, moved) {
   }
 
   const bars = makeBars(page), now = makeStepPanel(page), ledger = makeLedgerPanel(page), matrix = makeMatrixPanel(page);
+  const stage = makeStage(page);
   page.say = now.say;
   page.tell = (...said) => now.element.append(...said);
-  page.box = el("div", { class: "box", role: "group", "aria-label": data.title }, bars.elements,
-    data.note ? el("p", { class: "note" }, data.note) : null, page.picture.element, now.spoken, makeLeaves(page, moved),
-    el("div", { class: "panels" }, now.element, el("div", {}, matrix.element, ledger.element)), makeListOfSteps(page));
+  page.box = el("div", { class: alone ? "box stage" : "box", role: "group", "aria-label": data.title },
+    el("div", { class: "view" }, el("div", { class: "top" }, stage.header, stage.tools),
+      data.note ? el("p", { class: "note" }, data.note) : null, page.picture.element,
+      el("div", { class: "panels" + (data.layers.length ? " layered" : "") }, now.element, ledger.element, matrix.element),
+      el("div", { class: "bars" }, bars.elements), makeLeaves(page, moved), stage.legend),
+    now.spoken, makeListOfSteps(page), stage.keys);
   shadow.append(el("style", {}, css), page.box);
-  listenToKeys(page, bars.play);
+  listenToKeys(page, bars.play, stage);
   const theme = followTheme(page);
   page.open(0);
   followAddress(page);
-  followSize(page, theme);
+  followSize(page, theme, stage);
   return page;
 }

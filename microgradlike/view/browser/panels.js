@@ -8,11 +8,11 @@ function makeStepPanel(page) {
   function paint() {
     const { passes, step } = page, { nodes, gradientName } = passes, at = passes.active(step), asking = page.quiz.asking();
     element.replaceChildren();
-    const head = (...text) => element.append(el("h3", {}, ...text));
+    const head = (...text) => element.append(el("h2", {}, ...text));
     if (step === 0) {
       head("Start");
       element.append(el("p", {}, "The leaves hold their numbers. Step forward with ▶ or →, play with the space bar: first the ",
-        "values fill in, then the gradients come back."));
+        "values fill in, then the gradients come back. Click a node for its ledger: what arrives at it, along every path."));
     } else if (step < passes.seed) {
       const { name, made, data, inputs } = nodes[at];
       head("Forward: ", as("", name));
@@ -26,7 +26,7 @@ function makeStepPanel(page) {
     } else {
       const each = passes.chainRule(step), terms = passes.wanted(each.terms);
       head("Backward: ", as("", nodes[at].name), " hands on ", as("upstream", gradientName(at) + " = " + each.upstream));
-      element.append(...(asking ? [page.quiz.form()] : few(terms.map((term) => product(each, term)))));
+      element.append(asking ? page.quiz.form() : el("div", { class: "products" }, few(terms.map((term) => product(each, term)))));
       if (!terms.length) element.append(el("p", { class: "dim" }, "All its inputs are constants."));
     }
     if (!asking) say(passes.sentence(step));
@@ -51,14 +51,12 @@ function makeLedgerPanel(page) {
 
   function paint() {
     element.replaceChildren();
-    if (page.chosen === null) {
-      element.append(el("p", { class: "dim" }, "Click a node to see its ledger: what arrives at it, along every path."));
-      return;
-    }
+    element.hidden = page.chosen === null;
+    if (element.hidden) return;
     const { passes, step, quiz, chosen: i } = page, node = passes.nodes[i], known = passes.known(i, step);
     const gradient = passes.gradient(i, step) ?? "–";
     element.append(
-      el("h3", {}, "Ledger of ", as("", node.name), " ", button("×", "Close the ledger", () => page.choose(-1), { class: "close" })),
+      el("h2", {}, "Ledger of ", as("", node.name), " ", button("×", "Close the ledger", () => page.choose(-1), { class: "close" })),
       el("p", { class: "rule" }, as("", node.name), (node.made ? " = " + node.made : "") + " = ", as("", known ? node.data : "–")));
     const rows = passes.ledger[i].map(([at, term]) => {
       const here = at <= step && !(quiz.asking() && at === step);

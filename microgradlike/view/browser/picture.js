@@ -11,6 +11,7 @@ function makePicture(page, pictures) {
   function open(v) {
     const { id: prefix, nodes, groups, views, steps } = page.passes;
     element.innerHTML = pictures[v];
+    dress(element.firstElementChild);
     ids = new Map([...element.querySelectorAll("[id]")].map((each) => [each.id.slice(prefix.length + 1), each]));
     texts = [];
     const closed = new Set(views[v].closed);
@@ -43,21 +44,12 @@ function makePicture(page, pictures) {
       const label = drawn.querySelector(":scope > text"), term = locals.get(i + "_" + k);
       if (label && term) write(label, (label.textContent[0] === "↑" ? "↑ " : "") + term.local);
     }
-    fit();
+    page.zoom.fit();
   }
 
   function edge(i, k) {
     return (stands[i] === ids.get("n" + i) && ids.get("e" + i + "_" + k)) ||
       edges.get(stands[page.passes.nodes[i].inputs[k]]?.id + ">" + stands[i]?.id) || ids.get("em" + i);
-  }
-
-  function fit() {
-    const svg = element.querySelector("svg");
-    if (!svg) return;
-    const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
-    const scale = Math.max(1, Math.min(1.35, (element.clientWidth - 4) / width));
-    svg.setAttribute("width", width * scale);
-    svg.setAttribute("height", height * scale);
   }
 
   function mark(drawn, ...classes) {
@@ -83,17 +75,11 @@ function makePicture(page, pictures) {
       if (!passes.nodes[term.input].constant && stands[term.input] !== stands[at]) mark(stands[term.input], "receives");
     }
     if (page.chosen !== null) mark(stands[page.chosen], "chosen");
-    follow(at);
+    follow();
   }
 
-  function follow(i) {
-    const drawn = i !== null && stands[i];
-    if (!drawn) return;
-    const inner = drawn.getBoundingClientRect(), outer = element.getBoundingClientRect();
-    if (inner.left < outer.left + 8 || inner.right > outer.right - 8)
-      element.scrollLeft += (inner.left + inner.right - outer.left - outer.right) / 2;
-    if (inner.top < outer.top + 8 || inner.bottom > outer.bottom - 8)
-      element.scrollTop += (inner.top + inner.bottom - outer.top - outer.bottom) / 2;
+  function follow() {
+    page.zoom.show([...element.querySelectorAll(".active"), ...element.querySelectorAll(".receives")]);
   }
 
   function light(nodes, on) {
@@ -120,5 +106,5 @@ function makePicture(page, pictures) {
     if (fitting.length) page.open(fitting[0]);
   }
 
-  return { element, open, fit, paint, light };
+  return { element, open, follow, paint, light };
 }
