@@ -47,6 +47,7 @@ MAY_LACK = {
     "test_edges.py": ["numpy"],
     "test_exchange.py": ["numpy"],
     "test_hostile_text.py": ["Graphviz", "numpy", "rich"],
+    "test_live.py": ["Graphviz", "mpmath", "numpy"],
     "test_losses.py": ["numpy"],
     "test_nn.py": ["numpy"],
     "test_optim.py": ["numpy"],

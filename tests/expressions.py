@@ -3,7 +3,7 @@
 import ast
 import operator
 
-from microgradlike import Value, maximum
+from microgradlike import Value, constant, log_softmax, logsumexp, maximum, maxout, minimum, softmax
 
 OPERATORS = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -11,6 +11,26 @@ OPERATORS = {
 }  # fmt: skip
 FUNCTIONS = {name: getattr(Value, name) for name in ("exp", "log", "sin", "sigmoid", "tanh", "relu")} | {
     "maximum": maximum
+}
+
+MORE_FUNCTIONS = FUNCTIONS | {
+    "abs": abs,
+    "const": constant,
+    "cos": Value.cos,
+    "elu": Value.elu,
+    "expm1": Value.expm1,
+    "leaky_relu": Value.leaky_relu,
+    "log1p": Value.log1p,
+    "logsigmoid": lambda x: -(-x).softplus(),
+    "logsoftmax0": lambda *x: log_softmax(x)[0],
+    "logsumexp": lambda *x: logsumexp(x),
+    "maxred": lambda *x: maxout(x),
+    "minimum": minimum,
+    "norm": lambda x, y: (x * x + y * y).sqrt(),
+    "pow": lambda x, y: x**y,
+    "softmax0": lambda *x: softmax(x)[0],
+    "softplus": Value.softplus,
+    "sqrt": Value.sqrt,
 }
 
 

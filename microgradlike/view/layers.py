@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from microgradlike.notation.digits import format_number, superscript
+from microgradlike.notation.digits import superscript
 from microgradlike.value import Value
 from microgradlike.view.dot import by_layer
 from microgradlike.view.explanation import Explanation, Term
@@ -45,7 +45,7 @@ def _matrix_form(it: Explanation, index: Mapping[Value, int], layer: int, member
         return form | {"equation": f"{form['delta']} = {form['arrives']}"}
     form["outputs"] = [[index[node] for node in row] for row in outputs]
     if pointwise:
-        slopes = [[format_number(term.local_grad) for term in row if term] for row in activated]
+        slopes = [[[index[term.node], term.position] for term in row if term] for row in activated]
         return form | {"equation": f"{form['delta']} = {form['arrives']} ⊙ {form['slope']}", "slopes": slopes}
     return form | {"equation": f"{form['delta']} = Jᵀ {form['arrives']},  J = ∂a{here}/∂z{here}"}
 

@@ -22,9 +22,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from microgradlike import ops
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
+from microgradlike.notation.names import node_names
+from microgradlike.primitive import Operation
+from microgradlike.recording import Choice, all_inputs, full_order
 from microgradlike.value import Value, topological_order
+from microgradlike.view import javascript
 from microgradlike.view.boxes import clean_for_svg
 from microgradlike.view.diagram import Diagram
 from microgradlike.view.dot import TooManyNodes, by_layer, draw
@@ -36,7 +41,8 @@ from microgradlike.view.style import GRADIENT, LOCAL
 # Put together as plain text within one function: a module could not be imported from a file without a server, and
 # a notebook's output has no address to import from. They declare functions only, so that any order will do.
 SCRIPTS = [
-    "page", "elements", "passes", "picture", "zoom", "quiz", "panels", "matrix", "controls", "stage", "keys", "theme",
+    "page", "elements", "digits", "arithmetic", "engine", "passes", "picture", "zoom", "quiz", "panels", "matrix", "controls",
+    "stage", "keys", "address", "theme",
 ]  # fmt: skip
 MOST_NODES = 500  # a picture of more would bring a browser to a standstill
 LONGEST_FORMULA = 110  # above the picture, in characters
@@ -174,58 +180,76 @@ class Steps:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """All that the page shows besides the pictures; every number is written as it is to be read."""
-        it, index, place = self.explanation, self._index, {group: g for g, group in enumerate(self.groups)}
-        last = {by_layer(node): i for node, i in index.items() if node.inputs}  # what a closed box shows
-        content: dict[str, Any] = _cleaned({
-            "title": f"Backward pass of {it.names[it.root]}, step by step",
-            "formula": _equations(it),
-            "note": self.note,
-            "quiz": self.quiz,
-            "tolerance": self.tolerance,
-            "root": index[it.root],
-            "one": format_number(1.0),
-            "nodes": [
-                _without_none(
-                    name=step.name,
-                    wrapped=_wrapped(step.name),
-                    data=format_number(step.data),
-                    made=step.definition or None,
-                    inputs=[index[input] for input in step.node.inputs] or None,
-                    constant=step.constant or None,
-                    group=place.get(by_layer(step.node) or ()),
-                )
-                for step in it.forward
-            ],
-            "shown": [int(f"n{i}" in self._open.titles) for i in range(len(self.order))],
-            "steps": [
-                {
-                    "node": index[step.node],
-                    "upstream": format_number(step.upstream),
-                    "terms": [
-                        {
-                            "input": index[term.input],
-                            "position": term.position,
-                            "local": format_number(term.local_grad),
-                            "product": format_number(term.product),
-                            "before": None if term.before is None else format_number(term.before),
-                            "after": format_number(term.after),
-                            "formula": term.formula,
-                        }
-                        for term in step.terms
-                    ],
-                }
-                for step in it.steps
-                if step.terms
-            ],
-            "groups": [
+        """All that the page shows besides the pictures; numbers are exact, and what follows from them is left out.
+
+        Nodes that only a branch which was not taken needs come last; `sequence` then is the order of all.
+        """
+        it, place = self.explanation, {group: g for g, group in enumerate(self.groups)}
+        everything = full_order(it.root)
+        nodes = [*self.order, *(node for node in everything if node not in self._index)]
+        index = {node: i for i, node in enumerate(nodes)}
+        last = {by_layer(node): i for node, i in self._index.items() if node.inputs}  # what a closed box shows
+        return _cleaned(_without_none(  # type: ignore[no-any-return]
+            title=f"Backward pass of {it.names[it.root]}, step by step",
+            formula=_equations(it),
+            note=self.note,
+            quiz=self.quiz,
+            tolerance=self.tolerance,
+            root=index[it.root],
+            nodes=self._nodes(index, place),
+            sequence=[index[node] for node in everything] if len(nodes) > len(self.order) else None,
+            shown=[int(f"n{i}" in self._open.titles) for i in range(len(nodes))],
+            groups=[
                 _without_none(name=", ".join(group), parent=place.get(group[:-1]), output=last.get(group))
                 for group in self.groups
             ],
-            "views": [{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],
-            "layers": matrix_forms(it, index),
-        })  # fmt: skip
-        return content
+            views=[{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],
+            layers=matrix_forms(it, index),
+        ))  # fmt: skip
+
+    def _nodes(self, index: dict[Value, int], place: dict[tuple[str, ...], int]) -> list[dict[str, Any]]:
+        """Return for each node what it is called, how it was made, and its recorded numbers."""
+        it, (numbers, _) = self.explanation, self._rules
+        data = {step.node: step.data for step in it.steps}
+        names = {**node_names(index, it.root), **it.names}
+
+        def described(node: Value) -> dict[str, Any]:
+            op, inputs, choice = node.op, node.inputs, isinstance(node, Choice)
+            rule = numbers.get((op, len(inputs)))
+            return _without_none(
+                name=names[node],
+                wrapped=_wrapped(names[node]),
+                value=_exact(data.get(node, node.data)),
+                constant=op is ops.CONSTANT or None,
+                group=place.get(by_layer(node) or ()),
+                **_without_none(
+                    made=formula.expression(node, names, depth=1),
+                    inputs=[index[input] for input in inputs],
+                    locals=[_exact(local_grad) for local_grad in node.local_grads],
+                    formulas=[formula.derivative(node, k, names) for k in range(len(inputs))],
+                    choice=[index[each] for each in all_inputs(node)] if choice else None,
+                    rule=rule,
+                    only=op.name if rule is None else None,
+                )
+                if inputs
+                else {},
+            )
+
+        return list(map(described, index))
+
+    @cached_property
+    def _rules(self) -> tuple[dict[tuple[Operation, int], int], list[str]]:
+        """The operations of the graph as JavaScript, and the number of each, of so many inputs, among them."""
+        numbers: dict[tuple[Operation, int], int] = {}
+        functions: list[str] = []
+        for op, n in dict.fromkeys((node.op, len(node.inputs)) for node in full_order(self.explanation.root)):
+            if n:
+                try:
+                    functions.append(javascript.function_of(op, n))
+                except Exception:  # whatever a user's rule does with a symbol: it then runs in Python only
+                    continue
+                numbers[op, n] = len(functions) - 1
+        return numbers, functions
 
     @cached_property
     def _index(self) -> dict[Value, int]:
@@ -245,7 +269,8 @@ class Steps:
 
     def module(self) -> str:
         """Return the page as the module that anywidget loads."""
-        return _scripts() + _file("widget.js").replace("CSS", _in_script(_style()), 1)
+        css, rules = _in_script(_style()), javascript.script(self._rules[1])
+        return _scripts() + _file("widget.js").replace("CSS", css, 1).replace("RULES", rules, 1)
 
     def image(self) -> str:
         """Return the first of the pictures as an <img>, which any page shows."""
@@ -266,7 +291,7 @@ if (!host) return;
 {_scripts()}
 const picture = host.querySelector("img").src.split(",")[1];
 const first = new TextDecoder().decode(Uint8Array.from(atob(picture), (each) => each.charCodeAt(0)));
-show(host, {data}, [first, ...{others}], {_in_script(_style())}, {str(alone).lower()});
+show(host, {data}, {javascript.script(self._rules[1])}, [first, ...{others}], {_in_script(_style())}, {{ alone: {str(alone).lower()} }});
 }})();</script>
 </div>"""
 
@@ -323,6 +348,11 @@ def _wrapped(name: str) -> str | None:
     """Return how the name stands in ∂L/∂name, if not as it is."""
     stands = formula.within_quotient(name)
     return None if stands == name else stands
+
+
+def _exact(x: float) -> float | str:
+    """Return a number as JSON can hold it: inf and nan as text."""
+    return x if math.isfinite(x) else str(x)
 
 
 def _without_none(**entries: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The page as a widget for notebooks: its step is a trait, and the leaves' numbers can be moved.
 
-Moving a number records the expression anew, with the operations that were recorded, runs both
-passes in Python and sends the new numbers to the page: what would the gradients be if w were 2?
+The page computes by itself what the gradients would be if w were 2. Python then records the expression
+anew, with the operations that were recorded, so that `loss` is what the page shows. Only where the rule
+of an operation does not run in the page does Python send it the numbers.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from microgradlike import ops
+from microgradlike.recording import Choice, all_inputs, choose, full_order
 from microgradlike.support.extras import needed_for
-from microgradlike.value import Value, apply, constant, topological_order
+from microgradlike.value import Value, apply, constant
 from microgradlike.view.explanation import explain
 
 with needed_for("the widget"):
@@ -33,7 +35,11 @@ class StepsWidget(anywidget.AnyWidget):
     step = traitlets.Int(0, min=0).tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
     pictures: Any = traitlets.List().tag(sync=True)
-    numbers = traitlets.Dict().tag(sync=True)  # of the leaves, by their position in the graph
+    numbers = traitlets.Dict().tag(  # of the leaves, by their position in the graph; JSON knows neither inf nor −0
+        sync=True,
+        to_json=lambda numbers, _: {i: repr(float(x)) for i, x in numbers.items()},
+        from_json=lambda numbers, _: {i: float(x) for i, x in numbers.items()},
+    )
 
     def __init__(self, steps: Steps) -> None:
         self.loss, self._steps = steps.explanation.root, steps
@@ -65,15 +71,22 @@ class StepsWidget(anywidget.AnyWidget):
     def _moved(self, change: Any) -> None:
         numbers = {leaf: self.numbers[i] for i, leaf in self._leaves.items()}
         self.loss = record_again(self._steps.explanation.root, numbers)
+        only_in_python = any("only" in node for node in self.data["nodes"])
+        if not only_in_python:
+            return
         again = replace(self._steps, explanation=explain(self.loss))
-        self.data = {**again.data, "id": self._steps.id}
+        with self.hold_sync():
+            self.pictures = again.pictures
+            self.data = {**again.data, "id": again.id}
 
 
 def record_again(loss: Value, numbers: dict[Value, float]) -> Value:
     """Record the expression again with other numbers in its leaves, by the operations that were recorded."""
     again: dict[Value, Value] = {}
-    for node in topological_order(loss):
-        if node.inputs:
+    for node in full_order(loss):
+        if isinstance(node, Choice):
+            again[node] = choose(*(again[each] for each in all_inputs(node)))
+        elif node.inputs:
             again[node] = apply(node.op, *(again[input] for input in node.inputs))
         else:
             again[node] = constant(node.data) if node.op is ops.CONSTANT else Value(numbers.get(node, node.data))

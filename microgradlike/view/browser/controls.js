@@ -53,18 +53,62 @@ function makeBars(page) {
   return { elements, play, paint };
 }
 
-// What if a leaf had another number? Only where Python is there to answer: `moved` asks it.
-function makeLeaves(page, moved) {
-  if (!moved) return null;
-  const leaves = page.passes.nodes.map((node, i) => [node, i]).filter(([node, i]) =>
-    !node.inputs && !node.constant && page.passes.shown[i]);
-  return el("details", { class: "leaves", open: leaves.length <= 8 }, el("summary", {}, "What if a leaf had another number?"),
-    leaves.map(([node, i]) => {
-      const start = +node.data, reach = Math.max(2, 2 * Math.abs(start)) || 2;
-      const range = el("input", { type: "range", min: -reach, max: reach, step: "any", value: start, "aria-label": node.name });
-      const typed = el("input", { type: "number", step: "any", value: start, "aria-label": node.name + " as a number" });
-      range.addEventListener("input", () => { typed.value = (+range.value).toPrecision(3); moved(i, +typed.value); });
-      typed.addEventListener("input", () => { if (typed.value !== "") { range.value = typed.value; moved(i, +typed.value); } });
-      return el("label", {}, as("", node.name), range, typed);
-    }));
+// What if a leaf had another number? A row for each leaf, to drag and to type; that of a chosen leaf is always there.
+function makeLeaves(page, asks) {
+  const { passes } = page, { nodes } = passes;
+  const leaves = nodes.map((_, i) => i).filter((i) => passes.isLeaf(i) && passes.shown[i]);
+  const rows = new Map(); // made when they are first seen
+  const row = (i) => rows.get(i) || rows.set(i, makeLeaf(page, i, asks)).get(i);
+  const single = el("div"), list = el("div");
+  const back = button("Recorded numbers", "Give all leaves their recorded numbers", page.reset);
+  const all = el("details", { open: leaves.length <= 8, ontoggle: () => paint() },
+    el("summary", {}, "What if a leaf had another number?"), list);
+
+  function paint() {
+    if (all.open && !list.firstChild) list.append(...leaves.map((i) => row(i).element));
+    const alone = !all.open && leaves.includes(page.chosen) ? row(page.chosen) : null;
+    if (single.firstChild !== (alone && alone.element)) single.replaceChildren(...(alone ? [alone.element] : []));
+    if (all.open) for (const each of rows.values()) list.contains(each.element) || list.replaceChildren(...leaves.map((i) => row(i).element));
+    for (const each of all.open ? rows.values() : alone ? [alone] : []) each.paint();
+    back.hidden = !page.passes.leaves.size;
+  }
+
+  return { element: leaves.length ? el("div", { class: "leaves" }, single, all, back) : null, paint };
+}
+
+function makeLeaf(page, i, asks) {
+  const { name } = page.passes.nodes[i], start = page.passes.recorded[i];
+  const reach = Math.min(Math.max(2, 2 * Math.abs(start)) || 2, 1e300), why = page.passes.whyFixed(i), disabled = !!why && !asks;
+  const range = el("input", { type: "range", min: -reach, max: reach, step: "any", "aria-label": name, disabled,
+    oninput: () => page.set(i, +(+range.value).toPrecision(3)) });
+  const typed = el("input", { type: "text", inputmode: "text", autocomplete: "off", spellcheck: "false", disabled,
+    "aria-label": name + " as a number", oninput: read, onchange: () => { read(); show(); } });
+  const was = button("", "Give " + name + " its recorded number", () => page.set(i, start), { class: "was" });
+  const said = el("span", { class: "dim", role: "status" }, disabled ? why : "");
+  const element = el("div", { class: "leaf" }, el("label", {}, as("", name), range), typed, was, said);
+
+  function read() {
+    const number = readNumber(typed.value);
+    typed.setAttribute("aria-invalid", number === null);
+    write(said, number === null ? "a number, such as -0.25, 1e-3, inf or nan" : "");
+    if (number !== null) page.set(i, number);
+  }
+
+  function show() {
+    typed.value = writeNumber(page.passes.nodes[i].value);
+    typed.style.width = typed.value.length + 4 + "ch";
+    if (!disabled) write(said, "");
+    typed.removeAttribute("aria-invalid");
+  }
+
+  function paint() {
+    const { value } = page.passes.nodes[i], moved = page.passes.moved(i), focused = page.shadow.activeElement;
+    if (focused !== range || +(+range.value).toPrecision(3) !== value) range.value = Number.isNaN(value) ? 0 : value;
+    if (focused !== typed) show();
+    element.classList.toggle("moved", moved);
+    was.hidden = !moved;
+    write(was, "was " + formatNumber(start));
+  }
+
+  return { element, paint };
 }

@@ -1,4 +1,4 @@
-// Keys, and the step in the address of a page of its own.
+// Keys.
 
 function listenToKeys(page, play, stage) {
   (page.alone ? document : page.shadow).addEventListener("keydown", (event) => {
@@ -16,10 +16,4 @@ function listenToKeys(page, play, stage) {
     event.stopPropagation();
     act();
   });
-}
-
-function followAddress(page) {
-  const linked = () => +(/#step=(\d+)/.exec(location.hash)?.[1] || 0);
-  page.go(page.alone ? linked() : 0);
-  if (page.alone) addEventListener("hashchange", () => { if (linked() !== page.step) page.go(linked()); });
 }

@@ -15,7 +15,7 @@ function makeMatrixPanel(page) {
   }
 
   function paint() {
-    const { layers, known } = page.passes, { focus, step } = page, focused = page.shadow.activeElement;
+    const { layers, known, localNumber } = page.passes, { focus, step } = page, focused = page.shadow.activeElement;
     element.hidden = !layers.length;
     const within = element.contains(focused);
     if (!layers.length || within && painted.focus === focus && painted.step === step) return;
@@ -24,7 +24,7 @@ function makeMatrixPanel(page) {
     const select = el("select", { "aria-label": "Layer in focus", onchange: () => { page.focus = +select.value; paint(); } },
       layers.map((each, m) => el("option", { value: m }, each.name)));
     select.value = l;
-    const slopes = layer.slopes?.map((row, j) => row.map((slope, k) => (known(layer.outputs[j][k], step) ? slope : "–")));
+    const slopes = layer.slopes?.map((row) => row.map(([i, k]) => (known(i, step) ? localNumber(i, k) : "–")));
     element.replaceChildren(el("h2", {}, "Matrix form, ", select), el("p", { class: "rule" }, layer.equation),
       el("div", { class: "vectors" }, vector(layer.delta, layer.errors, true),
         ...(layer.outputs ? [el("span", {}, slopes ? "=" : "= Jᵀ"), vector(layer.arrives, layer.outputs, false)] : []),

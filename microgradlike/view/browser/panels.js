@@ -21,13 +21,14 @@ function makeStepPanel(page) {
           .filter((input) => input.name !== input.data).map((input) => `${input.name} = ${input.data}`).join(",  ")));
     } else if (step === passes.seed) {
       head("The backward pass begins");
-      element.append(el("p", { class: "rule" }, as("upstream", gradientName(passes.root)), " = ", as("upstream", passes.one)),
+      element.append(el("p", { class: "rule" }, as("upstream", gradientName(passes.root)), " = ", as("upstream", "1")),
         el("p", {}, "Every other gradient is not yet computed: –"));
     } else {
       const each = passes.chainRule(step), terms = passes.wanted(each.terms);
-      head("Backward: ", as("", nodes[at].name), " hands on ", as("upstream", gradientName(at) + " = " + each.upstream));
+      head("Backward: ", as("", nodes[at].name), " hands on ", as("upstream", gradientName(at) + " = " + (each.upstream ?? "–")));
       element.append(asking ? page.quiz.form() : el("div", { class: "products" }, few(terms.map((term) => product(each, term)))));
-      if (!terms.length) element.append(el("p", { class: "dim" }, "All its inputs are constants."));
+      if (!terms.length) element.append(el("p", { class: "dim" },
+        each.terms.length ? "All its inputs are constants." : "Nothing arrives at it: it is on a branch that is not taken."));
     }
     if (!asking) say(passes.sentence(step));
   }

@@ -1,35 +1,76 @@
 // The two passes as a list of steps: 0 the leaves; then one for each result; the seed; then one for each chain rule.
-// What is known after step s, and how it is said. Nothing here touches the document.
+// What is known after step s, and how it is said, with the numbers that now stand in the leaves. Nothing here touches
+// the document.
 
-function readPasses(data) {
-  const nodes = data.nodes.map((node) => ({ ...node, computed: 0 })); // `computed`: the step that gives it its value
+function readPasses(data, rules) {
+  const engine = makeEngine(data, rules), leaves = new Map();
+  let now = engine.run(leaves);
+  const recorded = now;
+  const nodes = data.nodes.map((node, i) => ({
+    ...node,
+    computed: 0, // the step that gives it its value
+    get inputs() { return node.inputs && now.inputs[i]; }, // those of a choice are its branch
+    get made() { return node.choice ? nodes[now.inputs[i][0]].name : node.made; },
+    get value() { return now.values[i]; },
+    get data() { return formatNumber(now.values[i]); },
+  }));
   const forward = [];
-  nodes.forEach((node, i) => {
-    if (node.made !== undefined && data.shown[i]) node.computed = forward.push(i);
-  });
+  for (const i of engine.order) if (data.nodes[i].inputs && data.shown[i]) nodes[i].computed = forward.push(i);
   // a node that is not drawn has its value with the next one that is
   let next = forward.length;
-  for (let i = nodes.length - 1; i >= 0; i--) {
+  for (const i of [...engine.order].reverse()) {
     if (nodes[i].computed) next = nodes[i].computed;
     else nodes[i].computed = next;
   }
   const seed = forward.length + 1;
-  const backward = data.steps.filter((each) => data.shown[each.node]);
-  const ledger = nodes.map(() => []);
-  let at = seed;
-  for (const each of data.steps) {
-    if (data.shown[each.node]) at += 1;
-    for (const term of each.terms) ledger[term.input].push([at, { ...term, node: each.node, upstream: each.upstream }]);
-  }
+  const passes = { ...data, nodes, forward, seed, last: seed + forward.length };
 
-  const chainRule = (s) => backward[s - seed - 1]; // what the backward pass does at step s
-  const known = (i, s) => nodes[i].made === undefined || nodes[i].computed <= s;
-  const gradient = (i, s) => {
-    if (i === data.root) return s >= seed ? data.one : null;
+  // Terms and steps hold numbers; their texts are written when they are read.
+  const written = (number) => (number === null ? null : formatNumber(number));
+  const texts = {};
+  for (const name of ["upstream", "local", "product", "before", "after"])
+    Object.defineProperty(texts, name, { get() { return written(this.numbers[name]); } });
+  const withTexts = (each) => Object.assign(Object.create(texts), each);
+  function collect() {
+    passes.ledger = nodes.map(() => []);
+    passes.steps = [];
+    let at = seed;
+    for (const i of [...engine.order].reverse()) {
+      if (!data.nodes[i].inputs) continue;
+      if (data.shown[i]) at += 1;
+      const terms = now.terms[i].map((term) => withTexts({ ...term, formula: data.nodes[i].formulas[term.position] }));
+      for (const term of terms) passes.ledger[term.input].push([at, term]);
+      passes.steps.push(withTexts({ node: i, terms, numbers: { upstream: now.gradients[i] } }));
+    }
+    passes.backward = passes.steps.filter((each) => data.shown[each.node]);
+  }
+  collect();
+
+  const isLeaf = (i) => i in nodes && !data.nodes[i].inputs && !nodes[i].constant;
+  const whyFixed = (i) => {
+    const at = nodes[engine.fixed.get(i)];
+    return at ? `${nodes[i].name} keeps its number: ${at.name} depends on it, and the rule of ${at.only} runs in Python only.` : "";
+  };
+  const move = (numbers) => { // a Map from leaves to numbers; the others have their recorded ones
+    leaves.clear();
+    for (const [i, x] of numbers)
+      if (isLeaf(i) && !engine.fixed.has(i) && !Object.is(x, engine.recorded[i])) leaves.set(i, x);
+    now = engine.run(leaves);
+    collect();
+  };
+  const moved = (i) => !Object.is(now.values[i], recorded.values[i]);
+  const gradientMoved = (i) => !Object.is(now.gradients[i], recorded.gradients[i]);
+
+  const chainRule = (s) => passes.backward[s - seed - 1]; // what the backward pass does at step s
+  const known = (i, s) => !data.nodes[i].inputs || nodes[i].computed <= s;
+  const gradientValue = (i, s) => {
+    if (i === data.root) return s >= seed ? 1 : null;
     let sum = null;
-    for (const [at, term] of ledger[i]) if (at <= s) sum = term.after;
+    for (const [at, term] of passes.ledger[i]) if (at <= s) sum = term.numbers.after;
     return sum;
   };
+  const gradient = (i, s) => written(gradientValue(i, s));
+  const localNumber = (i, k) => formatNumber(now.locals[i][k]);
   const active = (s) => (s === 0 ? null : s < seed ? forward[s - 1] : s === seed ? data.root : chainRule(s).node);
   const layerOf = (i) => data.layers.findIndex((each) => each.members.includes(i));
   const wanted = (terms) => terms.filter((term) => !nodes[term.input].constant);
@@ -43,13 +84,14 @@ function readPasses(data) {
       const node = nodes[forward[s - 1]];
       return `Forward: ${node.name} = ${node.made} = ${node.data}`;
     }
-    if (s === seed) return `Backward begins with the seed: ${gradientName(data.root)} = ${data.one}`;
+    if (s === seed) return `Backward begins with the seed: ${gradientName(data.root)} = 1`;
     const each = chainRule(s);
+    if (each.upstream === null) return `Backward at ${nodes[each.node].name}: nothing arrives, its branch is not taken.`;
     return `Backward at ${nodes[each.node].name}: ` + wanted(each.terms).map((term) =>
       `${gradientName(term.input)} += ${gradientName(each.node)} · ${local(each.node, term.position)} = ` +
       `${each.upstream} × ${term.local} = ${term.product}` +
       (term.before === null ? "" : `, running sum ${term.before} + ${term.product} = ${term.after}`)).join("; ");
   };
-  return { ...data, nodes, forward, backward, ledger, seed, last: seed + backward.length,
-    chainRule, known, gradient, active, layerOf, wanted, local, gradientName, sentence };
+  return Object.assign(passes, { leaves, recorded: engine.recorded, isLeaf, whyFixed, move, moved, gradientMoved, chainRule, known,
+    gradientValue, gradient, localNumber, active, layerOf, wanted, local, gradientName, sentence });
 }

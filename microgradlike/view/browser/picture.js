@@ -5,15 +5,17 @@ function makePicture(page, pictures) {
   let ids = new Map(); // the elements of this picture
   let stands = []; // for each node its element, or that of the closed box around it
   let edges = new Map(); // the edges by the elements that they join
+  let labels = []; // [the element of a local derivative, its node, its position, what stands before it]
   let texts = []; // [node, the element of its data, that of its gradient], for nodes and for closed boxes
   let marked = [];
 
   function open(v) {
-    const { id: prefix, nodes, groups, views, steps } = page.passes;
+    const { id: prefix, nodes, groups, views } = page.passes;
     element.innerHTML = pictures[v];
     dress(element.firstElementChild);
     ids = new Map([...element.querySelectorAll("[id]")].map((each) => [each.id.slice(prefix.length + 1), each]));
     texts = [];
+    labels = [];
     const closed = new Set(views[v].closed);
     stands = nodes.map((node, i) => {
       let box = null;
@@ -35,14 +37,13 @@ function makePicture(page, pictures) {
       if (!closed.has(g) && written.length && views.some((each) => each.closed.includes(g))) written[0].textContent += " ▾";
     });
     edges = new Map();
-    const locals = new Map(steps.flatMap((each) => each.terms.map((term) => [each.node + "_" + term.position, term])));
     for (const [id, drawn] of ids) {
       const [, i, k] = /^e(\d+)_(\d+)$/.exec(id) || [];
       if (i === undefined) continue;
       edges.set(stands[nodes[i].inputs[k]]?.id + ">" + stands[i]?.id, drawn);
       drawn.target = +i;
-      const label = drawn.querySelector(":scope > text"), term = locals.get(i + "_" + k);
-      if (label && term) write(label, (label.textContent[0] === "↑" ? "↑ " : "") + term.local);
+      const label = drawn.querySelector(":scope > text");
+      if (label) labels.push([label, +i, +k, label.textContent[0] === "↑" ? "↑ " : ""]);
     }
     page.zoom.fit();
   }
@@ -63,7 +64,10 @@ function makePicture(page, pictures) {
     for (const [i, data, gradient] of texts) {
       write(data, passes.known(i, step) ? passes.nodes[i].data : "–");
       write(gradient, "∇ " + page.quiz.gradient(i));
+      data?.classList.toggle("moved", passes.moved(i));
+      gradient?.classList.toggle("moved", passes.gradientMoved(i));
     }
+    for (const [label, i, k, before] of labels) write(label, before + passes.localNumber(i, k));
     for (const [drawn, classes] of marked) drawn.classList.remove(...classes);
     marked = [];
     for (const drawn of element.querySelectorAll(".edge"))

@@ -29,9 +29,9 @@ function makeQuiz(page) {
     let hints = 0;
     const check = (event) => {
       event.preventDefault();
-      const typed = answer.value.trim().replace(",", ".").replace("−", "-");
-      if (right(typed, term.after)) reveal(`Right: ${target} = ${term.after}`);
-      else said.textContent = typed === "" || (Number.isNaN(+typed) && !/^(nan|-?inf)$/.test(typed))
+      const typed = readNumber(answer.value);
+      if (typed !== null && right(typed, term)) reveal(`Right: ${target} = ${term.after}`);
+      else said.textContent = typed === null
         ? "Type a number, such as -0.25." : "Not yet. Look at the edge between the two nodes, or take the hint.";
     };
     const hint = () => {
@@ -54,10 +54,11 @@ function makeQuiz(page) {
     return asked;
   }
 
-  function right(typed, truth) {
-    if (typed === truth) return true;
-    const a = parseFloat(typed), b = parseFloat(truth);
-    return typed !== "" && Number.isFinite(+typed) && Math.abs(a - b) <= Math.max(page.passes.tolerance * Math.abs(b), 1e-9);
+  // As it is printed, or nearly as it is.
+  function right(typed, term) {
+    const truth = term.numbers.after;
+    return formatNumber(typed) === term.after || Object.is(typed, truth) ||
+      (Number.isFinite(typed) && Math.abs(typed - truth) <= Math.max(page.passes.tolerance * Math.abs(truth), 1e-9));
   }
 
   function reveal(how) {

@@ -1,15 +1,30 @@
-// The page as an anywidget: its step and the numbers of its leaves are traits, which Python reads and writes.
+// The page as an anywidget: its step and the numbers of its leaves are traits, which Python reads and writes. The page
+// computes by itself. Where a rule runs in Python only, Python answers with new data.
 
 export default {
   render({ model, el }) {
     const host = document.createElement("div");
     host.dataset.lmSuppressShortcuts = "true";
     el.append(host);
-    const stepped = (step) => { model.set("step", step); model.save_changes(); };
-    const moved = (leaf, number) => { model.set("numbers", { ...model.get("numbers"), [leaf]: number }); model.save_changes(); };
-    const page = show(host, model.get("data"), model.get("pictures"), CSS, false, stepped, moved);
-    page.go(model.get("step"));
-    model.on("change:step", () => { if (page.step !== model.get("step")) page.go(model.get("step")); });
-    model.on("change:data", () => page.update(model.get("data")));
+    const numbers = () => new Map(Object.entries(model.get("numbers")).map(([i, x]) => [+i, readNumber(x)]));
+    const send = (name, value) => { model.set(name, value); model.save_changes(); };
+    const sendNumbers = (next) => {
+      const before = numbers(), after = [...before].map(([i, x]) => [i, x, next(i)]);
+      if (after.some(([, old, x]) => !Object.is(old, x)))
+        send("numbers", Object.fromEntries(after.map(([i, , x]) => [i, writeNumber(x)])));
+    };
+    let page = null;
+    const told = ({ step, leaves }) => {
+      if (page === null) return;
+      if (model.get("step") !== step) send("step", step);
+      sendNumbers((i) => leaves.get(i) ?? page.passes.recorded[i]);
+    };
+    const ask = (leaf, number) => sendNumbers((i) => (i === leaf ? number : numbers().get(i)));
+    page = show(host, model.get("data"), RULES, model.get("pictures"), CSS, { told, ask });
+    const follow = () => page.restore({ ...page.state(), step: model.get("step"), leaves: numbers() });
+    follow();
+    model.on("change:step", follow);
+    model.on("change:numbers", follow);
+    model.on("change:data", () => page.update(model.get("data"), model.get("pictures")));
   },
 };
