@@ -6,14 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from microgradlike import Value, steps
+from microgradlike import Value, ops, steps, topological_order
 from microgradlike import sum as sum_of
 from microgradlike.notation.digits import format_number
-from microgradlike.view.animation import BACKWARD, END, FORWARD, START
+from microgradlike.view import animation, style
 from microgradlike.view.explanation import explain
 
 PICTURE = Path(__file__).parents[1] / "notebooks/pictures/backward.svg"
-VISIBLE = """() => [...document.querySelectorAll("text")].filter(e => getComputedStyle(e).opacity !== "0")
+VISIBLE = """() => [...document.querySelectorAll("text")].filter(e => e.checkVisibility({ checkOpacity: true }))
     .map(e => e.textContent)"""
 
 
@@ -56,38 +56,128 @@ def test_every_moment_shows_the_numbers_of_explain(film):
     forward = [step for step in it.forward if step.terms]
     backward = [step for step in it.steps if step.terms]
     known = {step.node: format_number(step.data) for step in it.steps if not step.terms}
-
-    def numbers(gradients):
-        nodes = [step for step in it.steps if not step.constant]
-        return sorted(
-            [known.get(step.node, "–") for step in nodes] + [f"∇ {gradients.get(step.node, '–')}" for step in nodes]
-        )
-
-    def shown(second):
-        texts = visible(second)
-        return sorted(text for text in texts if re.fullmatch(r"(∇ )?(–|-?[\d.]+)", text)), "\n".join(texts)
-
-    edges = [format_number(term.local_grad) for step in it.steps for term in step.terms]
     constants = [format_number(step.data) for step in it.steps if step.constant]
+    edges = []
 
     def check(second, gradients, *lines):
-        texts, said = shown(second)
-        assert texts == sorted(numbers(gradients) + edges + constants)
-        for line in lines:
-            assert line in said
+        texts = visible(second)
+        nodes = [step.node for step in it.steps if not step.constant]
+        numbers = [known.get(v, "–") for v in nodes] + [f"∇ {gradients.get(v, '–')}" for v in nodes]
+        assert sorted(t for t in texts if re.fullmatch(r"(∇ )?(–|-?[\d.]+)", t)) == sorted(numbers + edges + constants)
+        assert all(any(line in text for text in texts) for line in lines), texts
 
-    check(0.1, {})
-    for i, step in enumerate(forward):
+    check(0.1, {}, "forward:  the leaves hold their numbers")
+    now = animation.START
+    for i, step in enumerate(forward, start=1):
         known[step.node] = format_number(step.data)
-        check(START + i * FORWARD + 0.1, {}, f"{step.name} = {step.definition} = {known[step.node]}")
-    begin = START + len(forward) * FORWARD
+        edges += [format_number(term.local_grad) for term in step.terms]  # known from here on
+        check(now + 0.1, {}, f"forward {i} of 5:  {step.name} = {step.definition} = {known[step.node]}")
+        now += animation.FORWARD
     gradients = {loss: "1"}
-    check(begin + 0.1, gradients, "∂L/∂L = 1")
+    check(now + 0.1, gradients, "backward:  begins with the seed ∂L/∂L = 1")
+    now += animation.SEED
     for i, step in enumerate(backward, start=1):
+        wanted = [term for term in step.terms if not term.constant]
+        head = f"backward {i} of 5:  ∂L/∂{step.name} = {gradients[step.node]}"
+        products = ["".join(piece for piece, _ in it.chain_rule(term)) for term in wanted]
+        chips = ["".join(piece for piece, _ in it.numbers(term)).partition(" = ")[0] for term in wanted]
+        check(now + 0.1, gradients, head, *products, *chips)
+        now += animation.MULTIPLY + animation.MOVE
         gradients |= {term.input: format_number(term.after) for term in step.terms}
-        lines = ["".join(piece for piece, _ in it.chain_rule(term)) for term in step.terms if not term.constant]
-        check(begin + i * BACKWARD + 0.1, gradients, *lines)
-    check(begin + (len(backward) + 1) * BACKWARD + END - 0.1, gradients)
+        sums = ["".join(piece for piece, _ in it.running_sum(term)) for term in wanted]
+        check(now + 0.1, gradients, head, *products, *sums, *(["-2 + -2 = -4"] if i == 1 else []))
+        now += animation.ADD if any(sums) else animation.ARRIVE
+    check(now + 0.1, gradients, "both passes are done: every gradient is there")
+    check(animation.TURNS * (now + animation.END) + 1000, gradients, "both passes are done")
+
+
+@pytest.mark.browser
+def test_arrows_point_to_the_inputs_in_the_backward_pass_and_nothing_flows_to_constants(film):
+    loss = example()
+    page, visible = film(loss)
+    heads = """() => [...document.querySelectorAll(".edge")].map(edge => {
+        const centre = (id) => { const box = document.getElementById(id).querySelector("path, polygon").getBBox();
+          return [box.x + box.width / 2, box.y + box.height / 2]; };
+        const away = ([x, y], tip) => Math.hypot(tip.x - x, tip.y - y);
+        const [, node] = /^e(\\d+)_/.exec(edge.id), shown = [...edge.querySelectorAll("polygon")]
+          .filter(e => e.checkVisibility({ checkOpacity: true })).map(e => e.points[1]);
+        return [edge.id, shown.length, shown.map(tip => away(centre("n" + node), tip))];
+      })"""
+    visible(0.1)
+    forward = {id: tips[0] for id, n, tips in page.evaluate(heads) if n == 1}
+    visible(animation.START + 5 * animation.FORWARD + 0.1)
+    backward = {id: tips for id, _, tips in page.evaluate(heads)}
+    constant = {
+        f"e{i}_{k}"
+        for i, v in enumerate(topological_order(loss))
+        for k, u in enumerate(v.inputs)
+        if u.op is ops.CONSTANT
+    }
+    assert len(constant) == 1 and forward.keys() == backward.keys()
+    for id, tips in backward.items():
+        assert not tips if id in constant else tips[0] > forward[id] + 10
+    lit = page.evaluate(
+        "[...document.querySelectorAll('.edge')].filter(e => e.querySelector('[stroke=\"#a33c00\"]')).map(e => e.id)"
+    )
+    assert set(lit) == backward.keys() - constant
+
+
+@pytest.mark.browser
+def test_products_move_along_their_edges_into_the_sum(film):
+    loss = example()
+    page, visible = film(loss)
+    begin = animation.START + 5 * animation.FORWARD + animation.SEED + animation.MULTIPLY
+    ways = []
+    for share in (0.01, 0.3, 0.6, 0.99):
+        visible(begin + share * animation.MOVE)
+        ways.append(
+            page.evaluate("""() => [...document.querySelectorAll("svg > g > g > g")].filter(e =>
+            e.checkVisibility({ checkOpacity: true }) && e.textContent === "-2" && e.querySelector("rect"))
+            .map(e => { const box = e.getBoundingClientRect(); return box.x + box.width / 2; })""")
+        )
+    e = next(i for i, v in enumerate(topological_order(loss)) if v.label == "e")
+    box = page.locator(f"#n{e} > path").first.bounding_box()
+    assert [len(way) for way in ways] == [2, 2, 2, 2]  # one for each factor of e·e
+    for xs in zip(*ways, strict=True):
+        assert sorted(xs, reverse=True) == list(xs) and xs[0] > box["x"] + box["width"] + 15
+        assert abs(xs[-1] - box["x"] - box["width"]) < 5
+
+
+@pytest.mark.browser
+def test_opened_by_itself_it_stops_under_the_pointer(browse, tmp_path):
+    page = browse(steps(example()).save(tmp_path / "film.svg").as_uri())
+    states = "[...new Set(document.getAnimations().map(each => each.playState))].join()"
+    page.mouse.move(1190, 890)
+    assert page.evaluate(states) == "running"
+    page.locator("rect").last.hover(force=True)
+    assert page.evaluate(states) == "paused" and animation.HELD in page.evaluate(VISIBLE)
+    page.mouse.move(1190, 890)
+    assert page.evaluate(states) == "running" and animation.HELD not in page.evaluate(VISIBLE)
+    page.keyboard.press("Tab")
+    assert page.evaluate(states) == "paused"
+
+
+def test_the_step_that_adds_stands_longest():
+    assert min(animation.MULTIPLY + animation.MOVE + animation.ARRIVE, animation.SEED) >= 2.5
+    assert animation.MULTIPLY + animation.MOVE + animation.ADD > 4 and animation.END >= 5
+
+
+def test_every_text_can_be_read_on_every_ground_it_stands_on():
+    inks = [style.INK, *animation.INKS.values()]
+    for ground in (animation.PANEL, animation.CHIP, animation.ACTIVE, animation.RECEIVES):
+        for ink in inks:
+            assert contrast(ink, ground["fill"]) >= 4.5, (ink, ground)
+
+
+def contrast(a, b):
+    """The contrast of two colours, as WCAG 2 defines it."""
+
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05
+
+    return max(luminance(a), luminance(b)) / min(luminance(a), luminance(b))
 
 
 @pytest.mark.browser
@@ -140,7 +230,5 @@ def test_the_film_in_the_readme_is_that_of_the_example():
 
 
 def steps_text():
-    from microgradlike.view.animation import animate
-
     result = steps(example())
-    return animate(result.explanation, result.views[-1][2], {node: i for i, node in enumerate(result.order)})
+    return animation.animate(result.explanation, result.views[-1][2], {node: i for i, node in enumerate(result.order)})

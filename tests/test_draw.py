@@ -489,7 +489,7 @@ def test_the_source_as_written():
             ' class=leaf color="#4a7fb5" fillcolor="#e3eefb" id=n0 style=filled]\n'
             '\tn1 [label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
             '<tr><td align="left"><b>y</b></td><td width="10"></td>'
-            '<td align="right"><font color="#656d76">×</font></td></tr>'
+            '<td align="right"><font color="#59636e">×</font></td></tr>'
             '<tr><td align="left">9</td><td width="10"></td>'
             '<td align="right"><font color="#b42318">∇ –</font></td></tr></table>>'
             ' class="operation root" color="#8a6a00" fillcolor="#fff4cc" id=n1 peripheries=2 style="rounded,filled"]\n'

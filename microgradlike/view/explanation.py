@@ -126,9 +126,20 @@ class Explanation:
         return [
             (formula.gradient(of, term.name), "product"), (" += ", ""),
             (formula.gradient(of, node), "upstream"), (" · ", ""), (formula.local(node, term.position), "local"), (" = ", ""),
+            *self.numbers(term),
+        ]  # fmt: skip
+
+    def numbers(self, term: Term) -> list[Piece]:
+        """Write 0.5 × 2 = 1: upstream × local derivative = product."""
+        return [
             (format_number(term.upstream), "upstream"), (" × ", ""), (format_number(term.local_grad), "local"), (" = ", ""),
             (format_number(term.product), "product"),
         ]  # fmt: skip
+
+    def gradient(self, step: Step, role: str = "upstream") -> list[Piece]:
+        """Write ∂L/∂z = 0.5."""
+        quotient = formula.gradient(self.names[self.root], step.name)
+        return [(quotient, role), (" = ", ""), (format_number(step.upstream), role)]
 
     def running_sum(self, term: Term) -> list[Piece]:
         """Write ∂L/∂w  = 3 + 1 = 4, where 3 had arrived before; nothing for the first contribution."""
@@ -217,7 +228,7 @@ def _table(it: Explanation) -> Iterator[Row]:
         if isinstance(leaf, range):
             yield _left_out(it, f"{len(leaf):,} more leaves")
         else:
-            yield [[(margin, ""), *_gradient(it, leaf, "product")], _equation(leaf.name, "", leaf.data)]
+            yield [[(margin, ""), *it.gradient(leaf, "product")], _equation(leaf.name, "", leaf.data)]
 
 
 def _left_out(it: Explanation, what: str) -> Row:
@@ -231,7 +242,7 @@ def _margin(it: Explanation) -> str:
 
 def _step_rows(it: Explanation, step: Step, number: str) -> Iterator[Row]:
     margin = _margin(it)
-    left = [(f"{number:>{len(margin) - 1}} ", "dim"), *_gradient(it, step, "upstream")]
+    left = [(f"{number:>{len(margin) - 1}} ", "dim"), *it.gradient(step)]
     yield [left, _equation(step.name, step.definition, step.data)]
     terms = [term for term in step.terms if not term.constant]
     for term in abbreviated(terms, MOST_TERMS, it.full):
@@ -247,11 +258,6 @@ def _term_rows(it: Explanation, step: Step, term: Term) -> Iterator[Row]:
     yield [[margin, *it.chain_rule(term)], local]
     if term.before is not None:
         yield [[margin, *it.running_sum(term)], [("running sum", "dim")]]
-
-
-def _gradient(it: Explanation, step: Step, role: str) -> list[Piece]:
-    quotient = formula.gradient(it.names[it.root], step.name)
-    return [(quotient, role), (" = ", ""), (format_number(step.upstream), role)]
 
 
 def _equation(name: str, definition: str, data: float, role: str = "") -> list[Piece]:

@@ -4,7 +4,7 @@ Every text stands on a light fill of its own and lines are of a middle grey, so 
 read on white and on black. Kinds of nodes differ in their outline as well as in their colour.
 """
 
-INK, MUTED, LINE, GRADIENT, LOCAL = "#1f2328", "#656d76", "#808a96", "#b42318", "#0b57a8"
+INK, MUTED, LINE, GRADIENT, LOCAL = "#1f2328", "#59636e", "#808a96", "#b42318", "#0b57a8"
 LEAF = {"class": "leaf", "style": "filled", "fillcolor": "#e3eefb", "color": "#4a7fb5"}
 CONSTANT = {"class": "constant", "style": "rounded,filled,dashed", "fillcolor": "#f3f4f6", "color": LINE}
 OPERATION = {"class": "operation", "style": "rounded,filled", "fillcolor": "#ffffff", "color": LINE}
