@@ -78,15 +78,27 @@ def solutions_of(notebook: NotebookNode) -> list[str]:
 
 
 def link(notebook: NotebookNode, path: Path) -> None:
-    """Fill the cells `links` (to try it, next and previous) and `next` (at the end)."""
+    """Fill the cells `links` (how long it is, to try it, next and previous) and `next` (at the end)."""
     i = NOTEBOOKS.index(path)
     before = [f"← [{title(each)}]({each.name})" for each in NOTEBOOKS[i - 1 : i] if i]
     after = [f"[{title(each)}]({each.name}) →" for each in NOTEBOOKS[i + 1 : i + 2]]
     for cell in notebook.cells:
         if cell.id == "links":
-            cell.source = badges(path) + "\n\n" + " · ".join([*before, *after])
+            cell.source = "\n\n".join(
+                [extent(notebook), badges(path), " · ".join([*before, *after])]
+            )
         elif cell.id == "next":
             cell.source = f"Next: {after[0]}" if after else "This was the last notebook."
+
+
+def extent(notebook: NotebookNode) -> str:
+    """How long a notebook takes: 150 words a minute, and three minutes for each exercise."""
+    texts = [c.source for c in notebook.cells if c.cell_type == "markdown" and c.id != "links"]
+    words = sum(len(text.split()) for text in texts if "<details>" not in text)
+    code = [c.source for c in notebook.cells if c.cell_type == "code"]
+    exercises = sum(bool(re.search(r"^check\(", source, re.MULTILINE)) for source in code)
+    minutes = 5 * round((words / 150 + 3 * exercises) / 5)
+    return f"About {minutes} minutes: {round(words, -2):,} words, {exercises} exercises."
 
 
 def title(path: Path) -> str:

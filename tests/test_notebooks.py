@@ -73,6 +73,7 @@ def test_its_exercises_are_open_and_have_solutions(notebook):
         ) == "· No answer yet: put yours in place of the dots.\n" * cell.source.count("\ncheck(")
     assert run.solutions_of(notebook)  # a solution may answer several
     assert "<details>" not in "".join(cell.source for cell in notebook.cells[:-2]), "solutions stand at the end"
+    assert [cell for cell in notebook.cells if "solution" in cell.metadata.get("tags", [])] == [notebook.cells[-2]]
 
 
 def test_numbers_say_what_the_file_names_say():
@@ -148,3 +149,17 @@ def test_measured_times_are_exempt():
     assert list(run.differences(old, new)) == []
     old.cells[0].outputs = []
     assert len(list(run.differences(old, new))) == 1  # cleared, to be measured again
+
+
+def test_in_a_kernel_an_answer_that_does_not_end_is_stopped_and_the_next_cell_runs():
+    cells = [
+        "from microgradlike.course import check, seal",
+        "def paths(n):\n    return 1 if n == 0 else paths(n - 1) + paths(n - 1)\n\n\n"
+        "check(paths, lambda paths: paths(40) == 2**40, hint='Count nodes.', seconds=0.5)",
+        "check(6, seal(6))",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)], metadata=run.METADATA)
+    run.NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    said = ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
+    assert said[1].startswith("✗ Not yet. It was stopped after 0.5 seconds:")
+    assert said[2] == "✓ Right.\n"

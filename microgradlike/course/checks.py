@@ -149,9 +149,10 @@ def _explain(error: BaseException, answer: Any, seconds: float) -> str:
         return f"It calls itself too often: Python stops at {sys.getrecursionlimit()} calls within each other."
     if isinstance(error, AssertionError):
         return str(error)
-    if not callable(answer):
-        return f"This is {_kind(answer)}, which does not fit the question ({type(error).__name__}: {error})."
-    return f"{type(error).__name__}: {error}."
+    if not callable(answer) and str(error).endswith("object is not callable"):
+        return f"This is {_kind(answer)}, and a function is asked for."
+    said = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
+    return f"{said}." if callable(answer) else f"This is {_kind(answer)}, which does not fit the question ({said})."
 
 
 def _hint_for(reason: Any, hints: Hints) -> str:
