@@ -95,7 +95,7 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
     el("div", { class: "view" }, el("div", { class: "top" }, stage.header, stage.tools),
       data.note ? el("p", { class: "note" }, data.note) : null, page.picture.element,
       el("div", { class: "panels" + (data.layers.length ? " layered" : "") }, now.element, ledger.element, matrix.element),
-      el("div", { class: "bars" }, bars.elements), leaves.element, link.element, stage.legend),
+      el("div", { class: "bars" }, bars.elements, link.element), leaves.element, stage.legend),
     now.spoken, makeListOfSteps(page), stage.keys);
   shadow.append(el("style", {}, css), page.box);
   listenToKeys(page, bars.play, stage);

@@ -37,13 +37,15 @@ function makeZoom(page, element) {
     page.picture.follow();
   }
 
-  // Scroll to where something happens, if it is not all in sight; to the first of it, if there is no room for all.
+  // Scroll to where something happens, if it is not all in sight; to the first of it and what is beside it, if there is no room for all.
   function show(drawn) {
     if (!drawn.length) return;
     const outer = element.getBoundingClientRect(), boxes = drawn.map((each) => each.getBoundingClientRect());
     const scrolled = (start, end, size) => {
       let from = Math.min(...boxes.map((box) => box[start])), to = Math.max(...boxes.map((box) => box[end]));
-      if (to - from > outer[size] - 16) [from, to] = [boxes[0][start], boxes[0][end]];
+      const room = outer[size] - 16, first = boxes[0];
+      if (to - from > room)
+        [from, to] = first[start] - from > to - first[end] ? [first[end] - room, first[end]] : [first[start], first[start] + room];
       return from < outer[start] + 8 || to > outer[end] - 8 ? (from + to - outer[start] - outer[end]) / 2 : 0;
     };
     element.scrollLeft += scrolled("left", "right", "width");
