@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 CONSTRAINTS := constraints.txt
-DEV := --editable '.[dev]'
+DEV := --editable '.[dev,jax]'
+WITHOUT_JAX := --editable '.[dev]'
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
 .PHONY: demo test test-oldest test-python test-bare lint docs notebooks check-notebooks fuzz mutants \
@@ -14,11 +15,11 @@ demo: $(VENV)/installed          ## the main job, on handwritten digits
 test: $(VENV)/installed-dev      ## all tests
 	$(VENV)/bin/python -m pytest $(TESTS)
 
-test-oldest:                     ## with the oldest dependencies allowed, on Python 3.11 or 3.12; no browser
-	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt TESTS='-m "not browser"'
+test-oldest:                     ## with the oldest dependencies allowed, on Python 3.11 or 3.12; no browser, no JAX
+	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt DEV="$(WITHOUT_JAX)" TESTS='-m "not browser"'
 
-test-python:                     ## on another Python, PYTHON=python3.13; no browser
-	$(MAKE) test VENV=.venv-$(notdir $(PYTHON)) TESTS='-m "not browser"'
+test-python:                     ## on another Python, PYTHON=python3.13; no browser, no JAX
+	$(MAKE) test VENV=.venv-$(notdir $(PYTHON)) DEV="$(WITHOUT_JAX)" TESTS='-m "not browser"'
 
 test-bare:                       ## those that need no extra, in an installation without extras
 	$(MAKE) test VENV=.venv-bare DEV='--editable . pytest hypothesis' TESTS='-m "not browser"'

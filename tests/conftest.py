@@ -18,6 +18,7 @@ PICTURES = pytest.StashKey()
 
 
 # In an installation without extras (`make test-bare`) these test files cannot even be imported, for lack of a package.
+# Only `make test` installs JAX.
 LEFT_OUT = {
     "test_cli.py": "click",
     "test_contributing.py": "numpy",
@@ -29,6 +30,7 @@ LEFT_OUT = {
     "test_files.py": "click",
     "test_fuzz.py": "numpy",
     "test_interpreter.py": "numpy",
+    "test_jax.py": "jax",
     "test_matrix.py": "numpy",
     "test_notebooks.py": "nbformat",
     "test_passes.py": "numpy",
@@ -44,6 +46,7 @@ MAY_LACK = {
     "test_check.py": ["mpmath"],
     "test_course.py": ["IPython"],
     "test_custom.py": ["mpmath", "numpy"],
+    "test_docstrings.py": ["jax"],
     "test_draw.py": ["Graphviz"],
     "test_edges.py": ["numpy"],
     "test_exchange.py": ["numpy"],

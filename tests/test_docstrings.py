@@ -117,6 +117,12 @@ def anomaly():
         Value(0.0).log()
 
 
+def where_jax_has_no_float64(call):
+    jax = pytest.importorskip("jax")
+    with jax.enable_x64(False):
+        call()
+
+
 def program():
     x, w = [Value(0.5), Value(-1.0)], [Value(2.0), Value(3.0)]
     return mg.vectorize(mg.dot(w, x).tanh(), batch=[x])
@@ -217,6 +223,10 @@ ERRORS = [
     ("matrix.Program.gradients", ValueError, lambda: program().gradients([[1.0]])),
     ("matrix.Program.descend", TypeError, lambda: program().descend("x", lr=0.1)),
     ("matrix.Program.descend", ValueError, lambda: program().descend([[1.0]], lr=0.1)),
+    ("matrix.Program.check_shapes", TypeError, lambda: program().check_shapes([])),
+    ("matrix.Program.check_shapes", ValueError, lambda: program().check_shapes([(1, 3)])),
+    ("matrix.Program.to_jax", TypeError, lambda: program().to_jax("int8")),
+    ("matrix.Program.to_jax", ValueError, lambda: where_jax_has_no_float64(program().to_jax)),
     ("matrix.Program.nodes", KeyError, lambda: program().nodes("none")),
     ("matrix.Program.where", KeyError, lambda: program().where(number())),
 ]  # fmt: skip

@@ -67,9 +67,9 @@ def test_an_extra_brings_each_package_that_is_imported_and_no_dependency():
         assert package in [re.match(r"\w+", requirement)[0] for requirement in OPTIONAL[extra]]
 
 
-def test_all_is_every_extra_of_what_microgradlike_imports():
+def test_all_is_every_extra_of_what_microgradlike_imports_but_jax():
     extras = re.fullmatch(r"microgradlike\[(.*)\]", *OPTIONAL["all"])[1].split(",")
-    assert sorted(extras) == sorted({"draw", *EXTRAS.values()})
+    assert sorted(extras) == sorted({"draw", *EXTRAS.values()} - {"jax"})
 
 
 WITHOUT = """
@@ -115,6 +115,13 @@ def test_who_needs_a_missing_package_says_in_one_line_how_to_install_it(code, pa
     named = package if alone and find_spec("numpy") else r"\w+"
     said = rf'[^:]+ needs {named}: pip install "microgradlike\[{EXTRAS[package]}\]"'
     assert re.fullmatch(rf"microgradlike\.support\.extras\.MissingPackage: {said}", result.stderr.splitlines()[-1])
+
+
+def test_who_needs_jax_says_how_to_install_it_and_the_rest_works_without():
+    pytest.importorskip("numpy")
+    result = run(NEURON + "p = vectorize(x * x); print(p()); p.to_jax()", lacks=["jax"])
+    said = 'to_jax needs jax: pip install "microgradlike[jax]"'
+    assert (result.stdout, result.stderr.splitlines()[-1].partition(": ")[2]) == ("[4.]\n", said)
 
 
 COMMANDS = [

@@ -8,6 +8,7 @@ Find    canonical    chains of + and × become sums of products
         arrays       what is found: arrays, and the instructions that compute them
         find         one pass after the other
 Define  interpreter  what the instructions mean, in any array library
+        on_jax       in JAX, with the derivatives of the rows
 Emit    symbols      the rules of `ops` run on views of buffers that do not exist yet
         lines        the NumPy calls that they make
         memory       where the buffers lie

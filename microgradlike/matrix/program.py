@@ -249,6 +249,33 @@ class Program:
             self.backward(*args)
             return {p.name: p._gradient.copy() for p in self.parameters}
 
+    def to_jax(self, dtype: Any = None) -> Callable[..., Any]:
+        """Return f(parameters, *batch), the losses of m samples, (m,), as a pure function for JAX to transform.
+
+            f = program.to_jax()
+            parameters = {p.name: p.data for p in program.parameters}
+            mean = lambda parameters, *batch: f(parameters, *batch).mean()
+            jax.jit(jax.value_and_grad(mean))(parameters, X, Y)
+
+        It composes with `jit`, `vmap`, `grad` and `hessian`. The local derivatives are those of the table of
+        operations, to any order, not JAX's own of the lines that compute a value.
+
+        `dtype`, the program's by default, is what it computes in: float64, float32 or bfloat16. The parameters and
+        the batch are converted, and a gradient has the dtype of its parameter: with float32 parameters, bfloat16
+        is mixed precision. (For matrix products in full float32 on a GPU, `jax.default_matmul_precision("highest")`.)
+
+        A compiled function cannot raise what depends on numbers. Where a comparison made while recording would come
+        out otherwise, or the batch is not finite, losses and gradients are nan or inf; a call of the program says why.
+        So they are where a sum that was padded with zeros meets an inf that the scalar engine leaves out.
+
+        Raises MissingPackage without JAX, TypeError for another dtype, and ValueError for float64 where JAX is not
+        told to use it. The function raises TypeError for a wrong number of arguments and for no real numbers,
+        ValueError for parameters of other names or shapes, and for a batch whose shapes do not fit.
+        """
+        from microgradlike.matrix.on_jax import losses_on_jax
+
+        return losses_on_jax(self, dtype)
+
     def descend(self, *args: Any, lr: float) -> None:
         """Take one step of gradient descent, w → w − lr · ∂(mean loss)/∂w, as fast as it goes.
 
@@ -323,17 +350,14 @@ class Program:
 
     def _prepare(self, args: tuple[Any, ...]) -> tuple[Frame, list[Numbers]]:
         if len(args) != len(self.batch):
-            raise TypeError(f"expected {len(self.batch)} arrays ({self._expected()}), got {len(args)}")
+            self.check_shapes([np.shape(a) for a in args])
         arrays = []
         for x, leaves in zip(args, self.batch):
             if not (type(x) is np.ndarray and x.ndim == 2 and x.dtype is self.dtype and x.flags.c_contiguous):
                 x = self._converted(x)
             arrays.append(x)
             if x.shape[1] != len(leaves) or len(x) != len(arrays[0]):
-                raise ValueError(
-                    f"expected arrays of one number of samples m, {self._expected()}, "
-                    f"got {', '.join(str(np.shape(a)) for a in args)}"
-                )
+                self.check_shapes([np.shape(a) for a in args])
         samples = len(arrays[0]) if arrays else 1
         if samples not in self._frames:
             if len(self._frames) >= FRAMES:
@@ -348,11 +372,21 @@ class Program:
         if x.dtype.kind not in "iuf":
             raise TypeError(f"expected an array of real numbers, got one of {x.dtype}: convert it first")
         if x.ndim == 0:
-            raise ValueError(f"expected arrays with the samples on the first axis ({self._expected()}), got a number")
+            self.check_shapes([()] * len(self.batch))
         return np.ascontiguousarray(x, self.dtype).reshape(len(x), prod(x.shape[1:]))
 
-    def _expected(self) -> str:
-        return ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
+    def check_shapes(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Raise TypeError unless there is one shape for each argument, ValueError unless all are (m, …) and fit."""
+        expected = ", ".join(f"{_called(leaves)} of shape (m, {len(leaves)})" for leaves in self.batch) or "none"
+        if len(shapes) != len(self.batch):
+            raise TypeError(f"expected {len(self.batch)} arrays ({expected}), got {len(shapes)}")
+        if () in shapes:
+            raise ValueError(f"expected arrays with the samples on the first axis ({expected}), got a number")
+        for shape, leaves in zip(shapes, self.batch):
+            if prod(shape[1:]) != len(leaves) or shape[0] != shapes[0][0]:
+                raise ValueError(
+                    f"expected arrays of one number of samples m, {expected}, got {', '.join(map(str, shapes))}"
+                )
 
     def _run(self, frame: Frame, name: str, arrays: list[Numbers]) -> None:
         frame.run(name, arrays)

@@ -6,7 +6,8 @@ from typing import Any, NoReturn
 
 # Each package, and the extra of pyproject.toml that brings it.
 EXTRAS = {
-    "anywidget": "widget", "click": "cli", "matplotlib": "plots", "mpmath": "check", "numpy": "matrix", "rich": "cli",
+    "anywidget": "widget", "click": "cli", "jax": "jax", "matplotlib": "plots", "mpmath": "check", "numpy": "matrix",
+    "rich": "cli",
 }  # fmt: skip
 
 
