@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from microgradlike import ops
 from microgradlike.notation.digits import superscript
 from microgradlike.value import Value
 from microgradlike.view.dot import by_layer
@@ -33,7 +34,7 @@ def _matrix_form(it: Explanation, index: Mapping[Value, int], layer: int, member
     pointwise = all(map(all, activated))  # no softmax, whose every output depends on every z
     outputs = [[term.node for term in row if term] for row in activated] if pointwise else a or z
     into_next = all(_goes_to(term, "z", layer + 1) for row in outputs for node in row for term in it.ledger[node])
-    form = {
+    form: dict[str, Any] = {
         "name": f"layer {layer}",
         "members": [index[node] for node in members],
         "delta": f"δ{here}",
@@ -41,6 +42,13 @@ def _matrix_form(it: Explanation, index: Mapping[Value, int], layer: int, member
         "slope": f"σ′(z{here})",
         "arrives": f"(w{after})ᵀ δ{after}" if into_next else f"∇ₐ{loss}" if a else f"∂{loss}/∂z{here}",
     }
+    if all(node.op is ops.AFFINE for row in z for node in row):  # its inputs: the weights, as many terms, the bias
+        form |= {
+            "terms": (len(z[0][0].inputs) - 1) // 2,
+            "weight": f"w{here}",
+            "bias": f"b{here}",
+            "before": f"a{superscript(layer - 1)}",
+        }
     if not a:  # linear: a is z
         return form | {"equation": f"{form['delta']} = {form['arrives']}"}
     form["outputs"] = [[index[node] for node in row] for row in outputs]

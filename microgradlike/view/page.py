@@ -42,7 +42,7 @@ from microgradlike.view.style import GRADIENT, LOCAL
 # a notebook's output has no address to import from. They declare functions only, so that any order will do.
 SCRIPTS = [
     "page", "elements", "digits", "arithmetic", "engine", "passes", "picture", "zoom", "quiz", "panels", "matrix", "controls",
-    "stage", "keys", "address", "theme",
+    "stage", "keys", "address", "theme", "links", "flow", "heat",
 ]  # fmt: skip
 MOST_NODES = 500  # a picture of more would bring a browser to a standstill
 LONGEST_FORMULA = 110  # above the picture, in characters
@@ -375,9 +375,21 @@ def _scripts() -> str:
 
 @cache
 def _file(name: str) -> str:
-    """Return a file of `browser/`, without indentation and comments."""
+    """Return a file of `browser/` without comments and the spaces that only people need."""
     text = (resources.files("microgradlike.view") / "browser" / name).read_text(encoding="utf-8")
-    return re.sub(r"^\s+|^\s*//.*\n", "", text, flags=re.MULTILINE)
+    if name.endswith(".css"):
+        return re.sub(r"\s*([{};,])\s*|(:) (?=\S)", r"\1\2", text)
+    text = re.sub(r"^\s+|^\s*//.*\n|[ \t]+// .*$", "", text, flags=re.MULTILINE)
+    return "".join(map(_squeeze, text.splitlines(keepends=True)))
+
+
+def _squeeze(line: str) -> str:
+    """Remove the spaces around operators, outside strings; a line with a template or a pattern stays as it is."""
+    if "`" in line or "/" in line:
+        return line
+    parts = re.split(r'("(?:\\.|[^"\\])*")', line)
+    parts[::2] = [re.sub(r" ?(=>|[=!<>]=+|&&|\|\||[,;:?=(){}[\]]) ?", r"\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _style() -> str:

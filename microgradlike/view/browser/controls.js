@@ -21,10 +21,12 @@ function makeBars(page) {
       button("|◀", "First step", () => page.go(0)), button("◀", "Step back", () => page.go(page.step - 1)),
       button("▶", "Step forward", page.forth, { class: "forth" }), playing, slider, place),
     el("div", { class: "bar" }, tabs, el("label", {}, quiz.box, " Quiz"), el("label", {}, "Pace ", pace),
+      el("label", { title: "Width and colour by the size and the sign of the gradient" }, page.flow.tints, " Sizes"),
       passes.views.length > 1 ? el("label", {}, "Show ", views) : null, el("label", {}, "Ledger of ", ledgers)),
   ];
 
   function play(on = timer === null) {
+    page.flow.pause(!on);
     clearInterval(timer);
     timer = null;
     if (on) {

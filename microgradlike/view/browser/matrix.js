@@ -1,36 +1,60 @@
-// The matrix form: the numbers are the gradients of nodes, written as vectors.
+// The matrix form: numbers that stand in the graph already, written as vectors and matrices.
 
 function makeMatrixPanel(page) {
-  const element = el("section", { class: "matrix", "aria-label": "Matrix form" });
-  let painted = {}; // the layer and the step that it shows
+  const element = el("section", { class: "matrix", "aria-label": "Matrix form", tabindex: 0 });
+  const MOST = 49; // of more numbers than these, a picture says more
+  let painted = ""; // the layer, the step and the numbers that it shows
 
-  function vector(title, rows, lights) {
-    const nodes = rows.flat();
-    const cells = (row) => row.map((each) => el("td", {}, typeof each === "number" ? page.quiz.gradient(each) : each));
-    const table = el("table", { class: "vector" }, el("tbody", {}, rows.map((row) => el("tr", {}, cells(row)))));
-    const on = () => page.picture.light(nodes, true), off = () => page.picture.light(nodes, false);
-    const more = lights ? { tabindex: 0, class: "term lights", onmouseenter: on, onmouseleave: off,
-      onfocus: on, onblur: off, "aria-label": title + " = " + table.textContent } : { class: "term" };
-    return el("figure", more, table, el("figcaption", {}, title));
+  // What an entry stands for: a node's gradient, ["data", i] its number, or ["local", i, k] a local derivative.
+  function read(entry) {
+    const { passes, step, quiz } = page, [what, i, k] = typeof entry === "number" ? ["gradient", entry] : entry;
+    const number = what === "gradient" ? (quiz.hides(i) ? null : passes.gradientValue(i, step)) : !passes.known(i, step) ? null
+      : what === "data" ? passes.nodes[i].value : passes.localValue(i, k);
+    const text = what === "gradient" && quiz.hides(i) ? "?" : number === null ? "–" : formatNumber(number);
+    return { number, text, ...(what === "local" ? { edge: i + "_" + k, said: passes.local(i, k) }
+      : { node: i, said: what === "data" ? passes.nodes[i].name : passes.gradientName(i) }) };
+  }
+
+  function array(title, rows) {
+    if (rows.flat().length > MOST) return el("figure", {}, heatMap(page, title, rows, read), el("figcaption", {}, title));
+    const cell = (entry) => {
+      const { text, node, edge } = read(entry);
+      return el("td", { "data-node": node, "data-edge": edge }, text);
+    };
+    const linked = rows.flat().map(read), nodes = linked.flatMap(({ node }) => node ?? []), edges = linked.flatMap(({ edge }) => edge ?? []);
+    return el("figure", {}, el("table", { class: "vector" }, el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))))),
+      el("figcaption", { "data-node": nodes.join(" ") || null, "data-edge": edges.join(" ") || null }, title));
   }
 
   function paint() {
-    const { layers, known, localNumber } = page.passes, { focus, step } = page, focused = page.shadow.activeElement;
+    const { layers, nodes, root } = page.passes, { focus, step } = page, focused = page.shadow.activeElement;
     element.hidden = !layers.length;
+    if (!layers.length) return;
+    const l = focus ?? layers.length - 1, layer = layers[l], { delta, errors, outputs, slopes } = layer;
+    const key = [l, step, page.quiz.asking(), nodes[root].data].join();
+    if (painted === key && element.contains(focused)) return;
+    painted = key;
     const within = element.contains(focused);
-    if (!layers.length || within && painted.focus === focus && painted.step === step) return;
-    painted = { focus, step };
-    const l = focus ?? layers.length - 1, layer = layers[l];
     const select = el("select", { "aria-label": "Layer in focus", onchange: () => { page.focus = +select.value; paint(); } },
       layers.map((each, m) => el("option", { value: m }, each.name)));
     select.value = l;
-    const slopes = layer.slopes?.map((row) => row.map(([i, k]) => (known(i, step) ? localNumber(i, k) : "–")));
     element.replaceChildren(el("h2", {}, "Matrix form, ", select), el("p", { class: "rule" }, layer.equation),
-      el("div", { class: "vectors" }, vector(layer.delta, layer.errors, true),
-        ...(layer.outputs ? [el("span", {}, slopes ? "=" : "= Jᵀ"), vector(layer.arrives, layer.outputs, false)] : []),
-        ...(slopes ? [el("span", {}, "⊙"), vector(layer.slope, slopes, false)] : [])),
-      el("p", { class: "dim" }, `Point at ${layer.delta}: its entries are the gradients of the z nodes.`));
+      el("div", { class: "vectors" }, array(delta, errors),
+        ...(outputs ? [el("span", {}, slopes ? "=" : "= Jᵀ"), array(layer.arrives, outputs)] : []),
+        ...(slopes ? [el("span", {}, "⊙"), array(layer.slope, slopes.map((row) => row.map(([i, k]) => ["local", i, k])))] : [])),
+      ...weights(layer));
     if (within && focused.tagName === "SELECT") select.focus();
+  }
+
+  // BP4, BP3: the gradients of the weights are δ aᵀ, those of the biases δ.
+  function weights({ terms: n, errors, weight, bias, delta, before }) {
+    if (!n) return [];
+    const { nodes, root } = page.passes, loss = `∂${nodes[root].wrapped || nodes[root].name}/∂`, data = (i) => ["data", i];
+    const inputs = errors.map(([z]) => nodes[z].inputs), w = inputs.map((each) => each.slice(0, n));
+    const a = inputs[0].slice(n, 2 * n).map((_, k) => errors[0].map((z) => data(nodes[z].inputs[n + k])));
+    return [el("p", { class: "rule" }, `${loss}${weight} = ${delta} (${before})ᵀ,  ${loss}${bias} = ${delta}`),
+      el("div", { class: "vectors" }, array(loss + weight, w), array(loss + bias, inputs.map((each) => [each[2 * n]])),
+        array(weight, w.map((row) => row.map(data))), array(before, a))];
   }
 
   return { element, paint };

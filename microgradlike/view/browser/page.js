@@ -11,6 +11,8 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
   shadow.innerHTML = "";
   const page = { host, shadow, alone, passes: readPasses(data, rules), step: 0, view: 0, chosen: null, focus: null, pace: 1.2 }; // seconds a step, played
   page.quiz = makeQuiz(page);
+  page.flow = makeFlow(page);
+  page.links = makeLinks(page);
   page.picture = makePicture(page, pictures);
   page.zoom = makeZoom(page, page.picture.element);
   page.staged = () => page.box.classList.contains("stage");
@@ -81,6 +83,7 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
   }
   page.paint = () => {
     for (const part of [page.picture, bars, now, leaves, ledger, matrix, stage]) part.paint();
+    page.links.paint();
   };
   function focusOn(node) {
     const layer = page.passes.layerOf(node);
@@ -98,6 +101,7 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
       el("div", { class: "bars" }, bars.elements, link.element), leaves.element, stage.legend),
     now.spoken, makeListOfSteps(page), stage.keys);
   shadow.append(el("style", {}, css), page.box);
+  page.links.listen();
   listenToKeys(page, bars.play, stage);
   const theme = followTheme(page);
   page.picture.open(0);

@@ -1,7 +1,7 @@
 // What is said beside the picture: this step, the ledger of a node, and all steps as text.
 
 function makeStepPanel(page) {
-  const element = el("section", { class: "now", "aria-label": "This step" });
+  const element = el("section", { class: "now", "aria-label": "This step", tabindex: 0 });
   const spoken = el("p", { class: "spoken", "aria-live": "polite" });
   const say = (text) => write(spoken, text);
 
@@ -15,17 +15,17 @@ function makeStepPanel(page) {
         "values fill in, then the gradients come back. Click a node for its ledger: what arrives at it, along every path."));
     } else if (step < passes.seed) {
       const { name, made, data, inputs } = nodes[at];
-      head("Forward: ", as("", name));
-      element.append(el("p", { class: "rule" }, as("", name), " = " + made + " = ", as("product", data)),
-        el("p", { class: "dim" }, [...new Set(inputs)].slice(0, 12).map((i) => nodes[i])
-          .filter((input) => input.name !== input.data).map((input) => `${input.name} = ${input.data}`).join(",  ")));
+      head("Forward: ", symbol("", at, null, name));
+      element.append(el("p", { class: "rule" }, symbol("", at, null, name), " = ", formulaOf(passes, made, inputs), " = ", symbol("product", at, null, data)),
+        el("p", { class: "dim" }, [...new Set(inputs)].slice(0, 12).filter((i) => nodes[i].name !== nodes[i].data)
+          .flatMap((i, n) => [n ? ",  " : "", el("span", { "data-node": i }, `${nodes[i].name} = ${nodes[i].data}`)])));
     } else if (step === passes.seed) {
       head("The backward pass begins");
-      element.append(el("p", { class: "rule" }, as("upstream", gradientName(passes.root)), " = ", as("upstream", "1")),
+      element.append(el("p", { class: "rule" }, symbol("upstream", passes.root, null, gradientName(passes.root)), " = ", symbol("upstream", passes.root, null, "1")),
         el("p", {}, "Every other gradient is not yet computed: –"));
     } else {
       const each = passes.chainRule(step), terms = passes.wanted(each.terms);
-      head("Backward: ", as("", nodes[at].name), " hands on ", as("upstream", gradientName(at) + " = " + (each.upstream ?? "–")));
+      head("Backward: ", symbol("", at, null, nodes[at].name), " hands on ", symbol("upstream", at, null, gradientName(at) + " = " + (each.upstream ?? "–")));
       element.append(asking ? page.quiz.form() : el("div", { class: "products" }, few(terms.map((term) => product(each, term)))));
       if (!terms.length) element.append(el("p", { class: "dim" },
         each.terms.length ? "All its inputs are constants." : "Nothing arrives at it: it is on a branch that is not taken."));
@@ -34,21 +34,23 @@ function makeStepPanel(page) {
   }
 
   function product(each, term) {
-    const { gradientName } = page.passes, local = page.passes.local(each.node, term.position);
-    const target = gradientName(term.input);
+    const { passes } = page, { gradientName } = passes, edge = each.node + "_" + term.position;
+    const target = () => symbol("product", term.input, null, gradientName(term.input));
+    const local = () => symbol("local", null, edge, passes.local(each.node, term.position));
     return el("div", { class: "rule" },
-      el("div", {}, as("product", target), " += ", as("upstream", gradientName(each.node)), " · ", as("local", local)),
-      el("div", {}, "= ", as("upstream", each.upstream), " × ", as("local", term.local), " = ", as("product", term.product),
-        term.formula ? el("span", { class: "dim" }, "with ", as("local", local), " = " + term.formula) : null),
-      term.before === null ? null : el("div", { class: "sum" }, "running sum: ", as("product", target), " = ", term.before,
-        " + ", as("product", term.product), " = ", as("product", term.after)));
+      el("div", {}, target(), " += ", symbol("upstream", each.node, null, gradientName(each.node)), " · ", local()),
+      el("div", {}, "= ", symbol("upstream", each.node, null, each.upstream), " × ", symbol("local", null, edge, term.local), " = ",
+        symbol("product", null, edge, term.product), term.formula ? el("span", { class: "dim" }, "with ", local(), " = ",
+          formulaOf(passes, term.formula, [each.node, ...passes.nodes[each.node].inputs])) : null),
+      term.before === null ? null : el("div", { class: "sum" }, "running sum: ", target(), " = ", term.before,
+        " + ", symbol("product", null, edge, term.product), " = ", symbol("product", term.input, null, term.after)));
   }
 
   return { element, spoken, say, paint };
 }
 
 function makeLedgerPanel(page) {
-  const element = el("section", { class: "account", "aria-label": "Ledger" });
+  const element = el("section", { class: "account", "aria-label": "Ledger", tabindex: 0 });
 
   function paint() {
     element.replaceChildren();
@@ -57,25 +59,28 @@ function makeLedgerPanel(page) {
     const { passes, step, quiz, chosen: i } = page, node = passes.nodes[i], known = passes.known(i, step);
     const gradient = passes.gradient(i, step) ?? "–";
     element.append(
-      el("h2", {}, "Ledger of ", as("", node.name), " ", button("×", "Close the ledger", () => page.choose(-1), { class: "close" })),
-      el("p", { class: "rule" }, as("", node.name), (node.made ? " = " + node.made : "") + " = ", as("", known ? node.data : "–")));
+      el("h2", {}, "Ledger of ", symbol("", i, null, node.name), " ", button("×", "Close the ledger", () => page.choose(-1), { class: "close" })),
+      el("p", { class: "rule" }, symbol("", i, null, node.name), node.made ? [" = ", formulaOf(passes, node.made, node.inputs)] : [], " = ",
+        symbol("", i, null, known ? node.data : "–")));
     const rows = passes.ledger[i].map(([at, term]) => {
       const here = at <= step && !(quiz.asking() && at === step);
+      const edge = term.node + "_" + term.position;
       return el("tr", { class: here ? (at === step ? "fresh" : "") : "later" },
-        el("td", {}, "from ", as("", passes.nodes[term.node].name)),
-        el("td", {}, as("upstream", here ? term.upstream : "–"), " × ", as("local", here ? term.local : "–")),
-        el("td", {}, "= ", as("product", here ? term.product : "–")));
+        el("td", {}, "from ", symbol("", term.node, null, passes.nodes[term.node].name)),
+        el("td", {}, symbol("upstream", term.node, null, here ? term.upstream : "–"), " × ", symbol("local", null, edge, here ? term.local : "–")),
+        el("td", {}, "= ", symbol("product", null, edge, here ? term.product : "–")));
     });
     if (node.constant) element.append(el("p", { class: "dim" }, "A constant: nobody asks for its gradient."));
     else if (i === passes.root)
       element.append(el("p", {}, "The root: its gradient is the seed, ", as("product", gradient), "."));
     else if (rows.length)
-      element.append(el("table", {}, el("caption", {}, count(rows.length, "contribution") + " to ", as("product", passes.gradientName(i))),
+      element.append(el("table", {}, el("caption", {}, count(rows.length, "contribution") + " to ", symbol("product", i, null, passes.gradientName(i))),
         el("tbody", {}, rows), el("tfoot", {}, el("tr", {}, el("th", { colspan: 2, scope: "row" }, "sum so far"),
           el("td", {}, "= ", as("product", quiz.asking() && passes.ledger[i].some(([at]) => at === step) ? "?" : gradient))))));
     const own = passes.steps.find((each) => each.node === i);
     if (own) element.append(el("p", { class: "dim" }, "Its local derivatives"), ...few(own.terms.map((term) => el("div", { class: "rule" },
-      as("local", passes.local(i, term.position)), term.formula ? " = " + term.formula : "", " = ", as("local", known ? term.local : "–")))));
+      symbol("local", null, i + "_" + term.position, passes.local(i, term.position)), term.formula ? [" = ", formulaOf(passes, term.formula, [i, ...node.inputs])] : [],
+      " = ", symbol("local", null, i + "_" + term.position, known ? term.local : "–")))));
   }
 
   return { element, paint };

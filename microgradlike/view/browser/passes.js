@@ -70,14 +70,15 @@ function readPasses(data, rules) {
     return sum;
   };
   const gradient = (i, s) => written(gradientValue(i, s));
-  const localNumber = (i, k) => formatNumber(now.locals[i][k]);
+  const localValue = (i, k) => now.locals[i][k];
+  const localNumber = (i, k) => formatNumber(localValue(i, k));
   const active = (s) => (s === 0 ? null : s < seed ? forward[s - 1] : s === seed ? data.root : chainRule(s).node);
   const layerOf = (i) => data.layers.findIndex((each) => each.members.includes(i));
   const wanted = (terms) => terms.filter((term) => !nodes[term.input].constant);
 
   const stands = (i) => nodes[i].wrapped || nodes[i].name;
-  const gradientName = (i) => "∂" + stands(data.root) + "/∂" + stands(i);
   const local = (i, k) => "∂" + String(k + 1).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]) + stands(i);
+  const gradientName = (i) => "∂" + stands(data.root) + "/∂" + stands(i);
   const sentence = (s) => {
     if (s === 0) return "Start. The leaves hold their numbers; nothing is computed yet.";
     if (s < seed) {
@@ -93,5 +94,5 @@ function readPasses(data, rules) {
       (term.before === null ? "" : `, running sum ${term.before} + ${term.product} = ${term.after}`)).join("; ");
   };
   return Object.assign(passes, { leaves, recorded: engine.recorded, isLeaf, whyFixed, move, moved, gradientMoved, chainRule, known,
-    gradientValue, gradient, localNumber, active, layerOf, wanted, local, gradientName, sentence });
+    gradientValue, gradient, localValue, localNumber, active, layerOf, wanted, local, gradientName, sentence });
 }

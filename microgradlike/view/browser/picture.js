@@ -1,12 +1,13 @@
 // The picture: which element stands for a node, whether a closed box holds it or not, and what is marked in it.
 
 function makePicture(page, pictures) {
-  const element = el("div", { class: "picture", tabindex: 0, role: "group", "aria-label": "Graph" });
+  const element = el("div", { class: "picture", tabindex: 0, role: "group", "aria-label": "Graph. Down and up: from node to node" });
   let ids = new Map(); // the elements of this picture
-  let stands = []; // for each node its element, or that of the closed box around it
-  let edges = new Map(); // the edges by the elements that they join
-  let labels = []; // [the element of a local derivative, its node, its position, what stands before it]
-  let texts = []; // [node, the element of its data, that of its gradient], for nodes and for closed boxes
+  let boxes = []; // for each node its element, or the closed box around it
+  let stands = []; // the same, but the row of its own in a closed box that has one
+  let edges = new Map(); // the element of each edge i_k; of several between two boxes, one stands for all
+  let lines = new Set(); // these elements
+  let texts = new Map(); // for each node the elements of its data and of its gradient
   let marked = [];
 
   function open(v) {
@@ -14,43 +15,109 @@ function makePicture(page, pictures) {
     element.innerHTML = pictures[v];
     dress(element.firstElementChild);
     ids = new Map([...element.querySelectorAll("[id]")].map((each) => [each.id.slice(prefix.length + 1), each]));
-    texts = [];
-    labels = [];
+    texts = new Map();
     const closed = new Set(views[v].closed);
-    stands = nodes.map((node, i) => {
+    boxes = nodes.map((node, i) => {
       let box = null;
       for (let g = node.group; g !== undefined; g = groups[g].parent) if (closed.has(g)) box = g;
       return ids.get(box === null ? "n" + i : "c" + box);
     });
+    stands = nodes.map((_, i) => ids.get("n" + i) || boxes[i]);
     nodes.forEach((node, i) => {
+      if (stands[i]) link(stands[i], "node", i);
       const drawn = ids.get("n" + i);
       if (!drawn) return;
       write(drawn.querySelector("title"), node.name + (node.made ? " = " + node.made : ""));
       const written = [...drawn.querySelectorAll(":scope > text")];
-      texts.push(node.constant ? [i, written.at(-1)] : [i, ...written.slice(-2)]);
+      texts.set(i, node.constant ? [written.at(-1)] : written.slice(-2));
     });
     groups.forEach((group, g) => {
       const drawn = ids.get("c" + g);
       if (!drawn) return;
-      const written = [...drawn.querySelectorAll("text")];
-      if (closed.has(g) && group.output !== undefined) texts.push([group.output, ...written.slice(-2)]);
+      const written = [...drawn.querySelectorAll(":scope > text")];
+      if (closed.has(g) && group.output !== undefined && !texts.has(group.output)) texts.set(group.output, written.slice(-2));
       if (!closed.has(g) && written.length && views.some((each) => each.closed.includes(g))) written[0].textContent += " ▾";
     });
+    joinEdges(nodes);
+    page.zoom.fit();
+  }
+
+  function joinEdges(nodes) {
+    const between = new Map(), ends = (i, k) => boxes[nodes[i].inputs[k]]?.id + ">" + boxes[i]?.id;
     edges = new Map();
     for (const [id, drawn] of ids) {
       const [, i, k] = /^e(\d+)_(\d+)$/.exec(id) || [];
       if (i === undefined) continue;
-      edges.set(stands[nodes[i].inputs[k]]?.id + ">" + stands[i]?.id, drawn);
+      edges.set(i + "_" + k, drawn);
+      if (boxes[i] !== ids.get("n" + i) || boxes[nodes[i].inputs[k]] !== ids.get("n" + nodes[i].inputs[k])) between.set(ends(i, k), drawn);
       drawn.target = +i;
-      const label = drawn.querySelector(":scope > text");
-      if (label) labels.push([label, +i, +k, label.textContent[0] === "↑" ? "↑ " : ""]);
+      drawn.position = +k;
+      drawn.label = drawn.querySelector(":scope > text");
+      drawn.sign = drawn.label?.textContent.replace(/\S*$/, ""); // what stands before the number
     }
-    page.zoom.fit();
+    nodes.forEach((node, i) => boxes[i] && (node.inputs || []).forEach((input, k) => {
+      const drawn = edges.get(i + "_" + k) || (boxes[input] === boxes[i] ? null : between.get(ends(i, k)) || !boxes[input] && ids.get("em" + i));
+      if (!drawn) return;
+      edges.set(i + "_" + k, drawn);
+      drawn.from = input;
+      link(drawn, "edge", i + "_" + k);
+      if (!nodes[input].constant) drawn.classList.add("flows");
+    }));
+    lines = new Set(edges.values());
+    const broad = svg("g", { class: "broad" }), made = [...lines].map(turned); // all is measured before anything is added
+    [...lines].forEach((drawn, n) => {
+      if (made[n]) drawn.append(made[n]);
+      if (drawn.line) broad.append(svg("path", { d: drawn.line.getAttribute("d"), "data-edge": drawn.dataset.edge ?? "" }));
+    });
+    ids.get("graph")?.prepend(broad);
   }
 
-  function edge(i, k) {
-    return (stands[i] === ids.get("n" + i) && ids.get("e" + i + "_" + k)) ||
-      edges.get(stands[page.passes.nodes[i].inputs[k]]?.id + ">" + stands[i]?.id) || ids.get("em" + i);
+  function link(drawn, what, key) {
+    drawn.dataset[what] = (drawn.dataset[what] ? drawn.dataset[what] + " " : "") + key;
+  }
+
+  // The head at the other end of an edge, for the backward pass, and what the hidden one leaves open.
+  function turned(drawn) {
+    const line = drawn.querySelector(":scope > path[fill='none']"), head = drawn.querySelector(":scope > polygon");
+    drawn.line = line;
+    if (!line || !head || !drawn.classList.contains("flows")) return null;
+    const points = [...head.points], whole = line.getTotalLength(), end = line.getPointAtLength(whole);
+    const far = (p, q) => Math.hypot(p.x - q.x, p.y - q.y);
+    const tip = points.reduce((one, other) => (far(one, end) > far(other, end) ? one : other));
+    const length = Math.min(far(tip, end), whole / 2), start = line.getPointAtLength(0), inner = line.getPointAtLength(length);
+    const dx = (inner.x - start.x) / 3, dy = (inner.y - start.y) / 3;
+    return svg("path", { class: "turned", d: `M${start.x} ${start.y} ${inner.x - dy} ${inner.y + dx} ${inner.x + dy} ${inner.y - dx}Z` +
+      `M${end.x} ${end.y} ${tip.x} ${tip.y}` });
+  }
+
+  const edge = (i, k) => edges.get(i + "_" + k);
+
+  // Does an edge with its own local derivative lead from node i to its input number k?
+  const shows = (i, k) => Boolean(edge(i, k)?.label && ids.get(`e${i}_${k}`) === edge(i, k));
+
+  // How to go from node i back to its input number k: a function from 0…1 to a place. Nothing where no way is drawn.
+  function way(i, k) {
+    const input = stands[page.passes.nodes[i].inputs[k]], line = edge(i, k)?.line;
+    if (line) {
+      const whole = line.getTotalLength();
+      return (t) => { const { x, y } = line.getPointAtLength(whole * (1 - t)); return [x, y]; };
+    }
+    if (!input || !stands[i] || input === stands[i] || input === boxes[i]) return null;
+    const [from, to] = [edge(i, k) || stands[i], input].map((each) => each.getBBox()); // a row's local derivative is beside it
+    const mix = (side, size, t) => (1 - t) * (from[side] + from[size] / 2) + t * (to[side] + to[size] / 2);
+    return (t) => [mix("x", "width", t), mix("y", "height", t)];
+  }
+
+  // Where the sum of a node stands: at its foot, if it has a place of its own.
+  function foot(i) {
+    const box = ids.get("n" + i)?.getBBox();
+    return box && [box.x + box.width / 2, box.y + box.height + 4];
+  }
+
+  function layer() {
+    const graph = ids.get("graph"), made = svg("g", { class: "flow", "aria-hidden": "true" });
+    graph?.append(made);
+    return graph && made;
   }
 
   function mark(drawn, ...classes) {
@@ -59,35 +126,39 @@ function makePicture(page, pictures) {
     marked.push([drawn, classes]);
   }
 
+  function writeNode(i) {
+    const [data, gradient] = texts.get(i) || [], { passes, step } = page;
+    write(data, passes.known(i, step) ? passes.nodes[i].data : "–");
+    write(gradient, "∇ " + page.flow.gradient(i));
+    data?.classList.toggle("moved", passes.moved(i));
+    gradient?.classList.toggle("moved", passes.gradientMoved(i));
+  }
+
   function paint() {
-    const { step, passes } = page, at = passes.active(step), backward = step > passes.seed;
-    for (const [i, data, gradient] of texts) {
-      write(data, passes.known(i, step) ? passes.nodes[i].data : "–");
-      write(gradient, "∇ " + page.quiz.gradient(i));
-      data?.classList.toggle("moved", passes.moved(i));
-      gradient?.classList.toggle("moved", passes.gradientMoved(i));
-    }
-    for (const [label, i, k, before] of labels) write(label, before + passes.localNumber(i, k));
+    const { step, passes } = page, at = passes.active(step), backward = step >= passes.seed;
+    page.flow.begin();
+    element.classList.toggle("backward", backward);
+    for (const i of texts.keys()) writeNode(i);
     for (const [drawn, classes] of marked) drawn.classList.remove(...classes);
     marked = [];
-    for (const drawn of element.querySelectorAll(".edge"))
-      drawn.classList.toggle("unknown", "target" in drawn && !passes.known(drawn.target, step));
+    for (const drawn of lines) {
+      if (!("target" in drawn)) continue;
+      drawn.classList.toggle("unknown", !passes.known(drawn.target, step));
+      if (drawn.label) write(drawn.label, drawn.sign + passes.localNumber(drawn.target, drawn.position));
+    }
     if (at !== null) mark(stands[at], "active");
     if (at !== null && step < passes.seed) passes.nodes[at].inputs.forEach((_, k) => mark(edge(at, k), "along"));
-    for (const term of backward ? passes.chainRule(step).terms : []) {
-      mark(edge(at, term.position), "along", "back");
-      if (!passes.nodes[term.input].constant && stands[term.input] !== stands[at]) mark(stands[term.input], "receives");
+    for (const term of step > passes.seed ? passes.wanted(passes.chainRule(step).terms) : []) {
+      mark(edge(at, term.position), "along");
+      if (stands[term.input] !== stands[at]) mark(stands[term.input], "receives");
     }
     if (page.chosen !== null) mark(stands[page.chosen], "chosen");
+    page.flow.paint();
     follow();
   }
 
   function follow() {
     page.zoom.show([...element.querySelectorAll(".active"), ...element.querySelectorAll(".receives")]);
-  }
-
-  function light(nodes, on) {
-    for (const i of nodes) stands[i]?.classList.toggle("lit", on);
   }
 
   element.addEventListener("click", (event) => {
@@ -110,5 +181,5 @@ function makePicture(page, pictures) {
     if (fitting.length) page.open(fitting[0]);
   }
 
-  return { element, open, follow, paint, light };
+  return { element, open, follow, paint, edge, shows, way, foot, layer, write: writeNode, drawn: (i) => stands[i] };
 }

@@ -32,7 +32,7 @@ function makeQuiz(page) {
       const typed = readNumber(answer.value);
       if (typed !== null && right(typed, term)) reveal(`Right: ${target} = ${term.after}`);
       else said.textContent = typed === null
-        ? "Type a number, such as -0.25." : "Not yet. Look at the edge between the two nodes, or take the hint.";
+        ? "Type a number, such as -0.25." : `Not yet. ${whereToLook(each, term)}, or take the hint.`;
     };
     const hint = () => {
       hints += 1;
@@ -52,6 +52,13 @@ function makeQuiz(page) {
     });
     page.say(`Predict ${target}`);
     return asked;
+  }
+
+  // Where the local derivative stands: on an edge that is drawn, or else in the ledger.
+  function whereToLook({ node }, { input, position }) {
+    const { nodes } = page.passes;
+    return page.picture.shows(node, position) ? `Look at the edge from ${nodes[node].name} to ${nodes[input].name} in the picture`
+      : `Look up ${page.passes.local(node, position)} in the ledger of ${nodes[node].name}`;
   }
 
   // As it is printed, or nearly as it is.

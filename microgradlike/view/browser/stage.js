@@ -3,9 +3,9 @@
 function makeStage(page) {
   const { passes, alone, shadow } = page;
   const header = el("header", {}, el(alone ? "h1" : "h2", { class: "title" }, passes.title),
-    el("p", { class: "formula" }, passes.formula.flatMap((each) => [el("span", {}, each), " "])));
+    el("p", { class: "formula", tabindex: 0 }, passes.formula.flatMap((each) => [el("span", {}, formulaOf(passes, each, [...passes.nodes.keys()])), " "])));
   const keys = el("dialog", { "aria-label": "Keys" }, el("h2", {}, "Keys"), el("table", {}, el("tbody", {}, [
-    ["→ ←", "step forward, step back"], ["Home End", "first step, last step"], ["Space", "play, pause"],
+    ["→ ←", "step forward, step back"], ["Home End", "first step, last step"], ["↓ ↑", "from symbol to symbol, in the panel or picture in focus"], ["Space", "play, pause"],
     ["+ − 0", "zoom in, zoom out, fit; also Ctrl and the wheel, two fingers, and dragging"], ["F", "full screen"],
     ["Esc", "close what is open"], ["?", "these keys"],
   ].map(([key, does]) => el("tr", {}, el("th", { scope: "row" }, key), el("td", {}, does))))),
