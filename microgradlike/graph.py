@@ -89,6 +89,20 @@ def jvps(output: Value, directions: Iterable[Mapping[Value, float]]) -> list[flo
     return products
 
 
+def record_again(loss: Value, numbers: Mapping[Value, float]) -> Value:
+    """Return the expression, recorded again with other numbers in its leaves, by the operations that were recorded."""
+    again: dict[Value, Value] = {}
+    for node in full_order(loss):
+        if isinstance(node, Choice):
+            again[node] = choose(*(again[each] for each in all_inputs(node)))
+        elif node.inputs:
+            again[node] = apply(node.op, *(again[input] for input in node.inputs))
+        else:
+            again[node] = constant(node.data) if node.op is ops.CONSTANT else Value(numbers.get(node, node.data))
+        again[node].label = node.label
+    return again[loss]
+
+
 def as_value_list(values: Iterable[Value]) -> list[Value]:
     """Return the list of these Values. Raises TypeError for a single one, and for anything else among them."""
     values = as_list(values)

@@ -6,9 +6,10 @@ import math
 import pytest
 
 from microgradlike import Value, explain, gradient, nn, operation, steps
+from microgradlike.graph import record_again
 from microgradlike.notation.digits import format_number
 from microgradlike.value import topological_order
-from microgradlike.view.widget import StepsWidget, record_again
+from microgradlike.view.widget import StepsWidget
 
 
 def expression():

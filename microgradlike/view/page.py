@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
@@ -209,7 +210,7 @@ class Steps:
 
     def _nodes(self, index: dict[Value, int], place: dict[tuple[str, ...], int]) -> list[dict[str, Any]]:
         """Return for each node what it is called, how it was made, and its recorded numbers."""
-        it, (numbers, _) = self.explanation, self._rules
+        it, numbers = self.explanation, {key: i for i, key in enumerate(self.rules)}
         data = {step.node: step.data for step in it.steps}
         names = {**node_names(index, it.root), **it.names}
 
@@ -238,18 +239,14 @@ class Steps:
         return list(map(described, index))
 
     @cached_property
-    def _rules(self) -> tuple[dict[tuple[Operation, int], int], list[str]]:
-        """The operations of the graph as JavaScript, and the number of each, of so many inputs, among them."""
-        numbers: dict[tuple[Operation, int], int] = {}
-        functions: list[str] = []
+    def rules(self) -> dict[tuple[Operation, int], str]:
+        """The operations of the graph as JavaScript, each for so many inputs."""
+        rules: dict[tuple[Operation, int], str] = {}
         for op, n in dict.fromkeys((node.op, len(node.inputs)) for node in full_order(self.explanation.root)):
-            if n:
-                try:
-                    functions.append(javascript.function_of(op, n))
-                except Exception:  # whatever a user's rule does with a symbol: it then runs in Python only
-                    continue
-                numbers[op, n] = len(functions) - 1
-        return numbers, functions
+            with suppress(Exception):  # whatever a user's rule does with a symbol: it then runs in Python only
+                if n:
+                    rules[op, n] = javascript.function_of(op, n)
+        return rules
 
     @cached_property
     def _index(self) -> dict[Value, int]:
@@ -269,7 +266,7 @@ class Steps:
 
     def module(self) -> str:
         """Return the page as the module that anywidget loads."""
-        css, rules = _in_script(_style()), javascript.script(self._rules[1])
+        css, rules = _in_script(_style()), javascript.script(self.rules.values())
         return _scripts() + _file("widget.js").replace("CSS", css, 1).replace("RULES", rules, 1)
 
     def image(self) -> str:
@@ -291,7 +288,7 @@ if (!host) return;
 {_scripts()}
 const picture = host.querySelector("img").src.split(",")[1];
 const first = new TextDecoder().decode(Uint8Array.from(atob(picture), (each) => each.charCodeAt(0)));
-show(host, {data}, {javascript.script(self._rules[1])}, [first, ...{others}], {_in_script(_style())}, {{ alone: {str(alone).lower()} }});
+show(host, {data}, {javascript.script(self.rules.values())}, [first, ...{others}], {_in_script(_style())}, {{ alone: {str(alone).lower()} }});
 }})();</script>
 </div>"""
 

@@ -11,9 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from microgradlike import ops
-from microgradlike.recording import Choice, all_inputs, choose, full_order
+from microgradlike.graph import record_again
 from microgradlike.support.extras import needed_for
-from microgradlike.value import Value, apply, constant
 from microgradlike.view.explanation import explain
 
 with needed_for("the widget"):
@@ -78,17 +77,3 @@ class StepsWidget(anywidget.AnyWidget):
         with self.hold_sync():
             self.pictures = again.pictures
             self.data = {**again.data, "id": again.id}
-
-
-def record_again(loss: Value, numbers: dict[Value, float]) -> Value:
-    """Record the expression again with other numbers in its leaves, by the operations that were recorded."""
-    again: dict[Value, Value] = {}
-    for node in full_order(loss):
-        if isinstance(node, Choice):
-            again[node] = choose(*(again[each] for each in all_inputs(node)))
-        elif node.inputs:
-            again[node] = apply(node.op, *(again[input] for input in node.inputs))
-        else:
-            again[node] = constant(node.data) if node.op is ops.CONSTANT else Value(numbers.get(node, node.data))
-        again[node].label = node.label
-    return again[loss]

@@ -31,16 +31,18 @@ function makeLink(page) {
   const field = el("input", { type: "text", class: "link", spellcheck: "false", autocomplete: "off", "aria-label": page.alone
     ? "Link to what is shown" : "What is shown: copy it, or paste another", readonly: page.alone,
     onchange: () => restore(field.value), onfocus: () => field.select() });
-  const copy = button(page.alone ? "Copy link" : "Copy state", "Copy what is shown as " + (page.alone ? "a link" : "a text"), async () => {
-    write();
-    field.hidden = false;
-    field.select();
+  const label = page.alone ? "Copy link" : "Copy state";
+  const copy = button(label, "Copy what is shown as " + (page.alone ? "a link" : "a text"), async () => {
+    tell();
     const copied = await navigator.clipboard?.writeText(field.value).then(() => true, () => false);
-    page.say(copied || document.execCommand("copy") ? "Copied." : "Copy the marked text.");
+    if (!copied) field.hidden = false; // for who copies by hand
+    field.select();
+    write(copy, copied || document.execCommand("copy") ? "Copied" : "Copy the text");
+    setTimeout(() => write(copy, label), 1500);
   });
   field.hidden = page.alone;
 
-  function write() {
+  function tell() {
     const text = writeState(page.state());
     field.value = page.alone ? location.href.replace(/#.*$/s, "") + text : text;
     clearTimeout(late);
@@ -54,5 +56,5 @@ function makeLink(page) {
     });
   }
 
-  return { element: el("div", { class: "bar" }, copy, field), write, follow };
+  return { element: el("div", { class: "bar" }, copy, field), tell, follow };
 }

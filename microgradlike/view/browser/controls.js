@@ -55,62 +55,69 @@ function makeBars(page) {
   return { elements, play, paint };
 }
 
-// What if a leaf had another number? A row for each leaf, to drag and to type; that of a chosen leaf is always there.
+// What if a leaf had another number? A row for each leaf, to drag and to type; closed, one for the chosen leaf.
 function makeLeaves(page, asks) {
-  const { passes } = page, { nodes } = passes;
-  const leaves = nodes.map((_, i) => i).filter((i) => passes.isLeaf(i) && passes.shown[i]);
-  const rows = new Map(); // made when they are first seen
-  const row = (i) => rows.get(i) || rows.set(i, makeLeaf(page, i, asks)).get(i);
-  const single = el("div"), list = el("div");
-  const back = button("Recorded numbers", "Give all leaves their recorded numbers", page.reset);
+  const leaves = page.passes.nodes.map((_, i) => i).filter((i) => page.passes.isLeaf(i) && page.passes.shown[i]);
+  const back = button("All as recorded", "Give all leaves their recorded numbers", page.reset);
+  const list = el("div", {}, back), one = el("div");
   const all = el("details", { open: leaves.length <= 8, ontoggle: () => paint() },
     el("summary", {}, "What if a leaf had another number?"), list);
+  let rows = [], chosen = null; // made when they are first seen
 
   function paint() {
-    if (all.open && !list.firstChild) list.append(...leaves.map((i) => row(i).element));
-    const alone = !all.open && leaves.includes(page.chosen) ? row(page.chosen) : null;
-    if (single.firstChild !== (alone && alone.element)) single.replaceChildren(...(alone ? [alone.element] : []));
-    if (all.open) for (const each of rows.values()) list.contains(each.element) || list.replaceChildren(...leaves.map((i) => row(i).element));
-    for (const each of all.open ? rows.values() : alone ? [alone] : []) each.paint();
+    if (all.open && !rows.length) {
+      rows = leaves.map((i) => makeLeaf(page, i, asks));
+      list.prepend(...rows.map((row) => row.element));
+    }
+    const i = !all.open && leaves.includes(page.chosen) ? page.chosen : null;
+    if (i !== (chosen && chosen.leaf)) {
+      chosen = i === null ? null : makeLeaf(page, i, asks);
+      one.replaceChildren(...(chosen ? [chosen.element] : []));
+    }
+    for (const row of all.open ? rows : chosen ? [chosen] : []) row.paint();
     back.hidden = !page.passes.leaves.size;
   }
 
-  return { element: leaves.length ? el("div", { class: "leaves" }, single, all, back) : null, paint };
+  return { element: leaves.length ? el("div", { class: "leaves" }, one, all) : null, paint };
 }
 
 function makeLeaf(page, i, asks) {
-  const { name } = page.passes.nodes[i], start = page.passes.recorded[i];
-  const reach = Math.min(Math.max(2, 2 * Math.abs(start)) || 2, 1e300), why = page.passes.whyFixed(i), disabled = !!why && !asks;
+  const { name } = page.passes.nodes[i], start = () => page.passes.recorded[i], why = page.passes.whyFixed(i);
+  const reach = Math.min(Math.max(2, 2 * Math.abs(start())) || 2, 1e300), disabled = !!why && !asks;
+  const dragged = () => +(+range.value).toPrecision(3);
   const range = el("input", { type: "range", min: -reach, max: reach, step: "any", "aria-label": name, disabled,
-    oninput: () => page.set(i, +(+range.value).toPrecision(3)) });
-  const typed = el("input", { type: "text", inputmode: "text", autocomplete: "off", spellcheck: "false", disabled,
-    "aria-label": name + " as a number", oninput: read, onchange: () => { read(); show(); } });
-  const was = button("", "Give " + name + " its recorded number", () => page.set(i, start), { class: "was" });
+    oninput: () => page.set(i, dragged()) });
+  const typed = el("input", { type: "text", autocomplete: "off", spellcheck: "false", disabled,
+    "aria-label": name + " as a number", oninput: read, onchange: show });
+  const was = button("", "Give " + name + " its recorded number", () => page.set(i, start()));
   const said = el("span", { class: "dim", role: "status" }, disabled ? why : "");
-  const element = el("div", { class: "leaf" }, el("label", {}, as("", name), range), typed, was, said);
+  const element = el("div", { class: "number" }, el("label", {}, as("", name), range), typed, was, said);
 
   function read() {
     const number = readNumber(typed.value);
-    typed.setAttribute("aria-invalid", number === null);
-    write(said, number === null ? "a number, such as -0.25, 1e-3, inf or nan" : "");
+    hint(number === null ? "a number, such as -0.25, 1e-3, inf or nan" : "");
     if (number !== null) page.set(i, number);
+  }
+
+  function hint(text) {
+    typed.setAttribute("aria-invalid", text !== "");
+    typed.style.width = typed.value.length + 4 + "ch"; // nothing is cut off
+    if (!disabled) write(said, text);
   }
 
   function show() {
     typed.value = writeNumber(page.passes.nodes[i].value);
-    typed.style.width = typed.value.length + 4 + "ch";
-    if (!disabled) write(said, "");
-    typed.removeAttribute("aria-invalid");
+    hint("");
   }
 
   function paint() {
-    const { value } = page.passes.nodes[i], moved = page.passes.moved(i), focused = page.shadow.activeElement;
-    if (focused !== range || +(+range.value).toPrecision(3) !== value) range.value = Number.isNaN(value) ? 0 : value;
-    if (focused !== typed) show();
+    const { value } = page.passes.nodes[i], moved = page.passes.moved(i);
+    if (dragged() !== value) range.value = value || 0;
+    if (page.shadow.activeElement !== typed) show();
     element.classList.toggle("moved", moved);
     was.hidden = !moved;
-    write(was, "was " + formatNumber(start));
+    write(was, "was " + formatNumber(start()));
   }
 
-  return { element, paint };
+  return { leaf: i, element, paint };
 }

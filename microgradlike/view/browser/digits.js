@@ -24,5 +24,6 @@ function readNumber(text) {
   if (typeof text === "number") return text;
   const plain = String(text).trim().toLowerCase().replace(/^[−–]/, "-").replace("e−", "e-").replace("∞", "inf");
   if (/^[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?$/.test(plain)) return +plain.replace(",", ".");
-  return { inf: Infinity, "+inf": Infinity, "-inf": -Infinity, infinity: Infinity, "-infinity": -Infinity, nan: NaN }[plain] ?? null;
+  if (/^[+-]?inf(inity)?$/.test(plain)) return plain[0] === "-" ? -Infinity : Infinity;
+  return plain === "nan" ? NaN : null;
 }

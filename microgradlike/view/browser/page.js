@@ -78,7 +78,7 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
     changed();
   };
   function changed() {
-    link.write();
+    link.tell();
     if (told) told(page.state());
   }
   page.paint = () => {
@@ -91,7 +91,8 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
   }
 
   const bars = makeBars(page), now = makeStepPanel(page), ledger = makeLedgerPanel(page), matrix = makeMatrixPanel(page);
-  const leaves = makeLeaves(page, !!ask), link = makeLink(page), stage = makeStage(page);
+  const leaves = makeLeaves(page, !!ask), link = makeLink(page);
+  const stage = makeStage(page);
   page.say = now.say;
   page.tell = (...said) => now.element.append(...said);
   page.box = el("div", { class: alone ? "box stage" : "box", role: "group", "aria-label": data.title },

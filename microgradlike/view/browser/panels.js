@@ -61,7 +61,8 @@ function makeLedgerPanel(page) {
     element.append(
       el("h2", {}, "Ledger of ", symbol("", i, null, node.name), " ", button("×", "Close the ledger", () => page.choose(-1), { class: "close" })),
       el("p", { class: "rule" }, symbol("", i, null, node.name), node.made ? [" = ", formulaOf(passes, node.made, node.inputs)] : [], " = ",
-        symbol("", i, null, known ? node.data : "–")));
+        symbol("", i, null, known ? node.data : "–"),
+        known && passes.moved(i) ? el("span", { class: "dim" }, "recorded: " + formatNumber(passes.recorded[i])) : null));
     const rows = passes.ledger[i].map(([at, term]) => {
       const here = at <= step && !(quiz.asking() && at === step);
       const edge = term.node + "_" + term.position;

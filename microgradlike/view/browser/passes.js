@@ -45,6 +45,7 @@ function readPasses(data, rules) {
     passes.backward = passes.steps.filter((each) => data.shown[each.node]);
   }
   collect();
+  const recordedLedger = passes.ledger;
 
   const isLeaf = (i) => i in nodes && !data.nodes[i].inputs && !nodes[i].constant;
   const whyFixed = (i) => {
@@ -59,14 +60,14 @@ function readPasses(data, rules) {
     collect();
   };
   const moved = (i) => !Object.is(now.values[i], recorded.values[i]);
-  const gradientMoved = (i) => !Object.is(now.gradients[i], recorded.gradients[i]);
+  const gradientMoved = (i, s) => !Object.is(gradientValue(i, s), gradientValue(i, s, recordedLedger));
 
   const chainRule = (s) => passes.backward[s - seed - 1]; // what the backward pass does at step s
   const known = (i, s) => !data.nodes[i].inputs || nodes[i].computed <= s;
-  const gradientValue = (i, s) => {
+  const gradientValue = (i, s, ledger = passes.ledger) => {
     if (i === data.root) return s >= seed ? 1 : null;
     let sum = null;
-    for (const [at, term] of passes.ledger[i]) if (at <= s) sum = term.numbers.after;
+    for (const [at, term] of ledger[i]) if (at <= s) sum = term.numbers.after;
     return sum;
   };
   const gradient = (i, s) => written(gradientValue(i, s));

@@ -130,8 +130,8 @@ function makePicture(page, pictures) {
     const [data, gradient] = texts.get(i) || [], { passes, step } = page;
     write(data, passes.known(i, step) ? passes.nodes[i].data : "–");
     write(gradient, "∇ " + page.flow.gradient(i));
-    data?.classList.toggle("moved", passes.moved(i));
-    gradient?.classList.toggle("moved", passes.gradientMoved(i));
+    data?.classList.toggle("moved", passes.known(i, step) && passes.moved(i));
+    gradient?.classList.toggle("moved", passes.gradientMoved(i, step));
   }
 
   function paint() {
