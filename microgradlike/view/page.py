@@ -62,8 +62,9 @@ def steps(
     """Show the forward and the backward pass of `loss`, one step after the other.
 
     In a notebook the result shows itself. `steps(loss).save("backward.html")` writes a page that
-    needs nothing else, `.save("backward.svg")` a picture that plays, and `.widget()` is the page
-    with sliders for the leaves. Layers and neurons as `nn` labels them are boxes that open.
+    needs nothing else, and computes both passes anew where a leaf is given another number;
+    `.save("backward.svg")` writes a picture that plays, and `.widget()` is the page with its step
+    and its numbers at hand in Python. Layers and neurons as `nn` labels them are boxes that open.
 
     - quiz: begin by asking for each gradient before it is shown. An answer is right if it is off by
       no more than `tolerance` times the gradient.
