@@ -19,6 +19,7 @@ from microgradlike.view.table import terminal
 
 if TYPE_CHECKING:
     from microgradlike.matrix import Program
+    from microgradlike.scale import DataParallel
 
 Sample = tuple[list[float], int]  # what goes into the network, and its class
 
@@ -76,6 +77,22 @@ def matrix_steps(
             yield float(losses.mean())
     finally:
         program.push()
+
+
+def jax_steps(trainer: DataParallel, samples: list[Sample], batch_size: int, seed: int) -> Generator[float]:
+    """Train as `matrix_steps` does, by JAX, with each minibatch divided over the devices of `trainer`.
+
+    What remains of the samples at the end, fewer than a minibatch, every device takes as a whole if it does not
+    divide. Raises ValueError for a batch size that does not divide.
+    """
+    state, target = trainer.start(), len(trainer.program.batch[1])
+    try:
+        for batch in _minibatches(samples, batch_size, seed):
+            X, Y = [x for x, _ in batch], [_probabilities(y, target) for _, y in batch]
+            state, loss = trainer.step(state, X, Y, rest=len(batch) < batch_size)
+            yield float(loss)
+    finally:
+        trainer.finish(state)
 
 
 def program(model: MLP, sample: Sample) -> Program:

@@ -13,12 +13,15 @@ import mpmath
 import numpy as np
 import optax
 import pytest
+from click.testing import CliRunner
 from graphs import MODELS, RULES, random_network, split
 from graphs import flat as all_of
 from oracles import TABLE, logsumexp, sigmoid, softplus
 
-from microgradlike import Value, gradient, nn, operation, ops, vectorize
+from microgradlike import Value, gradient, nn, operation, ops, training, vectorize
 from microgradlike import sum as sum_of
+from microgradlike.cli.commands import main
+from microgradlike.scale import DataParallel
 from microgradlike.value import apply
 
 jax.config.update("jax_enable_x64", True)
@@ -289,3 +292,86 @@ def test_float64_where_jax_is_not_told_to_use_it_is_an_error():
             with pytest.raises(ValueError, match="jax_enable_x64"):
                 call()
         assert jax.eval_shape(GIVEN.to_jax("float32"), P, X, Y).dtype == np.float32
+
+
+# ── Several devices ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("optimizer", [nn.SGD, nn.Adam])
+def test_eight_devices_and_one_train_as_the_scalar_graph_does(optimizer):
+    """Past the end of the samples: 44 are five minibatches of 8, and 4 that do not divide over 8 devices."""
+    samples = training.moons().train[:44]
+    streams = {}
+    for devices in (0, 1, 8):
+        model = nn.MLP(2, [4, 1], "sigmoid", seed=0)
+        if devices:
+            program = training.program(model, samples[0])
+            trainer = DataParallel(program, optimizer(program.parameters, lr=0.1), devices)
+            streams[devices] = training.jax_steps(trainer, samples, batch_size=8, seed=0), model
+        else:
+            streams[0] = training.steps(model, samples, optimizer(model.parameters(), lr=0.1), 8, seed=0), model
+    want, *others = ([next(stream) for _ in range(14)] for stream, _ in streams.values())
+    for losses in others:
+        np.testing.assert_allclose(losses, want, rtol=1e-12)
+    for stream, model in streams.values():  # which gives the model its numbers
+        stream.close()
+        np.testing.assert_allclose(*([v.data for v in m.parameters()] for m in (model, streams[0][1])), rtol=1e-11)
+
+
+def test_the_compiler_adds_up_the_gradients_of_the_devices():
+    program, X, Y = network()
+    trainer = DataParallel(program, nn.SGD(program.parameters, lr=0.1), devices=8)
+    state = trainer.start()
+    text = trainer._step.lower(state, *(trainer._put(x, trainer._divided) for x in (X, Y))).compile().as_text()
+    assert "all-reduce(" in text
+    assert {len(x.addressable_shards) for x in trainer.step(state, X, Y)[0].parameters.values()} == {8}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (lambda t: t(devices=99), ValueError, "99 devices were asked for, and JAX has 8 (cpu)"),
+        (lambda t: t(devices=0), ValueError, "0 devices were asked for"),
+        (lambda t: t().step(None, X[:5], Y[:5]), ValueError, "5 samples does not divide over 8 devices: take 8"),
+        (lambda t: t(devices=3).step(None, X, Y), ValueError, "8 samples does not divide over 3 devices: take 6 or 9"),
+        (lambda t: t().step(None, X, Y[:7]), ValueError, "arrays of one number of samples m"),
+        (lambda t: t(optimizer=object()), TypeError, "expected SGD or Adam of microgradlike.nn, got object"),
+    ],
+)
+def test_what_cannot_be_divided_is_named(call, error, said):
+    def trainer(optimizer=None, devices=8):
+        return DataParallel(GIVEN, optimizer or nn.SGD(GIVEN.parameters, lr=0.1), devices)
+
+    with pytest.raises(error) as caught:
+        call(trainer)
+    assert said in str(caught.value)
+
+
+def command(*arguments):
+    result = CliRunner().invoke(main, ["train", "moons", "--sizes", "2,2,1", "--steps", "2", *arguments])
+    return result.exit_code, result.output
+
+
+def test_the_command_trains_on_eight_devices(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, output = command("--engine", "jax", "--devices", "8")
+    assert code == 0 and "2/2" in output and "Test accuracy" in output
+    assert command("--engine", "matrix", "--batch-size", "16")[1].split("Test")[1] == output.split("Test")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            "--engine jax --devices 8 --batch-size 10",
+            "a batch of 10 samples does not divide over 8 devices: take 8 or 16",
+        ),
+        ("--engine jax --devices 99", "99 devices were asked for, and JAX has 8 (cpu)"),
+        ("--devices 2", "--devices needs --engine jax: the engine scalar computes on the processor alone"),
+        ("--engine jax --lr nan", "the learning rate must be a finite number"),
+    ],
+)
+def test_the_command_answers_bad_input_in_one_sentence(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, output = command(*arguments.split())
+    assert code == 2 and output.startswith(f"Error: {said}") and output.count("\n") == 1

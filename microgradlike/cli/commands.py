@@ -296,22 +296,27 @@ def equations(loss: str, **options: Any) -> None:
 @main.command()
 @click.argument("task", type=click.Choice(["moons", "digits"]))
 @click.option("--steps", default=600, type=click.IntRange(1), help="Minibatches to learn from.")
-@click.option("--batch-size", default=10, type=click.IntRange(1), help="Samples in a minibatch.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Samples in a minibatch.  [default: 10, or the next multiple of --devices]",
+)
 @click.option("--sizes", type=layer_sizes, metavar="N,N,…", help="The network.  [default: 2,16,16,1 or 64,16,10]")
 @click.option("--activation", default="tanh", type=ACTIVATION, help="Hidden layers' σ.")
 @click.option("--optimizer", default="sgd", type=click.Choice(list(OPTIMIZERS)), help="How to step.")
 @click.option(
     "--engine",
     default="scalar",
-    type=click.Choice(["scalar", "matrix"]),
-    help="One number at a time, or by the matrices found in the scalar graph.",
+    type=click.Choice(["scalar", "matrix", "jax"]),
+    help="One number at a time; by the matrices found in the scalar graph; by JAX.",
 )
+@click.option("--devices", type=click.IntRange(1), help="Divide minibatches over so many, with --engine jax.")
 @click.option("--lr", type=click.FloatRange(0), help=f"The learning rate η.  [default: {RATES}]")
 @click.option("--seed", default=0, help="Of the weights and the order of the samples.")
 @click.option("--plot", type=picture_path, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(
-    task: str, steps: int, batch_size: int, sizes: list[int] | None, activation: str, optimizer: str, engine: str,
-    lr: float | None, seed: int, plot: Path | None,
+    task: str, steps: int, batch_size: int | None, sizes: list[int] | None, activation: str, optimizer: str,
+    engine: str, devices: int | None, lr: float | None, seed: int, plot: Path | None,
 ) -> None:  # fmt: skip
     """Train a network, and test it.
 
@@ -322,11 +327,16 @@ def train(
       microgradlike train moons
       microgradlike train digits --steps 1500 --optimizer adam
       microgradlike train digits --steps 10000 --engine matrix
+      microgradlike train digits --engine jax --devices 8
       microgradlike train moons --sizes 2,8,1 --activation relu --lr 0.1
     """
     from microgradlike import training
     from microgradlike.view.plots import loss_curve, save
 
+    if devices and engine != "jax":
+        raise click.UsageError(f"--devices needs --engine jax: the engine {engine} computes on the processor alone")
+    devices = devices or 1
+    batch_size = batch_size or -(-10 // devices) * devices
     plot = plot or picture_path(f"{task}-loss.png")
     data = training.TASKS[task]()
     sizes = sizes or list(data.sizes)
@@ -338,8 +348,17 @@ def train(
         parameters = model.parameters() if engine == "scalar" else trained.parameters
         make_optimizer, rate = OPTIMIZERS[optimizer]
         updates = make_optimizer(parameters, lr=rate if lr is None else lr)
-    run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
-    losses = training.with_progress_bar(run(trained, data.train, updates, batch_size, seed), steps)
+        if engine == "jax":
+            from microgradlike.scale import DataParallel, prepare
+
+            prepare(devices)
+            trainer = DataParallel(trained, updates, devices)
+            trainer.check_batch_size(batch_size)
+            stream = training.jax_steps(trainer, data.train, batch_size, seed)
+        else:
+            run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
+            stream = run(trained, data.train, updates, batch_size, seed)
+    losses = training.with_progress_bar(stream, steps)
     right, of = training.correct(model, data.test), len(data.test)
     click.echo(f"Test accuracy {right / of:.1%}: {right} of {of} samples it has not seen are right.")
     if losses:
