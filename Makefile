@@ -47,6 +47,7 @@ mutants: $(VENV)/installed-dev   ## 1,000 small mistakes: does a test fail for e
 
 benchmarks: $(VENV)/installed-dev  ## speed and memory beside micrograd and NumPy: see benchmarks/README.md
 	$(VENV)/bin/python -m benchmarks.micrograd_demo
+	$(VENV)/bin/python -m benchmarks.by_hand
 	$(VENV)/bin/python -m benchmarks.memory
 	$(VENV)/bin/python -m benchmarks.matrix_speed
 	$(VENV)/bin/python -m benchmarks.matrix_checks

@@ -10,7 +10,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from microgradlike import ops
-from microgradlike.value import Value, apply, constant
+from microgradlike.value import Value, apply, constant, on_vectors
+
+_sum, _dot, _affine, _max, _logsumexp = (
+    on_vectors[op] for op in (ops.SUM, ops.DOT, ops.AFFINE, ops.MAX, ops.LOGSUMEXP)
+)
 
 
 def maximum(a: Any, b: Any) -> Value:
@@ -32,19 +36,21 @@ def maxout(values: Iterable[Any]) -> Value:
     values = tuple(values)
     if not values:
         raise ValueError("maxout of no values: give at least one")
-    return apply(ops.MAX, *values)
+    return _max(values)
 
 
 def sum(values: Iterable[Any]) -> Value:
     """Return x₁ + … + xₙ as one node, added from left to right; 0 for no values. Raises TypeError for what is no number."""
     values = tuple(values)
-    return apply(ops.SUM, *values) if values else constant(0.0)
+    return _sum(values) if values else constant(0.0)
 
 
 def dot(w: Iterable[Any], x: Iterable[Any]) -> Value:
     """Return w·x = Σ wᵢxᵢ as one node. Raises ValueError where the lengths differ, TypeError for what is no number."""
-    w, x = _pair(w, x)
-    return apply(ops.DOT, *w, *x) if w else constant(0.0)
+    w, x = tuple(w), tuple(x)
+    if len(w) != len(x):
+        raise _unequal(w, x)
+    return _dot(w, x) if w else constant(0.0)
 
 
 def affine(w: Iterable[Any], x: Iterable[Any], b: Any) -> Value:
@@ -52,8 +58,10 @@ def affine(w: Iterable[Any], x: Iterable[Any], b: Any) -> Value:
 
     Raises ValueError where the lengths of w and x differ, and TypeError for what is no number.
     """
-    w, x = _pair(w, x)
-    return apply(ops.AFFINE, *w, *x, b)
+    w, x = tuple(w), tuple(x)
+    if len(w) != len(x):
+        raise _unequal(w, x)
+    return _affine(w, x, b)
 
 
 def logsumexp(values: Iterable[Any]) -> Value:
@@ -62,7 +70,7 @@ def logsumexp(values: Iterable[Any]) -> Value:
     Raises TypeError for what is no number.
     """
     values = tuple(values)
-    return apply(ops.LOGSUMEXP, *values) if values else constant(float("-inf"))
+    return _logsumexp(values) if values else constant(float("-inf"))
 
 
 def softmax(values: Iterable[Any]) -> list[Value]:
@@ -86,8 +94,5 @@ def _less_logsumexp(values: Iterable[Any]) -> list[Value]:
     return [x - total for x in values]
 
 
-def _pair(w: Iterable[Any], x: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    w, x = tuple(w), tuple(x)
-    if len(w) != len(x):
-        raise ValueError(f"w·x needs as many weights as inputs, got {len(w)} weights and {len(x)} inputs")
-    return w, x
+def _unequal(w: tuple[Any, ...], x: tuple[Any, ...]) -> ValueError:
+    return ValueError(f"w·x needs as many weights as inputs, got {len(w)} weights and {len(x)} inputs")

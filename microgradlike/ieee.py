@@ -37,7 +37,7 @@ def to_float(x: object) -> float:
     """
     if type(x) is float:
         return x
-    if isinstance(x, Real) and not isinstance(x, bool):
+    if type(x) is int or (isinstance(x, Real) and not isinstance(x, bool)):
         try:
             return float(x)
         except OverflowError:  # an int beyond the largest float

@@ -7,16 +7,17 @@ loss down to the leaves: ∂L/∂input += ∂L/∂node · ∂ₖnode for each no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
-from operator import attrgetter
 from typing import Any
 
 from microgradlike import ops
 from microgradlike.ieee import NOT_COMPUTED, check_class, ieee, to_float
 from microgradlike.primitive import Operation, flat
+from microgradlike.support.compiled import compile_rows
 from microgradlike.support.interop import NumberLike, check_label, left_to_numpy
 from microgradlike.support.passes import one_at_a_time, run_pass
-from microgradlike.support.visits import visited
+from microgradlike.support.visits import in_topological_order
 
 _new = object.__new__
 _next_number = count(1).__next__
@@ -68,7 +69,7 @@ class Value(NumberLike):
         of a leaf adds up over calls until you set it to 0; that of any other node is the last call's.
         Constants get none. Raises TypeError for a seed that is no real number.
         """
-        run_pass(_propagate, topological_order(self), to_float(seed))
+        run_pass(_propagate, self, to_float(seed))
 
     def _backward(self) -> None:
         """Hand this node's gradient on to its inputs: the chain rule."""
@@ -153,13 +154,13 @@ def _propagate(order: list[Value], seed: float) -> None:
     order[-1].grad += seed
     for node in reversed(order):
         upstream, a, b = node.grad, node._a, node._b
-        if type(a) is tuple:
-            for input, local_grad in zip(a, node._da):
-                input.grad += upstream * local_grad
-        else:
+        if type(a) is not tuple:
             a.grad += upstream * node._da
             if b is not None:
                 b.grad += upstream * node._db
+        elif a:
+            for input, local_grad in zip(a, node._da):
+                input.grad += upstream * local_grad
     for node in order:
         if node.op is not ops.CONSTANT:
             break
@@ -169,15 +170,13 @@ def _propagate(order: list[Value], seed: float) -> None:
 def topological_order(root: Value) -> list[Value]:
     """Return every node that root depends on, and root, each after its inputs; constants first.
 
-    A node is created after its inputs, so to sort by creation is to sort topologically.
     Raises TypeError for a root that is no Value.
     """
     if not isinstance(root, Value):
         check_class(root)
         raise TypeError(f"expected the Value to start from, such as a loss, got {type(root).__name__}: {root!r:.60}")
     with one_at_a_time:
-        found = visited(root)
-    return sorted(found, key=attrgetter("_number"))
+        return in_topological_order(root)
 
 
 def constant(number: Any) -> Value:
@@ -185,7 +184,7 @@ def constant(number: Any) -> Value:
 
     Raises TypeError for what is no real number.
     """
-    node = record(ops.CONSTANT, to_float(number), (), ())
+    node = record(ops.CONSTANT, number if type(number) is float else to_float(number), (), ())
     node._number = 0  # constants come first in the topological order
     return node
 
@@ -245,8 +244,4 @@ def _as_value(x: Any) -> Value:
     return x if isinstance(x, Value) else constant(x)
 
 
-for _op in vars(ops).values():  # the docstrings of exp, log, …
-    if isinstance(_op, Operation) and hasattr(Value, _op.name):
-        getattr(
-            Value, _op.name
-        ).__doc__ = f"Return {_op.text} of this Value x; the local derivative is {_op.local_grad_formulas(1)[0]}."
+on_vectors: dict[Operation, Callable[..., Value]] = compile_rows(globals())

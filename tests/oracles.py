@@ -12,8 +12,9 @@ from math import inf, nan
 
 from optional import optional
 
-from microgradlike import ops, recording
+from microgradlike import ops, recording, value
 from microgradlike.primitive import Operation, flat
+from microgradlike.support.compiled import compile_rows
 
 mpmath = optional("mpmath")
 mp, mpf = mpmath.mp, mpmath.mpf
@@ -172,17 +173,22 @@ COMPLEX_SIGMA = {  # σ of a layer, for complex numbers as well: steps along i t
 # ── Mistakes in a row ──────────────────────────────────────────────────────────────────────────
 
 
+def change(op, **attributes):
+    """Give the row other attributes. It is frozen, so that nobody does so by mistake, and written out in methods."""
+    for name, attribute in attributes.items():
+        object.__setattr__(op, name, attribute)
+    compile_rows(vars(value))
+
+
 @contextmanager
 def broken(op, **attributes):
     """The row with other attributes, for a while."""
     kept = {name: getattr(op, name) for name in attributes}
-    for name, value in attributes.items():
-        object.__setattr__(op, name, value)
+    change(op, **attributes)
     try:
         yield
     finally:
-        for name, value in kept.items():
-            object.__setattr__(op, name, value)
+        change(op, **kept)
 
 
 def mistaken(op, mistake):

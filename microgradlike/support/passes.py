@@ -10,14 +10,16 @@ from itertools import chain
 from typing import Any
 
 from microgradlike.support.locks import new_lock
+from microgradlike.support.visits import in_topological_order
 
 one_at_a_time = new_lock()
 _going_on: list[list[Any]] = []  # the orders of the passes that are going on, each within the one before
 
 
-def run_pass(propagate: Callable[[list[Any], float], None], order: list[Any], seed: float) -> None:
-    """Call propagate(order, seed), which sets the gradients of the nodes in `order`, when no other thread does."""
+def run_pass(propagate: Callable[[list[Any], float], None], root: Any, seed: float) -> None:
+    """Call propagate(order, seed), which sets the gradients of root and all before it, when no other thread does."""
     with one_at_a_time:  # no loop in here: from Python 3.12 on, Ctrl-C in one may skip the `finally`
+        order = in_topological_order(root)
         interrupted, depth = _interrupted(order) if _going_on else [], len(_going_on)
         try:
             _going_on.append(order)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 _latest_visit: object = None
+_number = attrgetter("_number")
+
+
+def in_topological_order(root: Any) -> list[Any]:
+    """Return root and every node that it depends on, each after its inputs; constants, of number 0, first.
+
+    A node is created after its inputs, so to sort by creation is to sort topologically.
+    """
+    return sorted(visited(root), key=_number)
 
 
 def visited(root: Any) -> list[Any]:
