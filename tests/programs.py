@@ -54,9 +54,14 @@ class Program:
 
     def run(self, engine: dict[str, Any], leaf: Callable[[Leaf], Any]) -> list[Any]:
         """The losses, as an engine computes them from these leaves."""
+        names = self.variables(engine, leaf)
+        return [names[loss] for loss in self.losses]
+
+    def variables(self, engine: dict[str, Any], leaf: Callable[[Leaf], Any]) -> dict[str, Any]:
+        """What the program's variables hold at its end, and the engine."""
         names = {name: self.nested(name, leaf) for name in self.shapes} | engine
         exec(self.code, names)
-        return [names[loss] for loss in self.losses]
+        return names
 
     def nested(self, name: str, leaf: Callable[[Leaf], Any], path: tuple[int, ...] = ()) -> Any:
         """What a name stands for: a leaf, or lists of leaves."""

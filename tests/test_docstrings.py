@@ -227,6 +227,8 @@ ERRORS = [
     ("matrix.Program.check_shapes", ValueError, lambda: program().check_shapes([(1, 3)])),
     ("matrix.Program.to_jax", TypeError, lambda: program().to_jax("int8")),
     ("matrix.Program.to_jax", ValueError, lambda: where_jax_has_no_float64(program().to_jax)),
+    ("matrix.Program.values", TypeError, lambda: program().values("x", [[1.0, 2.0]])),
+    ("matrix.Program.values", ValueError, lambda: program().values(number(), [[1.0, 2.0]])),
     ("matrix.Program.nodes", KeyError, lambda: program().nodes("none")),
     ("matrix.Program.where", KeyError, lambda: program().where(number())),
 ]  # fmt: skip

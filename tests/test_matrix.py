@@ -781,7 +781,8 @@ def test_float32():
     ],
 )
 def test_bad_arrays(network, args, error, message):
-    for call in (network[2], network[2].backward, functools.partial(network[2].descend, lr=0.1)):
+    values, descend = functools.partial(network[2].values, network[1]), functools.partial(network[2].descend, lr=0.1)
+    for call in (network[2], network[2].backward, values, descend):
         before = [p.data.copy() for p in network[2].parameters]
         with pytest.raises(error, match=message):
             call(*args)

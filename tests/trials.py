@@ -22,6 +22,7 @@ from programs import Leaf, Program, record
 
 from microgradlike import Value, ops, topological_order, vectorize
 from microgradlike.ieee import ieee
+from microgradlike.recording import full_order
 
 NOISE = 2.0**-32
 LIMIT = 64.0  # so many units are taken for rounding
@@ -65,16 +66,8 @@ def _pass(
     order: list[Value], noise: Callable[[bool], float]
 ) -> tuple[dict[Value, float], dict[Value, float], list[float]]:
     """The forward and the backward pass through a recorded graph, with noise on what is not exact; all numbers."""
-    data, exact, numbers = {}, {}, []
-    for node in order:
-        if node.inputs:
-            y = float(node.op.evaluate(ieee, [data[i] for i in node.inputs]))
-            is_exact = node.op.name in EXACT and all(exact[i] for i in node.inputs) and _short(y)
-            is_exact |= node.op.name in COMPARISONS
-        else:
-            y, is_exact = node.data, node.op is ops.CONSTANT or _short(node.data)
-        data[node], exact[node] = y * noise(is_exact), is_exact
-        numbers.append(abs(y))
+    data = _forward(order, noise)
+    numbers = [*map(abs, data.values())]
     grads = dict.fromkeys(order, 0.0)
     grads[order[-1]] = 1.0
     for node in reversed(order):
@@ -85,6 +78,20 @@ def _pass(
                 grads[i] += share * noise(False)
                 numbers.append(abs(share))
     return data, grads, numbers
+
+
+def _forward(order: list[Value], noise: Callable[[bool], float]) -> dict[Value, float]:
+    """The forward pass through a recorded graph, with noise on what is not exact."""
+    data, exact = {}, {}
+    for node in order:
+        if node.inputs:
+            y = float(node.op.evaluate(ieee, [data[i] for i in node.inputs]))
+            is_exact = node.op.name in EXACT and all(exact[i] for i in node.inputs) and _short(y)
+            is_exact |= node.op.name in COMPARISONS
+        else:
+            y, is_exact = node.data, node.op is ops.CONSTANT or _short(node.data)
+        data[node], exact[node] = y * noise(is_exact), is_exact
+    return data
 
 
 def answers(program: Program, number: Callable[[Leaf], float]) -> list[Answer]:
@@ -114,6 +121,38 @@ def _answer(program: Program, number: Callable[[Leaf], float], k: int) -> Answer
     return Answer(loss.data, unit, grads, units, tuple(decisions), largest, brink)
 
 
+Numbers = dict[str, list[tuple[float, float]]]
+
+
+def numbers_of(program: Program, number: Callable[[Leaf], float]) -> tuple[Numbers, bool]:
+    """What the scalar engine says of each variable, with units of error; whether a sum may overflow in another order."""
+    leaves = {leaf: Value(number(leaf)) for leaf in program.leaves}
+    held = {name: values_in(x) for name, x in program.variables(programs.VALUES, leaves.__getitem__).items()}
+    order = list(dict.fromkeys(v for nodes in held.values() for w in nodes for v in topological_order(w)))
+    brink = any(1e290 < abs(x) < math.inf for x in _forward(order, lambda exact: 1.0).values())
+    rng, moved = random.Random(0), dict.fromkeys(order, 0.0)
+    for _ in range(2):
+        disturbed = _forward(order, lambda exact: 1.0 if exact else 1.0 + NOISE * rng.uniform(-1, 1))
+        moved = {v: max(m, _distance(disturbed[v], v.data)) for v, m in moved.items()}
+    return {name: [(v.data, moved[v] / NOISE + abs(v.data)) for v in nodes] for name, nodes in held.items()}, brink
+
+
+def values_in(x: Any) -> list[Value]:
+    """The Values in nested lists, one after the other; an empty list where there is anything else."""
+    if isinstance(x, Value):
+        return [x]
+    parts = [values_in(part) for part in x] if isinstance(x, list | tuple) else []
+    return [v for part in parts for v in part] if all(parts) else []
+
+
+def shape_of(x: Any) -> tuple[int, ...] | None:
+    """The shape of nested lists; None where they have different lengths."""
+    if isinstance(x, Value):
+        return ()
+    shapes = {shape_of(part) for part in x}
+    return None if len(shapes) > 1 or None in shapes else (len(x), *(shapes.pop() or ()))
+
+
 def deciding(decisions: list[bool]) -> Callable[[Any], bool]:
     """What a program calls for its branches: it notes how they were decided."""
 
@@ -134,6 +173,7 @@ def _distance(a: float, b: float) -> float:
 # ── The plan: who varies, which arguments, which numbers, which calls ──────────────────────────
 
 CALLS = [
+    "values",
     "loss",
     "loss",
     "backward",
@@ -238,7 +278,10 @@ class Run:
         t = trial
         decisions: list[bool] = []
         decide, r = deciding(decisions), draw(t.seed, "vectorize")
-        self.leaves, losses = record(self.program, lambda leaf: t.number(leaf, -1), decide=decide)
+        self.leaves = {leaf: Value(t.number(leaf, -1)) for leaf in self.program.leaves}
+        held = self.program.variables(programs.VALUES | {"decide": decide}, self.leaves.__getitem__)
+        losses = [held[name] for name in self.program.losses]
+        self.variables = {name: x for name, x in held.items() if values_in(x)}
         taken = tuple(decisions)
         labels = r.choice([[], [], ["w"], ["", "w", "W", "x", "y", "C", "z¹", "W¹", "W1", "a b", "δ¹"]])
         for leaf, v in self.leaves.items() if labels else ():
@@ -277,6 +320,7 @@ class Run:
             t.figures.nodes += len(present)
         t.figures.programs += 1
         self.cache: dict[Any, list[Answer]] = {}
+        self.seen: dict[Any, tuple[Numbers, bool]] = {}
 
     def _again(self, k: int, decide: Callable[[Any], bool]) -> Value:
         """The loss, recorded on the same leaves."""
@@ -295,12 +339,21 @@ class Run:
         """The scalar engine's, for these numbers of the parameters."""
         key = sample, version
         if key not in self.cache:
-            varying = {leaf for a in self.arguments for leaf in a}
-            self.cache[key] = answers(
-                self.program, lambda leaf: self.trial.number(leaf, sample) if leaf in varying else numbers[leaf]
-            )
+            self.cache[key] = answers(self.program, self.number(sample, numbers))
             self.trial.figures.samples += 1
         return self.cache[key][k]
+
+    def numbers(self, sample: int, numbers: dict[Leaf, float], version: Any) -> tuple[Numbers, bool]:
+        """Those of the variables, likewise."""
+        key = sample, version
+        if key not in self.seen:
+            self.seen[key] = numbers_of(self.program, self.number(sample, numbers))
+        return self.seen[key]
+
+    def number(self, sample: int, numbers: dict[Leaf, float]) -> Callable[[Leaf], float]:
+        """The number of each leaf, in a sample or as a parameter."""
+        varying = {leaf for a in self.arguments for leaf in a}
+        return lambda leaf: self.trial.number(leaf, sample) if leaf in varying else numbers[leaf]
 
     def run(self) -> None:
         r = draw(self.trial.seed, "calls")
@@ -311,6 +364,11 @@ class Run:
                 each.call(r)
         for each in self.programs:
             each.finish(r)
+
+
+def _leaves_below(nodes: list[Value]) -> set[Value]:
+    """The leaves that nodes depend on."""
+    return {v for node in nodes for v in full_order(node) if v.op is ops.LEAF}
 
 
 class _Vectorised:
@@ -358,13 +416,15 @@ class _Vectorised:
         """One call of the program, and what must come out."""
         self.run.trial.figures.calls += 1
         kind = r.choice(CALLS)
-        samples = self.samples(r, wild=kind == "wild")
+        samples = self.samples(r, wild=kind == "wild" or (kind == "values" and r.random() < 0.3))
         if samples is None:
             return
         if kind in ("loss", "wild"):
             self.expect_losses(self.attempt(lambda: self.found(*self.arrays_of(samples, r)), samples), samples, kind)
         elif kind in ("backward", "gradients"):
             self.expect_gradients(samples, r, kind)
+        elif kind == "values":
+            self.expect_values(samples, r)
         elif kind == "descend":
             self.descend(samples, r)
         elif kind == "push":
@@ -492,10 +552,14 @@ class _Vectorised:
 
     # ── What is expected ──
 
+    @property
+    def key(self) -> Any:
+        """What is equal where the parameters have the same numbers."""
+        return id(self) if self.version else "recorded", self.version
+
     def answer(self, sample: int) -> Answer:
         """The scalar engine's, at the present numbers."""
-        key = id(self) if self.version else "recorded", self.version
-        return self.run.answer(self.k, sample, self.arrays, key)
+        return self.run.answer(self.k, sample, self.arrays, self.key)
 
     def fine(self, samples: list[int]) -> bool:
         """Whether the program must answer for these samples."""
@@ -586,6 +650,37 @@ class _Vectorised:
         for entries, numbers in zip(self.entries, found, strict=True):
             for leaf, g in zip(entries, np.ravel(numbers).tolist(), strict=True):
                 self.compare(f"the gradient of {leaf} over {len(samples)} samples", g, want[leaf], unit[leaf])
+
+    def expect_values(self, samples: list[int], r: random.Random) -> None:
+        """Compare the numbers of some of the program's variables."""
+        variables = self.run.variables
+        known = {v for v in self.run.leaves.values() if v in self.found.found.graph.index_of}
+        fit = [name for name, x in variables.items() if _leaves_below(values_in(x)) <= known]
+        key = r.random()
+        chosen = [name for name in fit if draw(key, name).random() < 0.15]
+        flat = [v for name in chosen for v in values_in(variables[name])]
+        nodes, shape = flat, (len(flat),)
+        if len(chosen) == 1 and r.random() < 0.8:
+            nested = shape_of(variables[chosen[0]])
+            nodes, shape = (flat, shape) if nested is None else (variables[chosen[0]], nested)
+        if r.random() < 0.2:
+            nodes = np.array(nodes, object)
+        arrays, below = self.arrays_of(samples, r), _leaves_below(flat)
+        if not self.run.trial.from_function:  # else comparisons may depend on an argument
+            arrays = [x if i == 0 or below & set(self.found.batch[i]) else None for i, x in enumerate(arrays)]
+        got = self.attempt(lambda: self.found.values(nodes, *arrays), samples)
+        if got is None:
+            return
+        samples = samples if self.run.arguments else samples[:1]
+        self.keep(got)
+        if got.shape != (len(samples), *shape) or got.dtype != self.run.trial.dtype:
+            raise Wrong(f"values of shape {got.shape} and {got.dtype} for {len(samples)} samples of shape {shape}")
+        for s, row in zip(samples, got.reshape(len(samples), len(flat)).tolist(), strict=True):
+            numbers, brink = self.run.numbers(s, self.arrays, self.key)
+            want = [number for name in chosen for number in numbers[name]]
+            for i, (x, (expected, unit)) in enumerate(zip(row, want, strict=True)):
+                if self.fine([s]) or (math.isfinite(expected) and not brink and self.run.trial.dtype == np.float64):
+                    self.compare(f"what a variable holds, number {i} of {chosen} in sample {s},", x, expected, unit)
 
     def compare(self, what: str, got: float, want: float, unit: float) -> None:
         """Raise Wrong where two numbers differ by more than rounding."""

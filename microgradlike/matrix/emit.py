@@ -37,19 +37,13 @@ def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapp
         if array.instruction is not None:
             emitter.forward(array)
 
-    def entry(v: Value) -> Symbol:
-        if v.op is ops.CONSTANT:
-            return code.array(np.array(v.data))
-        array, position = found.locate(v)
-        return emitter.value[array].view((), (), position)
-
     code.part = ("the losses",)
-    loss = entry(found.loss)
-    losses = code.copy(loss, (), loss.varies)
+    outputs = emitter.gather(found, found.outputs)
     checks = []
     for guard in found.guards:  # true where the outcome is that of the recording
         code.part = ("whether ", guard)
-        same: Symbol = code.call(guard.function, entry(guard.left), entry(guard.right))
+        left, right = (emitter.entry(found, v) for v in (guard.left, guard.right))
+        same: Symbol = code.call(guard.function, left, right)
         checks.append((guard, same if guard.outcome else ~same))
     seed, slopes = emitter.backward(found)
     for symbols, memory in ((emitter.value, numbers), (slopes, gradients)):
@@ -59,9 +53,9 @@ def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapp
     watched = [*(symbol for _, symbol in checks), *(p for p in products if p is not None)]
     watched += [symbol for product, sides in emitter.loose for symbol in (product, *sides)]
     slope = [*watched, *slopes.values()]
-    code.finish(forward=[losses, *watched], slope=slope, backward=[losses, *slope])
+    code.finish(forward=[outputs, *watched], slope=slope, backward=[outputs, *slope])
     share_memory(code)
-    return Emitted(code, losses, seed, checks, products, emitter.loose)
+    return Emitted(code, outputs, seed, checks, products, emitter.loose)
 
 
 class Emitter:
@@ -150,6 +144,27 @@ class Emitter:
                 self.products.setdefault(ref.array, out)
         return out
 
+    def entry(self, found: Found, v: Value) -> Symbol:
+        """Return the number of a node."""
+        if v.op is ops.CONSTANT:
+            return self.code.array(np.array(v.data))
+        array, position = found.locate(v)
+        return self.value[array].view((), (), position)
+
+    def gather(self, found: Found, nodes: list[Value]) -> Symbol:
+        """Return the numbers of these nodes, one after the other, in a buffer of their own."""
+        places: dict[Array | None, list[int]] = {}
+        for i, v in enumerate(nodes):
+            places.setdefault(None if v.op is ops.CONSTANT else found.locate(v)[0], []).append(i)
+        out = self.code.new((len(nodes),), any(array is not None and array.varies for array in places))
+        for array, here in places.items():
+            if array is None:
+                x = self.code.array(np.array([nodes[i].data for i in here]))
+            else:
+                x = self.code.take(self.value[array], np.array([found.locate(nodes[i])[1] for i in here]))
+            self.code.put(x, np.array(here), out, add=False)
+        return out
+
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
 
     def backward(self, found: Found) -> tuple[Symbol, dict[Array, Symbol]]:
@@ -165,9 +180,10 @@ class Emitter:
         conditional = (array for array in needed if array.instruction and in_branch[array.entries].any())
         self.taken: dict[Array, list[tuple[Any, Ints]]] = {array: [] for array in conditional}
         seed = code.new((), False, fill=1.0)
-        loss, position = found.locate(found.loss)
-        if loss in self.received:
-            self.received[loss].append((seed, np.array([position])))
+        if needed:
+            loss, position = found.locate(found.loss)
+            if loss in self.received:
+                self.received[loss].append((seed, np.array([position])))
         gradients: dict[Array, Symbol] = {}
         for array in reversed(needed):
             self._about(array)

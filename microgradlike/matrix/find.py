@@ -31,18 +31,24 @@ from microgradlike.value import Value, apply
 class Found:
     """What was found in the graph of a loss: it prints its arrays."""
 
-    loss: Value
+    outputs: list[Value]  # what is to be computed: the loss, or the nodes whose numbers are asked for
     batch: list[list[Value]]  # the leaves of each argument
+    needed: list[bool]  # whether what is to be computed depends on the argument
     wanted: list[Value] | None  # the parameters that were asked for; None for all
     guards: list[Guard]
     graph: Graph
     colours: Colours
-    all_arrays: Arrays  # also those of no entries, and of the root that joins loss and comparisons
+    all_arrays: Arrays  # also those of no entries
     arrays: Arrays
     trained: list[Array]  # parameters whose gradients are computed
     fixed: list[Array]  # and the others
     array_of: Ints  # which of `all_arrays` a node is in, and where
     position: Ints
+
+    @property
+    def loss(self) -> Value:
+        """The first of the outputs: mostly there is no other."""
+        return self.outputs[0]
 
     def nodes(self, array: Array) -> list[Any]:
         """Return the nodes of an array, None where an entry has none."""
@@ -58,22 +64,23 @@ class Found:
 
 
 def find(
-    loss: Value, batch: list[list[Value]], wanted: list[Value] | None, guards: list[Guard], dense: bool = True
+    outputs: list[Value], batch: list[list[Value]], wanted: list[Value] | None, guards: list[Guard], dense: bool = True
 ) -> Found:
-    """Return the arrays and instructions in the graph of `loss`, and of what the guards compare.
+    """Return the arrays and instructions in the graph of the outputs, and of what the guards compare.
 
     Unless it is `dense`, no product is padded with zeros. Raises as `vectorize` does.
     """
     compared = [v for guard in guards for v in (guard.left, guard.right)]
-    root = apply(ops.MAX, loss, *compared) if compared else loss  # one graph of all that must be computed
+    root = _joined([*outputs, *compared])  # one graph of all that must be computed
     nodes = full_order(root)
     present = set(nodes)
     columns = [v for argument in batch for v in argument]
     _check_leaves(columns, wanted, present)
     graph = canonicalise([*(v for v in columns if v not in present), *nodes])
-    in_loss = set(full_order(loss)) if compared else present
+    graph.live[graph.index_of[root]] = root in outputs
+    asked = set(full_order(_joined(outputs))) if compared else present
     kind = np.array([
-        PARAMETER if op is ops.LEAF else CONSTANT if op is ops.CONSTANT else COMPUTED if v in in_loss else COMPARED
+        PARAMETER if op is ops.LEAF else CONSTANT if op is ops.CONSTANT else COMPUTED if v in asked else COMPARED
         for v, op in zip(graph.nodes, graph.ops)
     ], np.int64)  # fmt: skip
     if wanted is not None:
@@ -84,11 +91,18 @@ def find(
         kind[argument] = BATCH
     colours = refine(graph, kind, arguments)
     matched = Matcher(graph, colours, kind, arguments, dense)
-    arrays = Arrays(a for a in matched.arrays if a.size and not (compared and graph.index_of[root] in a.entries))
-    name_arrays(arrays, graph.nodes, len(batch), loss)
+    arrays = Arrays(a for a in matched.arrays if a.size)
+    name_arrays(arrays, graph.nodes, len(batch), outputs[0])
     trained, fixed = ([a for a in arrays if kind[a.entries[0]] == which] for which in (PARAMETER, FIXED))
     found = matched.arrays, arrays, trained, fixed, matched.array_of, matched.position
-    return Found(loss, batch, wanted, guards, graph, colours, *found)
+    needed = [not present.isdisjoint(argument) for argument in batch]
+    return Found(outputs, batch, needed, wanted, guards, graph, colours, *found)
+
+
+def _joined(nodes: list[Value]) -> Value:
+    """Return a node whose graph is that of all these nodes."""
+    several = dict.fromkeys(nodes)
+    return apply(ops.MAX, *several) if len(several) > 1 else nodes[0]
 
 
 def as_arguments(batch: Any) -> list[list[Value]]:
@@ -103,14 +117,12 @@ def _flat(values: Any) -> list[Value]:
     return [values] if isinstance(values, Value) else [v for inner in as_list(values) for v in _flat(inner)]
 
 
-def as_list(values: Any) -> list[Any]:
-    """Return a list of leaves; raise TypeError for what is no list."""
+def as_list(values: Any, what: str = "batch and parameters list leaves, Values") -> list[Any]:
+    """Return a list of Values; raise TypeError for what is no list."""
     if isinstance(values, Value):
         return [values]
     if not isinstance(values, Iterable) or isinstance(values, str | Mapping | Set):
-        raise TypeError(
-            f"batch and parameters list leaves, Values in lists, got {type(values).__name__}: {values!r:.40}"
-        )
+        raise TypeError(f"{what} in lists, got {type(values).__name__}: {values!r:.40}")
     return list(values)
 
 

@@ -278,7 +278,7 @@ class Code:
         for line in self.lines:
             self._names(line)
 
-    def _name(self, x: Any, is_output: bool = False) -> str:
+    def name(self, x: Any, is_output: bool = False) -> str:
         """Return what the text calls an argument or an output."""
         if not isinstance(x, Symbol):
             return self.constants.setdefault(key_of(x), (f"c{len(self.constants) + 1}", x))[0]
@@ -289,7 +289,7 @@ class Code:
 
     def _names(self, line: Line) -> tuple[list[str], str]:
         """Return what the text calls the arguments and the output of a line."""
-        return list(map(self._name, line.args)), self._name(line.out, is_output=True)
+        return list(map(self.name, line.args)), self.name(line.out, is_output=True)
 
     def _text(self, line: Line) -> str:
         args, out = self._names(line)

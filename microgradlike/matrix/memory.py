@@ -30,7 +30,7 @@ class Emitted(NamedTuple):
     """What runs: the code, and the arrays that are looked at after a call."""
 
     code: Code
-    losses: Symbol
+    outputs: Symbol
     seed: Symbol
     checks: list[tuple[Guard, Symbol]]
     products: list[Symbol | None]  # for each argument one that reads the whole of it
@@ -58,9 +58,11 @@ class Frame:
 
     def __init__(self, emitted: Emitted, samples: int) -> None:
         self._code, self.samples = emitted.code, samples
+        outputs = self._code.name(emitted.outputs, is_output=True)
         memory = _allocate(self._code, max(samples, 1))
         self._names = _names(self._code, memory, max(samples, 1))
-        self.losses, self._seed = memory[emitted.losses.buffer], memory[emitted.seed.buffer]
+        self.outputs = self._names[outputs]  # (m, n), or (n,) where they are the same for all samples
+        self.losses, self._seed = memory[emitted.outputs.buffer], memory[emitted.seed.buffer]
         self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in emitted.checks]
         self.products = [None if product is None else memory[product.buffer] for product in emitted.products]
         self.loose = [(memory[out.buffer], [memory[side.buffer] for side in sides]) for out, sides in emitted.loose]
@@ -75,6 +77,11 @@ class Frame:
     def losses_of_samples(self) -> npt.NDArray[Any]:
         """Return one loss for each sample, where the loss varies or not."""
         return self.losses.copy() if len(self.losses) == self.samples else np.full(self.samples, self.losses[0])
+
+    def outputs_of_samples(self) -> npt.NDArray[Any]:
+        """Return the n outputs for each sample, (m, n), where they vary or not."""
+        shape = max(self.samples, 1), self.outputs.shape[-1]
+        return np.array(np.broadcast_to(self.outputs, shape)[: self.samples], order="C")
 
     def seed(self, scale: float) -> None:
         """Let the backward pass start from scale · ∂(mean loss)/∂(loss of one sample), which is scale / m."""

@@ -3,6 +3,7 @@
 program = vectorize(loss, batch=[x, y])    from one recorded sample
 program(X, Y)                              the losses of a whole batch
 program.gradients(X, Y)                    the gradients of their mean
+program.values(nodes, X, Y)                the numbers of any recorded nodes, such as the outputs
 print(program)                             the equations, as the textbook writes them
 print(program.arrays)                      the arrays, and what each is made of
 print(program.source)                      the NumPy calls that run
@@ -16,10 +17,11 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import cached_property
-from math import isfinite, prod
+from itertools import accumulate
+from math import isfinite, nan, prod
 from operator import attrgetter
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,12 +35,15 @@ from microgradlike.matrix.emit import emit, try_rules
 from microgradlike.matrix.equations import Equations
 from microgradlike.matrix.find import Found, as_arguments, as_list, find
 from microgradlike.matrix.guards import Notes, record_guarded
+from microgradlike.matrix.indices import Ints
 from microgradlike.matrix.memory import CACHE_LINE, Emitted, Frame, cache_aligned
 from microgradlike.support.locks import renew_in_children
-from microgradlike.value import Value
+from microgradlike.value import Value, constant
 
+T = TypeVar("T")
 Numbers = npt.NDArray[Any]
-FRAMES = 8  # so many batch sizes keep their buffers
+FRAMES = 8  # so many batch sizes keep their buffers, and so many lists of nodes their programs
+NOTHING = constant(nan)  # what `values` gives for an entry without a node
 
 
 def vectorize(
@@ -71,6 +76,8 @@ def vectorize(
     - Documents of different length: record the longest, multiply the loss of each position by a batch leaf,
       its weight, and give 0 for positions that a document does not have; 1/length makes the mean.
 
+    A program gives the numbers of other recorded nodes, too: `program.values(outputs, X, None)`.
+
     `dtype` is float64 or float32.
 
     Raises TypeError or ValueError for anything else than leaves in `batch` and `parameters`, and for a
@@ -89,12 +96,17 @@ def vectorize(
         raise ValueError("the loss is a constant: nothing is to be computed")
     if np.dtype(dtype) not in (np.float64, np.float32):
         raise TypeError(f"dtype must be float64 or float32, got {np.dtype(dtype)}")
+    wanted = None if parameters is None else as_list(parameters)
+    return _program(np.dtype(dtype), [loss], as_arguments(batch), wanted, notes.guards)
+
+
+def _program(dtype: Any, *arguments: Any, **settings: Any) -> Program:
+    """Return the program of what is found; the arguments are those of `find`."""
     collecting = gc.isenabled()
     gc.disable()  # nothing here is garbage, and looking for it would cost more than all the rest
     try:
-        wanted = None if parameters is None else as_list(parameters)
         with np.errstate(all="ignore"):
-            return Program(find(loss, as_arguments(batch), wanted, notes.guards), np.dtype(dtype))
+            return Program(find(*arguments, **settings), dtype)
     finally:
         if collecting:
             gc.enable()
@@ -186,12 +198,16 @@ class Program:
         self.loss, self.batch, self.arrays = found.loss, found.batch, found.arrays
         try_rules(self.arrays, dtype)
         # Numbers that are to be trained lie one array after the other, and their gradients alike
-        self._data, data = self._allocate(found.trained)
+        self._flat, self._numbers = self._allocate([*found.trained, *found.fixed])
         self._gradient, self._gradients = self._allocate(found.trained)
-        self._numbers = data | self._allocate(found.fixed)[1]
-        self.parameters = Parameters(Parameter(a.name, found.nodes(a), data[a], self._gradients[a]) for a in data)
+        self._data = self._flat[: len(self._gradient)]
+        self.parameters = Parameters(
+            Parameter(array.name, found.nodes(array), self._numbers[array], gradient)
+            for array, gradient in self._gradients.items()
+        )
         self.pull()
         self._frames: dict[int, Frame] = {}
+        self._others: dict[tuple[Value, ...], Borrower] = {}
         self.renew()
         renew_in_children(self)
 
@@ -205,16 +221,25 @@ class Program:
 
     def _allocate(self, arrays: list[Array]) -> tuple[Numbers, dict[Array, Numbers]]:
         """Return one stretch of memory for the numbers of several arrays, and its parts, each from a cache line on."""
+        starts = self._starts(arrays)
+        flat = cache_aligned(starts.pop(), self.dtype)
+        return flat, {a: flat[i : i + a.size].reshape(a.shape) for a, i in zip(arrays, starts, strict=True)}
+
+    def _starts(self, arrays: Iterable[Array]) -> list[int]:
+        """Return where in one stretch of memory each array begins, and where the last one ends."""
         step = CACHE_LINE // self.dtype.itemsize
-        ends = np.cumsum([-(-array.size // step) * step for array in arrays], dtype=int)
-        flat = cache_aligned(int(ends[-1]) if arrays else 0, self.dtype)
-        parts = zip(arrays, np.split(flat, ends))
-        return flat, {array: part[: array.size].reshape(array.shape) for array, part in parts}
+        return list(accumulate((-(-array.size // step) * step for array in arrays), initial=0))
 
     @cached_property
     def _emitted(self) -> Emitted:
         """Forward, comparisons and backward, emitted when they are first asked for."""
         return emit(self.found, self.dtype, self._numbers, self._gradients)
+
+    @cached_property
+    def _offsets(self) -> dict[Value, int]:
+        """Where the number of each leaf that is no batch leaf stands in `_flat`."""
+        arrays = zip(self._numbers, self._starts(self._numbers))
+        return {v: i for array, start in arrays for i, v in enumerate(self.found.nodes(array), start)}
 
     # ── Running ────────────────────────────────────────────────────────────────────────────────
 
@@ -288,8 +313,66 @@ class Program:
                 p.grad = NOT_COMPUTED
             self._call("slope", args, lr)
 
+    def values(self, nodes: Any, *args: Any) -> Numbers:
+        """Return the numbers of recorded nodes for each of m samples, such as the outputs of a network.
+
+        `nodes` is a Value, or Values in lists, nested as you like, or what `nodes()` returns: the result has shape
+        (m, *shape of nodes), and nan where there is no node (None). They are computed with the program's numbers of
+        the parameters, and need not be part of the loss, but may depend on no other leaves than the loss and the batch.
+
+        Arguments are those of a call. One that the nodes do not depend on, nor any comparison made while recording,
+        may be None, such as the targets y: `program.values(output, X, None)`.
+
+        The first call with these nodes finds their program, and a further one costs about what their losses cost.
+        Raises TypeError for what is no Value, ValueError for lists of different lengths and for nodes that depend on
+        other leaves; other errors are those of a call.
+        """
+        listed, shape = _nested(nodes)
+        with self._one_at_a_time:
+            numbers: Numbers = self._alone(self._values, tuple(listed), args)
+            return numbers.reshape(len(numbers), *shape)
+
+    def _values(self, nodes: tuple[Value, ...], args: tuple[Any, ...]) -> Numbers:
+        """Return the numbers of these nodes, (m, n)."""
+        if nodes not in self._others:
+            if len(self._others) >= FRAMES:
+                del self._others[next(iter(self._others))]
+            found = self.found
+            self._others[nodes] = self._borrower([*nodes] or [NOTHING], found.batch, [], found.guards)
+        other = self._others[nodes]
+        frame = other.call(self, "forward", other.program._without_none(args))
+        return frame.outputs_of_samples()[:, : len(nodes)]
+
+    def _without_none(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Return the arguments with zeros for those that are None, on which nothing may depend."""
+        given = [x for x in args if x is not None]
+        if len(given) == len(args) or len(args) != len(self.batch):
+            return args
+        for x, leaves, needed in zip(args, self.batch, self.found.needed):
+            if x is None and (needed or not given):
+                why = "the nodes depend on it, or a comparison does" if needed else "the number of samples is not known"
+                raise TypeError(f"got None in place of {_called(leaves)} of shape (m, {len(leaves)}): {why}")
+        samples = len(given[0]) if np.ndim(given[0]) else 1
+        return [np.zeros((samples, len(leaves))) if x is None else x for x, leaves in zip(args, self.batch)]
+
+    def _borrower(self, *arguments: Any, **settings: Any) -> Borrower:
+        """Return another program of the same leaves; the arguments are those of `find`."""
+        program = _program(self.dtype, *arguments, **settings)
+        for v in program._offsets:
+            if v not in self._offsets:
+                raise ValueError(
+                    f"the nodes depend on {v!r}, which is neither a batch leaf nor a parameter of this program, nor "
+                    "part of its loss"
+                )
+        here = [self._offsets[v] for v in program._offsets]
+        return Borrower(program, np.array([*program._offsets.values()], int), np.array(here, int))
+
     def _call(self, name: str, args: tuple[Any, ...], scale: float = 0.0) -> Frame:
         """Run the function of this name, and its checks, with scale · ∂(mean loss)/∂(loss) as the seed."""
+        return self._alone(self._checked_run, name, args, scale)
+
+    def _alone(self, function: Callable[..., T], *args: Any) -> T:
+        """Return function(*args), which nothing else that this thread is called for may interrupt."""
         if self._running:
             raise RuntimeError(
                 "this program is in the middle of a call, whose numbers another call from a signal handler or a "
@@ -297,7 +380,7 @@ class Program:
             )
         try:
             self._running = True
-            return self._quietly(self._checked_run, name, args, scale)
+            return self._quietly(function, *args)
         finally:
             self._running = False
 
@@ -327,16 +410,17 @@ class Program:
         )
 
     @cached_property
-    def _exact(self) -> Program:
+    def _exact(self) -> Borrower:
         """The same program without padded products."""
         found = self.found
-        return Program(find(found.loss, found.batch, found.wanted, found.guards, dense=False), self.dtype)
+        return self._borrower(found.outputs, found.batch, found.wanted, found.guards, dense=False)
 
     def _run_exactly(self, frame: Frame, name: str, arrays: list[Numbers], scale: float) -> None:
         """Run the program without padded products, which computes what the scalar engine computes, but more slowly."""
-        exact = self._exact
-        exact._fill(exact._numbers, self._entries(self._numbers).__getitem__)
-        frame.losses[...] = exact._call("forward" if name == "forward" else "backward", tuple(arrays), scale).losses
+        exact = self._exact.program
+        frame.outputs[...] = self._exact.call(
+            self, "forward" if name == "forward" else "backward", arrays, scale
+        ).outputs
         self._fill(self._gradients, exact._entries(exact._gradients).__getitem__)
 
     def _entries(self, numbers: dict[Array, Numbers]) -> dict[Value, float]:
@@ -468,6 +552,34 @@ class Program:
 
     def __rich__(self) -> Any:
         return self.equations.__rich__()
+
+
+class Borrower(NamedTuple):
+    """A program that takes its numbers from another one: `there` in its memory lie those that lie `here` in the other."""
+
+    program: Program
+    there: Ints
+    here: Ints
+
+    def call(self, owner: Program, name: str, args: Sequence[Any], scale: float = 0.0) -> Frame:
+        """Call the program with the numbers of the other one."""
+        self.program._flat[self.there] = owner._flat[self.here]
+        return self.program._call(name, tuple(args), scale)
+
+
+def _nested(nodes: Any) -> tuple[list[Value], tuple[int, ...]]:
+    """Return Values in nested lists one after the other, and the shape of the lists."""
+    if isinstance(nodes, Value):
+        return [nodes], ()
+    if nodes is None:
+        return [NOTHING], ()
+    if isinstance(nodes, np.ndarray):
+        return _nested(nodes.tolist())
+    parts = [_nested(x) for x in as_list(nodes, "nodes are Values")]
+    shapes = list(dict.fromkeys(shape for _, shape in parts))
+    if len(shapes) > 1:
+        raise ValueError(f"the lists of nodes have different lengths: shapes {shapes[0]} and {shapes[1]} side by side")
+    return [v for part, _ in parts for v in part], (len(parts), *(shapes[0] if shapes else ()))
 
 
 def _called(leaves: list[Value]) -> str:
