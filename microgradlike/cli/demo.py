@@ -106,5 +106,7 @@ def _ends(it: Explanation) -> Iterator[Row]:
 def _page(it: Explanation) -> str:
     return (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>The backward pass</title>\n'
-        f'<meta name="color-scheme" content="light dark">\n<body>{it._repr_html_()}</body></html>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">\n'
+        f"<style>:root {{ color-scheme: light dark; background: Canvas }}</style>\n<body><main><h1>The backward pass</h1>\n"
+        f"{it._repr_html_()}</main></body></html>\n"
     )

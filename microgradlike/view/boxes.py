@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import NamedTuple
 
-from microgradlike.view.style import FRAME, GRADIENT, LINE, LOCAL, MUTED
+from microgradlike.view.style import FRAME, GRADIENT, LOCAL, MUTED
 
 
 class ParameterRow(NamedTuple):
@@ -70,7 +70,7 @@ def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
 
 def frame(id: str, name: str) -> dict[str, str]:
     """Return the attributes of a cluster: a tint, which clusters within it deepen."""
-    return {"id": id, "label": f"<{_colored(LINE, name)}>", **FRAME}
+    return {"id": id, "label": f"<{_colored(MUTED, name)}>", **FRAME}
 
 
 def clean_for_svg(words: str) -> str:

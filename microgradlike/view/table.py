@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Any
 
 from microgradlike.support.extras import needed_for
+from microgradlike.view.style import GRADIENT, LOCAL
 
 Piece = tuple[str, str]  # a text and its role
 Row = Sequence[Sequence[Piece]]  # of no cell (a gap), one (a line of its own) or two (two columns)
@@ -25,13 +26,19 @@ WIDEST = 100  # in a terminal that has room
 GAP = 3
 INDENT = 6  # of what a line continues
 
-# Vermilion and blue are told apart by every eye, and both can be read on white and on black.
+
+def _tint(color: str) -> str:
+    """Write a colour that can be read on white and on black: mixed with that of the text around it."""
+    return f"color:{color};color:color-mix(in srgb,{color} 65%,currentColor)"
+
+
+# Orange and blue are told apart by every eye.
 STYLES = {
     "": ("", ""),
     "strong": ("bold", "font-weight:bold"),
-    "dim": ("dim", "opacity:.6"),
-    "upstream": ("color(166)", "color:#c8541c"),
-    "local": ("color(32)", "color:#2b7fc4"),
+    "dim": ("dim", "opacity:.75"),
+    "upstream": ("color(166)", _tint(GRADIENT)),
+    "local": ("color(32)", _tint(LOCAL)),
     "product": ("bold", "font-weight:bold"),
 }
 
@@ -76,7 +83,7 @@ class Table:
             cells = "".join(f'<td{span} style="{cell}">{_html(pieces) or "&#160;"}</td>' for pieces in row or [[]])
             lines.append(f'<tr style="background:none">{cells}</tr>')
         return (
-            '<div style="overflow-x:auto"><table style="border-collapse:collapse;border:0;margin:0;color:inherit;'
+            '<div tabindex="0" style="overflow-x:auto"><table style="border-collapse:collapse;border:0;margin:0;color:inherit;'
             'font-family:ui-monospace,Menlo,Consolas,monospace;font-size:13px;line-height:1.4">'
             f"<tbody>{''.join(lines)}</tbody></table></div>"
         )
