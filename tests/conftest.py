@@ -57,6 +57,7 @@ MAY_LACK = {
     "test_optim.py": ["numpy"],
     "test_page.py": ["Graphviz", "numpy"],
     "test_second_derivatives.py": ["numpy"],
+    "test_stage.py": ["Graphviz", "axe_playwright_python", "rich"],
     "test_testing.py": ["mpmath"],
 }
 collect_ignore = [file for file, package in LEFT_OUT.items() if find_spec(package) is None]

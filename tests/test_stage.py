@@ -352,7 +352,6 @@ def test_axe_finds_nothing_wrong_in_the_page(stepped, screenshot, look):
 def test_axe_finds_nothing_wrong_in_a_phone_and_in_the_table(stepped, browse, look):
     page = stepped(lecture(), 6, width=360, height=740, **look)
     assert violations(page) == []
-    pytest.importorskip("rich")
     from microgradlike.cli.demo import _page
 
     page = browse(width=500, **look)  # where the table is wider than the window

@@ -43,7 +43,7 @@ function makeZoom(page, element) {
     const outer = element.getBoundingClientRect(), boxes = drawn.map((each) => each.getBoundingClientRect());
     const scrolled = (start, end, size) => {
       let from = Math.min(...boxes.map((box) => box[start])), to = Math.max(...boxes.map((box) => box[end]));
-      const room = outer[size] - 16, first = boxes[0];
+      const room = outer[size] - 32, first = boxes[0];
       if (to - from > room)
         [from, to] = first[start] - from > to - first[end] ? [first[end] - room, first[end]] : [first[start], first[start] + room];
       return from < outer[start] + 8 || to > outer[end] - 8 ? (from + to - outer[start] - outer[end]) / 2 : 0;
