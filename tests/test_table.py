@@ -112,7 +112,7 @@ def test_html_shows_labels_as_text():
 
 def test_html_neither_takes_on_nor_leaks_style():
     page = ElementTree.fromstring(Table([row("a", "b"), [], row("c")])._repr_html_())
-    assert {attribute for tag in page.iter() for attribute in tag.attrib} == {"style", "colspan"}
+    assert {attribute for tag in page.iter() for attribute in tag.attrib} == {"style", "colspan", "tabindex"}
 
 
 def test_it_prints_as_itself():
