@@ -52,6 +52,7 @@ benchmarks: $(VENV)/installed-dev  ## speed and memory beside micrograd and NumP
 	$(VENV)/bin/python -m benchmarks.matrix_speed
 	$(VENV)/bin/python -m benchmarks.matrix_checks
 	$(VENV)/bin/python -m benchmarks.matrix_lowering
+	$(VENV)/bin/python -m benchmarks.page
 
 # PyTorch takes gigabytes, so nothing here installs it: say which Python has it.
 benchmarks-torch: $(VENV)/installed-dev  ## beside PyTorch too, TORCH=python; draws build/ladder.png

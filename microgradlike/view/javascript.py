@@ -100,6 +100,11 @@ def script(functions: Iterable[str]) -> str:
     return f"(({{{','.join(called)}}})=>[{','.join(functions)}])(arithmetic())"
 
 
+def is_exact(function: str) -> bool:
+    """Return whether the function gives the same bits as Python: whether it calls nothing that rounds as it likes."""
+    return not re.search(r"\b(exp|expm1|log|log1p|sin|cos|tanh|power)\(", function)
+
+
 def number(x: float) -> str:
     """Return the literal of a number: 0.1, 1e-05, Infinity."""
     text = "NaN" if math.isnan(x) else "Infinity" if math.isinf(x) else repr(abs(x)).removesuffix(".0")

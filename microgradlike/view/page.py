@@ -218,16 +218,17 @@ class Steps:
         def described(node: Value) -> dict[str, Any]:
             op, inputs, choice = node.op, node.inputs, isinstance(node, Choice)
             rule = numbers.get((op, len(inputs)))
+            left_out = rule is not None and javascript.is_exact(self.rules[op, len(inputs)]) and not it.note
             return _without_none(
                 name=names[node],
                 wrapped=_wrapped(names[node]),
-                value=_exact(data.get(node, node.data)),
+                value=None if left_out else _exact(data.get(node, node.data)),
                 constant=op is ops.CONSTANT or None,
                 group=place.get(by_layer(node) or ()),
                 **_without_none(
                     made=formula.expression(node, names, depth=1),
                     inputs=[index[input] for input in inputs],
-                    locals=[_exact(local_grad) for local_grad in node.local_grads],
+                    locals=None if left_out else [_exact(local_grad) for local_grad in node.local_grads],
                     formulas=[formula.derivative(node, k, names) for k in range(len(inputs))],
                     choice=[index[each] for each in all_inputs(node)] if choice else None,
                     rule=rule,

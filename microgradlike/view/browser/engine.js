@@ -2,11 +2,16 @@
 //
 // A node whose inputs all have their recorded numbers keeps what Python recorded, to the last bit. The others are
 // computed by the rules of `ops`, which Python has written out as JavaScript: [value, ∂₁, ∂₂, …] = rule(...inputs).
+// So are recorded numbers that are left out: + − × ÷ give the same bits everywhere.
 
 function makeEngine({ nodes, root, sequence }, rules) {
   const order = sequence || nodes.map((_, i) => i); // each node after its inputs
-  const recorded = nodes.map((node) => readNumber(node.value));
+  const recorded = nodes.map((node) => node.value === undefined ? 0 : readNumber(node.value));
   const locals = nodes.map((node) => (node.locals || []).map(readNumber));
+  const compute = (i, inputs, values, slopes) => {
+    [values[i], ...slopes[i]] = rules[nodes[i].rule](...inputs.map((j) => values[j]));
+  };
+  for (const i of order) if (nodes[i].value === undefined) compute(i, nodes[i].inputs, recorded, locals);
 
   // Of a choice the condition and both branches, though only the one taken is its input.
   const dependsOn = (node) => node.choice || node.inputs || [];
@@ -35,7 +40,7 @@ function makeEngine({ nodes, root, sequence }, rules) {
           const [condition, ifTrue, ifFalse] = node.choice;
           inputs[i] = [values[condition] === 0 ? ifFalse : ifTrue];
         }
-        [values[i], ...locals[i]] = node.choice ? [values[inputs[i][0]], 1] : rules[node.rule](...inputs[i].map((j) => values[j]));
+        compute(i, inputs[i], values, locals);
       }
       moved[i] = !Object.is(values[i], recorded[i]) || inputs[i][0] !== node.inputs?.[0];
     }
