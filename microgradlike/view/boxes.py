@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import html
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 from textwrap import wrap
 from typing import NamedTuple
 
 from microgradlike.view.style import FRAME, GRADIENT, LOCAL, MUTED
 
 
-class ParameterRow(NamedTuple):
-    """A weight or bias in the box of the w·x + b that alone uses it."""
+LINE_HEIGHT = 15  # points
+WIDEST = "-1.235e-308"  # nothing that `format_number` writes needs more room
+
+
+class Row(NamedTuple):
+    """A node within a box: a parameter in that of the w·x + b that alone uses it, z and a in that of a closed neuron."""
 
     id: str
-    edge_id: str
     name: str
     data: str
     gradient: str
+    edge_id: str  # the edge from it to the node that the box stands for, and its local derivative; or ""
     local_grad: str
     look: Mapping[str, str]
+
+
+class Box(NamedTuple):
+    """The label of a node, and how large it is with its border, in points. Where letters are wide it may grow."""
+
+    label: str
+    width: float
+    height: float
 
 
 def box(
@@ -28,32 +41,63 @@ def box(
     symbol: str,
     data: str,
     gradient: str,
-    rows: Sequence[ParameterRow] = (),
+    rows: Sequence[Row] = (),
     more: tuple[str, str] | None = None,
     labelled: bool = True,
-) -> str:
-    """Write the label of a node: name and operation above data and gradient, then the rows."""
+    live: bool = False,
+) -> Box:
+    """Write the label of a node: name and operation above data and gradient, then the rows.
+
+    In a `live` picture numbers change: there is room for any, the gradient below the data.
+    """
     title = _bold(name) if labelled else _colored(MUTED, name)
-    head = _table(_line(title, _colored(MUTED, symbol)) + _line(_text(data), _colored(GRADIENT, gradient)))
-    if not rows:
-        return f"<{head}>"
-    widths = [_width(column) for column in zip(*((r.name, r.data, r.gradient) for r in rows), strict=True)]
-    lines = "".join(f"<tr>{_row(row, widths)}</tr>" for row in rows)
-    if more:
-        id, words = more
-        lines += f'<tr><td id="{id}" href="#{id}" align="left" colspan="2">{_colored(MUTED, words)}</td></tr>'
-    return f"<{_table(f'<tr><td>{head}</td></tr><tr><td>{_table(lines, cellspacing=2)}</td></tr>')}>"
+    first, second = _width([name], bold=labelled), _width([symbol])
+    lines = [_line(title, _colored(MUTED, symbol), (first, second))]
+    widths = [first + second]
+    if live and data:
+        widths += [_width([data, WIDEST]), _width([gradient, f"∇ {WIDEST}"]) if gradient else 0]
+        texts = [text for text in (_text(data), _colored(GRADIENT, gradient)) if text]
+        lines += [f'<tr><td align="left" colspan="2" width="{max(widths)}">{text}</td></tr>' for text in texts]
+    elif data:
+        first, second = max(first, _width([data])), max(second, _width([gradient]))
+        lines = [
+            _line(title, _colored(MUTED, symbol), (first, second)),
+            _line(_text(data), _colored(GRADIENT, gradient), (first, second)),
+        ]
+        widths = [first + second]
+    head = _table("".join(lines))
+    width, height = max(widths), LINE_HEIGHT * len(lines)
+    if rows or more:
+        columns = list(zip(*((row.name, row.data, row.gradient) for row in rows), strict=True)) or [(), (), ()]
+        room = [_width(columns[0], bold=True), _width([*columns[1], *[WIDEST] * live])]
+        room += [_width([*columns[2], *[f"∇ {WIDEST}"] * live]) if any(columns[2]) else 0]
+        beside = _width([*(row.local_grad for row in rows), *[f"↑ {WIDEST}"] * (live and any(row.edge_id for row in rows))], 9)
+        inside = "".join(f"<tr>{_row(row, room, beside)}</tr>" for row in rows)
+        height += 2 + (LINE_HEIGHT + 6) * len(rows)
+        width = max(width, sum(room) + beside + 20 if rows else 0)
+        if more:
+            id, words = more
+            inside += f'<tr><td id="{id}" href="#more" align="left" colspan="2">{_colored(MUTED, words)}</td></tr>'
+            height, width = height + LINE_HEIGHT + 2, max(width, _width([words]))
+        head = _table(f"<tr><td>{head}</td></tr><tr><td>{_table(inside, cellspacing=2)}</td></tr>")
+        width, height = width + 4, height + 4
+    return Box(f"<{head}>", width + 12, height + 5)
 
 
-def constant(name: str, data: str) -> str:
+def constant(name: str, data: str) -> Box:
     """Write the label of a constant: its number, and its name if it has one."""
-    return f"<{_table(_line(_bold(name), _text(data)) if name else f'<tr><td>{_text(data)}</td></tr>')}>"
+    if not name:
+        width = _width([data])
+        return Box(f'<{_table(f"""<tr><td width="{width}">{_text(data)}</td></tr>""")}>', width + 12, LINE_HEIGHT + 5)
+    widths = _width([name], bold=True), _width([data])
+    return Box(f"<{_table(_line(_bold(name), _text(data), widths))}>", sum(widths) + 12, LINE_HEIGHT + 5)
 
 
-def chip(words: str, color: str) -> str:
+def chip(words: str, color: str, live: bool = False) -> Box:
     """Write a small label on a light ground of its own, as on the edges."""
-    cell = f'<td bgcolor="#ffffff" style="rounded" cellpadding="1">{_colored(color, words)}</td>'
-    return f"<{_table(f'<tr>{cell}</tr>', cellspacing=2)}>"
+    width = _width([words, *[WIDEST] * live], 9)
+    cell = f'<td bgcolor="#ffffff" style="rounded" cellpadding="1" width="{width}">{_colored(color, words)}</td>'
+    return Box(f"<{_table(f'<tr>{cell}</tr>', cellspacing=2)}>", width + 4, 18)
 
 
 def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
@@ -98,30 +142,45 @@ def _colored(color: str, words: str) -> str:
     return f'<font color="{color}">{_text(words)}</font>' if words else ""
 
 
-def _row(row: ParameterRow, widths: Sequence[int]) -> str:
-    """Write a box for the leaf, and after it the local derivative. By the links, `Diagram.svg` finds them."""
+def _row(row: Row, widths: Sequence[int], beside: int) -> str:
+    """Write a box for the node, and after it the local derivative. By the links, `Diagram.svg` finds them."""
     texts = (_bold(row.name), _text(row.data), _colored(GRADIENT, row.gradient))
     cells = "".join(
-        f'<td align="{side}" width="{width}">{cell}</td>'
-        for side, width, cell in zip(("left", "left", "right"), widths, texts, strict=True)
+        f'<td align="left" width="{width}">{cell}</td>' for width, cell in zip(widths, texts, strict=True) if width
     )
-    look = f'border="1" color="{row.look["color"]}" bgcolor="{row.look["fillcolor"]}"'
+    look = f'border="{row.look.get("penwidth", "1")}" color="{row.look["color"]}" bgcolor="{row.look["fillcolor"]}"'
+    if "dotted" in row.look["style"]:
+        look += ' style="dotted"'
     inside = _table(f"<tr>{cells}</tr>", cellpadding=2)
     local_grad = f'<font point-size="9" color="{LOCAL}">{_text(row.local_grad)}</font>'
     return (
-        f'<td id="{row.id}" href="#{row.id}" port="{row.id}" {look}>{inside}</td>'
-        f'<td id="{row.edge_id}" href="#{row.edge_id}" align="left">{local_grad}</td>'
+        f'<td id="{row.id}" href="#{row.look["class"].split()[0]}" port="{row.id}" {look}>{inside}</td>'
+        + (f'<td id="{row.edge_id}" href="#edge" align="left" width="{beside}">{local_grad}</td>' if row.edge_id else "<td></td>")
     )
 
 
-def _line(left: str, right: str) -> str:
-    space = '<td width="10"></td>' if right else ""
-    return f'<tr><td align="left">{left}</td>{space}<td align="right">{right}</td></tr>'
+def _line(left: str, right: str, widths: tuple[int, int]) -> str:
+    cells = zip((left, right), widths, strict=True)
+    return f"<tr>{''.join(f'<td align="left" width="{width}">{cell}</td>' for cell, width in cells)}</tr>"
 
 
 def _table(rows: str, cellspacing: int = 0, cellpadding: int = 1) -> str:
     return f'<table border="0" cellborder="0" cellspacing="{cellspacing}" cellpadding="{cellpadding}">{rows}</table>'
 
 
-def _width(column: Sequence[str]) -> int:
-    return max(6 * len(words) for words in column) + 4  # points: about what Graphviz will find it needs
+# The widths of letters in DejaVu Sans, which are those of the widest font that browsers take where there is no
+# Helvetica: boxes that hold them hold others. In parts of the font's size.
+_WIDTHS = {" -'(),./:;I[]fijlrt|": 0.4, "\u2070¹²³⁴⁵⁶⁷⁸⁹⁻₀₁₂₃₄₅₆₇₈₉ₖⱼᵢ⁽⁾′″,": 0.43, "mwMW%@—…⋯": 1.0, "GHNOQUDC×−+=~±√Σ": 0.84}
+_WIDTH = {letter: width for letters, width in _WIDTHS.items() for letter in letters}
+
+
+def _width(texts: Iterable[str], size: int = 11, bold: bool = False) -> int:
+    """Return how many points wide the cell of the widest of these texts is, with a small space after it; 0 for none."""
+    widest = max((sum(map(_letter, line)) for words in texts for line in words[:40].split("\n")), default=0)
+    return ceil(widest * size * (1.12 if bold else 1)) + 5 if widest else 0
+
+
+def _letter(letter: str) -> float:
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 1.4
+    return _WIDTH.get(letter, 0.66 if letter.isascii() else 0.75)
