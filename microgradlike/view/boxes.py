@@ -45,21 +45,22 @@ def box(
     more: tuple[str, str] | None = None,
     labelled: bool = True,
     live: bool = False,
+    below: bool = False,
 ) -> Box:
-    """Write the label of a node: name and operation above data and gradient, then the rows.
+    """Write the label of a node: name and operation above data and gradient, then the rows, local derivatives `below`.
 
     In a `live` picture numbers change: there is room for any, the gradient below the data.
     """
     title = _bold(name) if labelled else _colored(MUTED, name)
-    first, second = _width([name], bold=labelled), _width([symbol])
+    first, second = text_width([name], bold=labelled), text_width([symbol])
     lines = [_line(title, _colored(MUTED, symbol), (first, second))]
     widths = [first + second]
     if live and data:
-        widths += [_width([data, WIDEST]), _width([gradient, f"∇ {WIDEST}"]) if gradient else 0]
+        widths += [text_width([data, WIDEST]), text_width([gradient, f"∇ {WIDEST}"]) if gradient else 0]
         texts = [text for text in (_text(data), _colored(GRADIENT, gradient)) if text]
         lines += [f'<tr><td align="left" colspan="2" width="{max(widths)}">{text}</td></tr>' for text in texts]
     elif data:
-        first, second = max(first, _width([data])), max(second, _width([gradient]))
+        first, second = max(first, text_width([data])), max(second, text_width([gradient]))
         lines = [
             _line(title, _colored(MUTED, symbol), (first, second)),
             _line(_text(data), _colored(GRADIENT, gradient), (first, second)),
@@ -69,16 +70,17 @@ def box(
     width, height = max(widths), LINE_HEIGHT * len(lines)
     if rows or more:
         columns = list(zip(*((row.name, row.data, row.gradient) for row in rows), strict=True)) or [(), (), ()]
-        room = [_width(columns[0], bold=True), _width([*columns[1], *[WIDEST] * live])]
-        room += [_width([*columns[2], *[f"∇ {WIDEST}"] * live]) if any(columns[2]) else 0]
-        beside = _width([*(row.local_grad for row in rows), *[f"↑ {WIDEST}"] * (live and any(row.edge_id for row in rows))], 9)
-        inside = "".join(f"<tr>{_row(row, room, beside)}</tr>" for row in rows)
-        height += 2 + (LINE_HEIGHT + 6) * len(rows)
-        width = max(width, sum(room) + beside + 20 if rows else 0)
+        room = [text_width(columns[0], bold=True), text_width([*columns[1], *[WIDEST] * live])]
+        room += [text_width([*columns[2], *[f"∇ {WIDEST}"] * live]) if any(columns[2]) else 0]
+        edges = [row.local_grad for row in rows if row.edge_id]
+        beside = text_width([*edges, *[f"↑ {WIDEST}"] * (live and bool(edges))], 9)
+        inside = "".join(f"{_row(row, room, beside, below)}" for row in rows)
+        height += 8 + (LINE_HEIGHT + 7.2) * len(rows) + (16.5 * len(edges) if below else 0)
+        width = max(width, sum(room) + 8 + (0 if below else beside))
         if more:
             id, words = more
             inside += f'<tr><td id="{id}" href="#more" align="left" colspan="2">{_colored(MUTED, words)}</td></tr>'
-            height, width = height + LINE_HEIGHT + 2, max(width, _width([words]))
+            height, width = height + LINE_HEIGHT + 2, max(width, text_width([words]))
         head = _table(f"<tr><td>{head}</td></tr><tr><td>{_table(inside, cellspacing=2)}</td></tr>")
         width, height = width + 4, height + 4
     return Box(f"<{head}>", width + 12, height + 5)
@@ -87,17 +89,19 @@ def box(
 def constant(name: str, data: str) -> Box:
     """Write the label of a constant: its number, and its name if it has one."""
     if not name:
-        width = _width([data])
-        return Box(f'<{_table(f"""<tr><td width="{width}">{_text(data)}</td></tr>""")}>', width + 12, LINE_HEIGHT + 5)
-    widths = _width([name], bold=True), _width([data])
+        width = text_width([data])
+        cell = f'<tr><td width="{width}">{_text(data)}</td></tr>'
+        return Box(f"<{_table(cell)}>", width + 12, LINE_HEIGHT + 5)
+    widths = text_width([name], bold=True), text_width([data])
     return Box(f"<{_table(_line(_bold(name), _text(data), widths))}>", sum(widths) + 12, LINE_HEIGHT + 5)
 
 
 def chip(words: str, color: str, live: bool = False) -> Box:
     """Write a small label on a light ground of its own, as on the edges."""
-    width = _width([words, *[WIDEST] * live], 9)
-    cell = f'<td bgcolor="#ffffff" style="rounded" cellpadding="1" width="{width}">{_colored(color, words)}</td>'
-    return Box(f"<{_table(f'<tr>{cell}</tr>', cellspacing=2)}>", width + 4, 18)
+    room = text_width([words, *[WIDEST] * live], 9)
+    ground = _table(f'<tr><td bgcolor="#ffffff" style="rounded" cellpadding="1">{_colored(color, words)}</td></tr>')
+    cell = f'<tr><td align="left" width="{room}">{ground}</td></tr>'
+    return Box(f"<{_table(cell, cellspacing=2)}>", room + 4, 18)
 
 
 def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
@@ -142,7 +146,7 @@ def _colored(color: str, words: str) -> str:
     return f'<font color="{color}">{_text(words)}</font>' if words else ""
 
 
-def _row(row: Row, widths: Sequence[int], beside: int) -> str:
+def _row(row: Row, widths: Sequence[int], beside: int, below: bool) -> str:
     """Write a box for the node, and after it the local derivative. By the links, `Diagram.svg` finds them."""
     texts = (_bold(row.name), _text(row.data), _colored(GRADIENT, row.gradient))
     cells = "".join(
@@ -152,16 +156,15 @@ def _row(row: Row, widths: Sequence[int], beside: int) -> str:
     if "dotted" in row.look["style"]:
         look += ' style="dotted"'
     inside = _table(f"<tr>{cells}</tr>", cellpadding=2)
+    node = f'<td id="{row.id}" href="#{row.look["class"].split()[0]}" port="{row.id}" {look}>{inside}</td>'
     local_grad = f'<font point-size="9" color="{LOCAL}">{_text(row.local_grad)}</font>'
-    return (
-        f'<td id="{row.id}" href="#{row.look["class"].split()[0]}" port="{row.id}" {look}>{inside}</td>'
-        + (f'<td id="{row.edge_id}" href="#edge" align="left" width="{beside}">{local_grad}</td>' if row.edge_id else "<td></td>")
-    )
+    edge = f'<td id="{row.edge_id}" href="#edge" align="left" width="{beside}">{local_grad}</td>' if row.edge_id else ""
+    return f"<tr>{node}</tr>" + f"<tr>{edge}</tr>" * bool(edge) if below else f"<tr>{node}{edge}</tr>"
 
 
 def _line(left: str, right: str, widths: tuple[int, int]) -> str:
-    cells = zip((left, right), widths, strict=True)
-    return f"<tr>{''.join(f'<td align="left" width="{width}">{cell}</td>' for cell, width in cells)}</tr>"
+    cells = [f'<td align="left" width="{w}">{cell}</td>' for cell, w in zip((left, right), widths, strict=True)]
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _table(rows: str, cellspacing: int = 0, cellpadding: int = 1) -> str:
@@ -174,7 +177,7 @@ _WIDTHS = {" -'(),./:;I[]fijlrt|": 0.4, "\u2070¹²³⁴⁵⁶⁷⁸⁹⁻₀₁
 _WIDTH = {letter: width for letters, width in _WIDTHS.items() for letter in letters}
 
 
-def _width(texts: Iterable[str], size: int = 11, bold: bool = False) -> int:
+def text_width(texts: Iterable[str], size: int = 11, bold: bool = False) -> int:
     """Return how many points wide the cell of the widest of these texts is, with a small space after it; 0 for none."""
     widest = max((sum(map(_letter, line)) for words in texts for line in words[:40].split("\n")), default=0)
     return ceil(widest * size * (1.12 if bold else 1)) + 5 if widest else 0

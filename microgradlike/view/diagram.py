@@ -48,7 +48,7 @@ class Diagram:
         svg = re.sub(r"<!--.*?-->\n?", "", svg[svg.index("<svg") :], flags=re.DOTALL)
         # A row within a box is a link in the DOT, for Graphviz groups nothing else: here it becomes a
         # node or an edge like the others.
-        svg = re.sub(r'<g id="a_(\w+)"><a [^>]*>(.*?)</a>\s*</g>', _row, svg, flags=re.DOTALL)
+        svg = re.sub(r'<g id="a_(\w+)"><a xlink:href="#(\w+)"[^>]*>(.*?)</a>\s*</g>', _row, svg, flags=re.DOTALL)
         nodes, drawn = {id for id in self.titles if id[0] == "n"}, set(re.findall(r'<g id="(\w+)"', svg))
         if not nodes <= drawn <= self.titles.keys():
             raise RuntimeError("Graphviz drew something other than this graph: is the `dot` on PATH Graphviz's?")
@@ -98,8 +98,8 @@ class Diagram:
 
 
 def _row(link: re.Match[str]) -> str:
-    kind = {"n": "node leaf", "e": "edge", "m": "node more"}[link[1][0]]
-    return f'<g id="{link[1]}" class="{kind}">{link[2]}</g>'
+    id, kind, content = link.groups()
+    return f'<g id="{id}" class="{kind if kind == "edge" else f"node {kind}"}">{content}</g>'
 
 
 def render(dot_source: str, format: str) -> bytes:
@@ -111,12 +111,21 @@ def render(dot_source: str, format: str) -> bytes:
     Raises RuntimeError, saying what to install, where there is no Graphviz, where it fails, takes
     minutes, or writes something other than a whole picture.
     """
+    late = re.findall(r"^.*\blate=true.*\n", dot_source, re.MULTILINE)
+    if not late:
+        return _run(dot_source, "nop" if "layout=nop" in dot_source else "dot", format)
+    placed = _run("".join(line for line in dot_source.splitlines(True) if line not in late), "dot", "dot").decode()
+    return _run(placed.rstrip().removesuffix("}") + "".join(late) + "}", "nop2", format)
+
+
+def _run(dot_source: str, engine: str, format: str) -> bytes:
+    """Run an engine of Graphviz: "dot", or for boxes that have their places "nop", for edges that have theirs "nop2"."""
     seconds = TIME_LIMIT * max(1.0, len(dot_source) / 200_000) ** 2
     failures = []
     for name, command in _graphvizes():
         try:
             done = subprocess.run(
-                [*command, f"-T{format}", *(["-Gdpi=192"] if format == "png" else [])],  # sharp on today's screens
+                [*command, f"-K{engine}", f"-T{format}", *(["-Gdpi=192"] if format == "png" else [])],  # sharp today
                 input=dot_source.encode(),
                 capture_output=True,
                 timeout=seconds,
@@ -168,7 +177,7 @@ _RUN_PYGRAPHVIZ = """
 import sys
 sys.excepthook = lambda kind, error, trace: print(f"{kind.__name__}: {error}", file=sys.stderr)
 import pygraphviz
-format, *settings = sys.argv[1:]
+engine, format, *settings = sys.argv[1:]
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
-sys.stdout.buffer.write(graph.draw(format=format[2:], prog="dot", args=" ".join(settings)))
+sys.stdout.buffer.write(graph.draw(format=format[2:], prog=engine[2:], args=" ".join(settings)))
 """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, cycle
+from math import hypot, prod
 from numbers import Real
 from typing import Any
 
@@ -23,10 +24,20 @@ from microgradlike.value import Value, topological_order
 from microgradlike.view import boxes, style
 from microgradlike.view.changes import change_note, changed_data, recorded_data
 from microgradlike.view.diagram import Diagram, render
+from microgradlike.view.grid import Grid, Path, Size, by_layer, network_groups, numbers
 
-__all__ = ["Diagram", "by_layer", "draw", "render"]
+__all__ = ["Diagram", "by_layer", "draw", "picture", "render"]
 
-Path = tuple[str, ...]
+
+SIDES = {
+    "LR": {"tail": "e", "head": "w"}, "RL": {"tail": "w", "head": "e"},
+    "TB": {"tail": "s", "head": "n"}, "BT": {"tail": "n", "head": "s"},
+}  # fmt: skip
+
+
+MOST_BENT = 5_000  # boxes times edges: above this, edges are straight
+MOST_CROSSED = 500  # columns that edges pass: above this, the longest are drawn when the boxes have their places
+MOST_AT_HEAD = 6  # edges that end at one point, and have their local derivatives there
 
 
 class TooManyNodes(ValueError):
@@ -80,6 +91,30 @@ def draw(
     than `max_nodes` nodes to draw, and where `only` has a Value that v does not depend on. Nothing is drawn before
     the diagram is shown or saved: that raises RuntimeError where there is no Graphviz.
     """
+    return picture(
+        v, grad=grad, local_grads=local_grads, rankdir=rankdir, clusters=clusters, color_by=color_by, fold=fold,
+        closed=closed, depth=depth, only=only, names=names, max_terms=max_terms, max_nodes=max_nodes,
+    )  # fmt: skip
+
+
+def picture(
+    v: Value,
+    *,
+    grad: bool | Mapping[Value, str] = True,
+    local_grads: bool = True,
+    rankdir: str = "LR",
+    clusters: bool | Callable[[Value], str | Path | None] = True,
+    color_by: Callable[[Value], str | None] | None = None,
+    fold: bool = True,
+    closed: Iterable[Path] = (),
+    depth: int | None = None,
+    only: Iterable[Value] | None = None,
+    names: Mapping[Value, str] | None = None,
+    max_terms: int = 10,
+    max_nodes: float = 200,
+    live: bool = False,
+) -> Diagram:
+    """Draw as `draw` does; in a `live` picture, whose numbers will change, there is room for any number."""
     if not isinstance(v, Value):
         raise TypeError(f"draw takes one Value, got {type(v).__name__}; microgradlike.sum joins several into one")
     if rankdir not in ("LR", "TB", "RL", "BT"):
@@ -90,8 +125,14 @@ def draw(
     order = topological_order(v)
     edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
     drawn = {node: i for i, node in enumerate(order) if node in edges}
+    groups: Mapping[Value, str | Path | None] = {}
+    if clusters is True:
+        groups = network_groups(list(drawn))
+    elif clusters:
+        groups = {node: clusters(node) for node in drawn}
     drawing = _Drawing(
         root=v,
+        order=order,
         names=dict(names or node_names(order, v)),
         index=drawn,
         edges=edges,
@@ -102,19 +143,12 @@ def draw(
         rankdir=rankdir,
         closed=set(closed),
         changed=changed_data(edges),
+        path={node: (group,) if isinstance(group, str) else tuple(group) for node, group in groups.items() if group},
+        in_grid=clusters is True and bool(groups),
+        max_terms=max_terms,
+        live=live,
     )
-    return drawing.write(by_layer if clusters is True else clusters or (lambda node: None))
-
-
-def by_layer(node: Value) -> Path | None:
-    """Return the layer and neuron that a label of `nn` tells: of w²₁₃, b²₁, z²₁ and a²₁, layer 2 and neuron 1."""
-    label = re.fullmatch("([wbza])[′″]?([⁰¹²³⁴⁵⁶⁷⁸⁹]+)([₀₁₂₃₄₅₆₇₈₉]+)(,[₀₁₂₃₄₅₆₇₈₉]+)?", node.label)
-    if not label:
-        return None
-    letter, layer, neuron, comma = label.groups()
-    if letter == "w" and not comma:  # two indices of one digit each
-        neuron = neuron[0]
-    return f"layer {plain_digits(layer)}", f"neuron {plain_digits(neuron)}"
+    return drawing.write()
 
 
 def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
@@ -177,6 +211,7 @@ class _Drawing:
     """What to draw, and how each part of it is written."""
 
     root: Value
+    order: list[Value]  # all nodes of the graph
     names: dict[Value, str]
     index: dict[Value, int]  # the nodes to draw, in topological order, with their position in the whole graph
     edges: dict[Value, list[int]]  # the positions among a node's inputs of those to draw
@@ -187,37 +222,69 @@ class _Drawing:
     rankdir: str
     closed: set[Path]
     changed: dict[Value, float | None]  # the nodes whose data was changed after the recording, and what it was
+    path: dict[Value, Path]  # the groups of a node, outermost first
+    in_grid: bool  # the groups are the layers and neurons of a network, whose places are known
+    max_terms: int
+    live: bool
     box: dict[Value, str] = field(default_factory=dict)  # the id of the closed box that a node is in
+    shown: dict[Value, str] = field(default_factory=dict)  # those that are rows in it, and where edges meet them
     joined: set[tuple[str, str]] = field(default_factory=set)  # the edges drawn so far that end at a closed box
 
-    def write(self, cluster_of: Callable[[Value], str | Path | None]) -> Diagram:
+    def write(self) -> Diagram:
         import graphviz
 
         look = style.GRAPH | {"rankdir": self.rankdir}
-        if sum(map(len, self.edges.values())) > 250:  # Graphviz might take minutes to bend them around the boxes
-            look |= style.LARGE
         picture = graphviz.Digraph(graph_attr=look, node_attr=style.NODE, edge_attr=style.EDGE)
-        clusters: dict[Path, list[Value]] = {(): []}
+        clusters = self.clusters
         for node in self.index:
-            if node not in self.rows:
-                group = cluster_of(node) or ()
-                path = (group,) if isinstance(group, str) else tuple(group)
-                for around in _around(path):
-                    clusters.setdefault(around, [])
-                clusters[path].append(node)
-                if closed := [around for around in _around(path) if around in self.closed]:
-                    self.box[node] = f"c{list(clusters).index(closed[0]) - 1}"
+            path = self.path.get(node, ())
+            if node not in self.rows and (closed := [around for around in _around(path) if around in self.closed]):
+                self.box[node] = f"c{list(clusters).index(closed[0]) - 1}"
         for node, box in list(self.box.items()):
             self.box |= {node.inputs[k]: box for k in self.edges[node] if node.inputs[k] in self.rows}
-        if self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
+        for path in clusters:
+            if path in self.closed and not any(around in self.closed for around in _around(path[:-1])):
+                self.shown |= {node: self._id(node) for node in self._members(path)[: 2 * self.max_terms]}
+        boxes_and_edges = len(self.index) - len(self.rows), sum(map(len, self.edges.values()))
+        large = prod(boxes_and_edges) > MOST_BENT  # Graphviz might take minutes to bend edges around boxes
+        if self.in_grid:
+            picture.graph_attr.update({"layout": "nop", "splines": "line" if large else "true"})
+        elif large:
+            picture.graph_attr.update(style.LARGE)
+        if not self.in_grid and self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
             picture.graph_attr["newrank"] = "true"
-        self._write_nodes(picture, (), clusters)
+        self._write_nodes(picture, ())
         for node in self.index:
             self._write_edges(picture, node)
         note = change_note(self.changed, self.names)
         if self._looks or note:
             picture.attr(label=boxes.legend(self._looks, note))
         return Diagram(picture.source, self._titles(clusters))
+
+    @cached_property
+    def clusters(self) -> dict[Path, list[Value]]:
+        """The nodes of each group, outer groups before those within, in order of appearance."""
+        clusters: dict[Path, list[Value]] = {(): []}
+        for node in self.index:
+            if node not in self.rows:
+                path = self.path.get(node, ())
+                for around in _around(path):
+                    clusters.setdefault(around, [])
+                clusters[path].append(node)
+        return clusters
+
+    def _members(self, path: Path) -> list[Value]:
+        """Return what the closed box of a group shows: of a network each z with its a, of other groups the last result."""
+        inner = [node for around, nodes in self.clusters.items() if around[: len(path)] == path for node in nodes]
+        if not self.in_grid:
+            return self.clusters[path][-1:]
+        found: dict[Value, None] = {}
+        inner.sort(key=lambda node: numbers(self.path[node]))
+        for node in inner:
+            if node.label[:1] == "z":
+                found[node] = None
+                found |= dict.fromkeys(a for a in inner if a.label[:1] == "a" and node in a.inputs)
+        return list(found | dict.fromkeys(node for node in inner if node.label[:1] == "a"))
 
     def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
         """Return whether a way through the graph leaves a cluster and enters it again, as in a softmax layer."""
@@ -232,17 +299,22 @@ class _Drawing:
                 return True
         return False
 
-    def _write_nodes(self, dot: Any, path: Path, clusters: dict[Path, list[Value]]) -> None:
+    def _write_nodes(self, dot: Any, path: Path) -> None:
         """Write the nodes of a cluster, then the clusters within it."""
-        for node in clusters[path]:
-            dot.node(self._id(node), self._label(node), id=self._id(node), **self._look(node))
-        for i, inner in enumerate(clusters, start=-1):
+        for node in self.clusters[path]:
+            id = self._id(node)
+            dot.node(id, self._label(node).label, id=id, **self._pos(id), **self._look(node))
+        for id, (words, around) in self._left_out.items():
+            if around == path:
+                dot.node(id, boxes.chip(words, style.MUTED).label, id=id, **self._pos(id), **style.MORE)
+        for i, inner in enumerate(self.clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
-                texts = self._data_and_gradient(clusters[inner][-1]) if clusters[inner] else ("", "")
-                dot.node(f"c{i}", boxes.box(f"{inner[-1]} ▸", "", *texts), id=f"c{i}", **style.GROUP)
+                place = self._place(*self._grid.frames[inner].centre) if self._grid else {}
+                dot.node(f"c{i}", self._closed_label(inner).label, id=f"c{i}", **place, **style.GROUP)
             elif inner and inner[:-1] == path:
-                with dot.subgraph(name=f"cluster_{i}", graph_attr=boxes.frame(f"c{i}", inner[-1])) as cluster:
-                    self._write_nodes(cluster, inner, clusters)
+                frame = boxes.frame(f"c{i}", inner[-1]) | self._frame(inner)
+                with dot.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
+                    self._write_nodes(cluster, inner)
 
     def _write_edges(self, dot: Any, node: Value) -> None:
         """Write the edges into a node. That of xₖ ends beside the row of wₖ, if there is one."""
@@ -250,32 +322,176 @@ class _Drawing:
         ports: dict[str, str] = {}
         for k in self.edges[node]:
             input, operand = node.inputs[k], _operands(node)[k]
-            ends = self.box.get(input, self._id(input)), self.box.get(node, self._id(node))
+            look = {"class": "constant"} if input.op is ops.CONSTANT else {}
+            id = self._edge_id(node, k)
             if input in self.box or node in self.box:
-                if ends[0] != ends[1] and ends not in self.joined:
-                    self.joined.add(ends)
-                    dot.edge(*ends, id=self._edge_id(node, k))
+                ends = self.box.get(input, self._id(input)), self.box.get(node, self._id(node))
+                if ends[0] != ends[1]:
+                    ends = ends[0] + self._row_port(input, "tail"), ends[1] + self._row_port(node, "head")
+                    if ends not in self.joined:
+                        self.joined.add(ends)
+                        dot.edge(*ends, id=id, **look)
             elif input in self.rows:
                 ports["x" + operand[1:]] = f":{self._id(input)}:{side}" if side else ""
             else:
-                label = boxes.chip(format_number(node.local_grads[k]), style.LOCAL) if self.local_grads else ""
-                dot.edge(self._id(input), self._id(node) + ports.get(operand, ""), label, id=self._edge_id(node, k))
-        more = self._more(node)
-        if more and node not in self.box and self.rows.isdisjoint(node.inputs):
-            id, words = more
-            dot.node(id, boxes.chip(words, style.MUTED), **style.MORE, id=id)
+                label = boxes.chip(format_number(node.local_grads[k]), style.LOCAL, self.live)
+                ends = self._id(input) + self._side(input, node, "tail"), self._id(node)
+                ends = ends[0], ends[1] + (ports.get(operand) or self._side(input, node, "head"))
+                if self._grid and self.local_grads and (operand in ports or len(self.edges[node]) <= MOST_AT_HEAD):
+                    look |= self._at_head(node, k, label)  # for the middles of crossing edges meet
+                if (node, k) in self._late:
+                    look["late"] = "true"
+                dot.edge(*ends, label.label if self.local_grads and not self._grid else "", id=id, **look)
+        for id in self._more_beside(node):
             dot.edge(id, self._id(node), style="dotted", id=f"e{id}")
+
+    @cached_property
+    def _late(self) -> set[tuple[Value, int]]:
+        """The edges that `render` leaves out while Graphviz looks for places: it would take minutes over many long ones."""
+        rank: dict[Value, int] = {}
+        for node in self.index:
+            rank[node] = max((rank[node.inputs[k]] + 1 for k in self.edges[node]), default=0)
+        first: dict[Value, int] = {}  # where the nodes that use a leaf begin
+        for node in self.index:
+            for k in self.edges[node]:
+                first[node.inputs[k]] = min(first.get(node.inputs[k], rank[node]), rank[node])
+        crossed = {
+            (node, k): rank[node] - (rank[input] if self.edges[input] else first[input] - 1) - 1
+            for node in self.index
+            for k in self.edges[node]
+            for input in [node.inputs[k]]
+        }
+        order = sorted(crossed, key=crossed.__getitem__)
+        sums = accumulate(crossed[edge] for edge in order)
+        return {edge for edge, total in zip(order, sums, strict=True) if total > MOST_CROSSED and not self.in_grid}
+
+    def _at_head(self, node: Value, k: int, label: boxes.Box) -> dict[str, str]:
+        """Return the attributes of a label that stands on the edge where it ends; of two from one node, on either side."""
+        assert self._grid
+        twins = [j for j in self.edges[node] if node.inputs[j] is node.inputs[k]]
+        (start, y), (end, to) = (self._grid.place[self._id(each)] for each in (node.inputs[k], node))
+        sizes = self._grid.size[self._id(node.inputs[k])].main + self._grid.size[self._id(node)].main
+        slope = min(abs(to - y) / max(end - start - sizes / 2, 1.0), 2.0)
+        distance = (label.width / 2 + 12) * hypot(1, slope)
+        angle = 25 * (2 * twins.index(k) - len(twins) + 1)
+        return {"headlabel": label.label, "labelangle": f"{angle}", "labeldistance": f"{distance / 10:.2f}"}
+
+    def _row_port(self, node: Value, end: str) -> str:
+        """Return where an edge meets a closed box: at the row of the node, if it has one."""
+        sides = SIDES[self.rankdir][end]
+        if node not in self.box:
+            return f":{sides}" if self._grid else ""
+        return f":{self._id(node)}:{sides}" if node in self.shown and self.rankdir in ("LR", "RL") else ""
+
+    def _side(self, input: Value, node: Value, end: str) -> str:
+        """Return the side of the box at which an edge begins or ends, where the grid tells which way it goes."""
+        if not self._grid or self._grid.columns[self._id(input)] >= self._grid.columns[self._id(node)]:
+            return ""
+        return f":{SIDES[self.rankdir][end]}"
+
+    # ── Places in the grid ─────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def _grid(self) -> Grid | None:
+        if not self.in_grid:
+            return None
+        nodes = [node for node in self.index if node not in self.rows]
+        inputs = {self._id(v): [self._id(i) for k in self.edges[v] if (i := v.inputs[k]) not in self.rows] for v in nodes}
+        outline = {self.root: 8.0}  # its second one
+        sizes = {self._id(node): self._size(self._label(node), outline.get(node, 0.0)) for node in nodes}
+        path = {self._id(node): self.path[node] for node in nodes if node in self.path}
+        for id, (words, around) in self._left_out.items():
+            sizes[id], inputs[id] = self._size(boxes.chip(words, style.MUTED)), []
+            if around:
+                path[id] = around
+            else:  # below the last of the inputs
+                inputs[next(self._id(z) for z in reversed(nodes) if id in self._inputs_left_out.get(z, ""))].append(id)
+        closed = {path: self._size(self._closed_label(path)) for path in self.closed & self.clusters.keys()}
+        labels = [boxes.chip(format_number(g), "", self.live).width for v in nodes for g in v.local_grads]
+        gap = max(labels, default=0.0) + 14 if self.local_grads else 40.0
+        return Grid(sizes, inputs, path, closed, gap)
+
+    def _size(self, box: boxes.Box, outline: float = 0.0) -> Size:
+        extents = box.width + outline, box.height + outline
+        return Size(*extents) if self.rankdir in ("LR", "RL") else Size(*reversed(extents))
+
+    def _pos(self, id: str) -> dict[str, str]:
+        return self._place(*self._grid.place[id]) if self._grid else {}
+
+    def _place(self, main: float, cross: float) -> dict[str, str]:
+        return {"pos": "{:.1f},{:.1f}".format(*self._point(main, cross))}
+
+    def _point(self, main: float, cross: float) -> tuple[float, float]:
+        """Return x and y, upward, of a place in the grid."""
+        return {"LR": (main, -cross), "RL": (-main, -cross), "TB": (cross, -main), "BT": (cross, main)}[self.rankdir]
+
+    def _frame(self, path: Path) -> dict[str, str]:
+        """Return the extent of a cluster, and the place of its name at its left and top."""
+        if not self._grid:
+            return {}
+        frame = self._grid.frames[path]
+        corners = self._point(frame.main, frame.cross), self._point(frame.main_end, frame.cross_end)
+        left, right = sorted(x for x, _ in corners)
+        bottom, top = sorted(y for _, y in corners)
+        width = boxes.text_width([path[-1]], 10)
+        return {
+            "bb": f"{left:.1f},{bottom:.1f},{right:.1f},{top:.1f}",
+            "lp": f"{left + width / 2 + 4:.1f},{top - 9:.1f}",
+        }
+
+    # ── What is left out ───────────────────────────────────────────────────────────────────────
+
+    def _more(self, node: Value) -> tuple[str, str] | None:
+        """Return the id and text of the sign that some inputs are not drawn."""
+        hidden = len(node.inputs) - len(self.edges[node])
+        return (f"m{self.index[node]}", f"⋯ {_count(hidden, 'input')} not drawn") if hidden else None
+
+    def _more_beside(self, node: Value) -> list[str]:
+        """Return the id of that sign, if it stands beside the box of the node and not in it."""
+        more = self._more(node)
+        beside = more and not self.in_grid and node not in self.box and self.rows.isdisjoint(node.inputs)
+        return [more[0]] if more and beside else []
+
+    @cached_property
+    def _left_out(self) -> dict[str, tuple[str, Path]]:
+        """The signs that are boxes: for each id the text, and the group that it stands in."""
+        found = {id: (self._more(node)[1], ()) for node in self.index for id in self._more_beside(node)}  # type: ignore[index]
+        if self.in_grid:
+            place = {node: i for i, node in enumerate(self.order)}
+            neurons: dict[Path, dict[Path, Value]] = {}
+            for node in self.order:
+                if node.label[:1] == "z" and (path := by_layer(node)):
+                    neurons.setdefault(path[:1], {}).setdefault(path, node)
+            for layer, members in neurons.items():
+                hidden = [node for path, node in members.items() if path not in self.clusters]
+                if hidden and layer in self.clusters and layer not in self.closed:
+                    found[f"m{place[hidden[0]]}"] = f"⋯ {len(hidden)} more", layer
+            for inputs in self._inputs_left_out.values():
+                found |= {id: (f"⋯ {count} more", ()) for id, count in inputs.items()}
+        return found
+
+    @cached_property
+    def _inputs_left_out(self) -> dict[Value, dict[str, int]]:
+        """For the last z of a layer the id of the sign below the inputs, and how many of them are not drawn."""
+        hidden: dict[Path, dict[Value, None]] = {}
+        last: dict[Path, Value] = {}
+        for node, positions in self.edges.items():
+            if node.label[:1] == "z" and node in self.path and len(positions) < len(node.inputs):
+                layer = self.path[node][:1]
+                gone = [v for v in node.inputs if v not in self.index and not by_layer(v) and not v.inputs]
+                hidden.setdefault(layer, {}).update(dict.fromkeys(gone))
+                if layer not in last or self.index[node] > self.index[last[layer]]:
+                    last[layer] = node
+        place = {node: i for i, node in enumerate(self.order)} if hidden else {}
+        return {last[layer]: {f"m{min(map(place.__getitem__, gone))}": len(gone)} for layer, gone in hidden.items() if gone}
+
+    # ── What a box holds ───────────────────────────────────────────────────────────────────────
 
     def _id(self, node: Value) -> str:
         return f"n{self.index[node]}"
 
     def _edge_id(self, node: Value, k: int) -> str:
         return f"e{self.index[node]}_{k}"
-
-    def _more(self, node: Value) -> tuple[str, str] | None:
-        """Return the id and text of the sign that some inputs are not drawn."""
-        hidden = len(node.inputs) - len(self.edges[node])
-        return (f"m{self.index[node]}", f"⋯ {_count(hidden, 'input')} not drawn") if hidden else None
 
     @cached_property
     def _looks(self) -> dict[str, dict[str, str]]:
@@ -288,24 +504,43 @@ class _Drawing:
             look = look | style.ROOT | {"class": f"{look['class']} root"}
         return look | (self._looks[self.group[node]] if node in self.group else {})
 
-    def _label(self, node: Value) -> str:
+    def _label(self, node: Value) -> boxes.Box:
         data, gradient = self._data_and_gradient(node)
         if node.op is ops.CONSTANT:
             return boxes.constant(*((self.names[node], data) if node.label else ("", self.names[node])))
         rows = [
-            boxes.ParameterRow(
-                self._id(leaf),
-                self._edge_id(node, k),
-                self.names[leaf],
-                *self._data_and_gradient(leaf),
-                f"↑ {format_number(node.local_grads[k])}" if self.local_grads else "↑",
-                self._look(leaf),
-            )
+            self._row(leaf, self._edge_id(node, k), f"↑ {format_number(node.local_grads[k])}" if self.local_grads else "↑")
             for k in self.edges[node]
             if (leaf := node.inputs[k]) in self.rows
         ]
-        head = self.names[node], node.op.symbol, data, gradient
-        return boxes.box(*head, rows, self._more(node), labelled=bool(node.label))
+        more = self._more(node) if not self._more_beside(node) else None
+        head = self.names[node], _symbol(node), data, gradient
+        return boxes.box(*head, rows, more, labelled=bool(node.label), live=self.live)
+
+    def _closed_label(self, path: Path) -> boxes.Box:
+        """Write what stands in the box of a closed group, and how many nodes of it do not."""
+        rows, members = [], [node for node in self._members(path) if node in self.shown]
+        for i, node in enumerate(members):
+            into = members[i + 1] if i + 1 < len(members) else None
+            k = next((k for k in self.edges[into] if into.inputs[k] is node), None) if into else None
+            if into and k is not None:
+                local_grad = f"↓ {format_number(into.local_grads[k])}" if self.local_grads else "↓"
+                rows.append(self._row(node, self._edge_id(into, k), local_grad))
+            else:
+                rows.append(self._row(node, "", ""))
+        return boxes.box(f"{path[-1]} ▸", "", "", "", rows, self._more_inside(path), live=self.live, below=True)
+
+    def _more_inside(self, path: Path) -> tuple[str, str] | None:
+        """Return the id and text of the sign that some nodes of a closed group do not stand in its box."""
+        id = f"c{list(self.clusters).index(path) - 1}"
+        inside = {node for node, box in self.box.items() if box == id}
+        cut = {v for node in inside for v in node.inputs if v not in self.index and (by_layer(v) or ())[: len(path)] == path}
+        hidden = len(inside - self.shown.keys()) + len(cut)
+        return (f"m{id}", f"⋯ {hidden} more") if hidden else None
+
+    def _row(self, node: Value, edge_id: str, local_grad: str) -> boxes.Row:
+        numbers = self._data_and_gradient(node) if node.op is not ops.CONSTANT else (self._data_and_gradient(node)[0], "")
+        return boxes.Row(self._id(node), self.names[node], *numbers, edge_id, local_grad, self._look(node))
 
     def _data_and_gradient(self, node: Value) -> tuple[str, str]:
         """Write the data and, after ∇, the gradient."""
@@ -323,7 +558,7 @@ class _Drawing:
         titles |= {f"c{i}": ", ".join(path) for i, path in enumerate(clusters, start=-1) if path}
         for node in self.index:
             group = self.group.get(node)
-            if node not in self.box:
+            if node not in self.box or node in self.shown:
                 titles[self._id(node)] = self._sentence(node) + (f", in {group}" if group else "")
             for k in self.edges[node]:
                 local = formula.local(self.names[node], k)
@@ -332,6 +567,8 @@ class _Drawing:
                 titles[self._edge_id(node, k)] = f"{local} = {exact}" if plain else f"{local} = {rule} = {exact}"
             if more := self._more(node):
                 titles[more[0]] = titles[f"e{more[0]}"] = more[1]
+        titles |= {id: words for id, (words, _) in self._left_out.items()}
+        titles |= {more[0]: more[1] for path in clusters if path in self.closed and (more := self._more_inside(path))}
         return {id: boxes.clean_for_svg(title).replace("\n", " ") for id, title in titles.items()}
 
     def _sentence(self, node: Value) -> str:
@@ -341,6 +578,12 @@ class _Drawing:
             parts.append(formula.expression(node, self.names, depth=1))
         sentence = " = ".join([*parts, repr(recorded_data(node, self.changed))])
         return sentence if node.op is ops.CONSTANT else f"{sentence}, ∇ {self._grad(node, repr).rstrip()}"
+
+
+def _symbol(node: Value) -> str:
+    """Return the operation's symbol. That of a vector with itself is a sum of squares."""
+    half = len(node.inputs) // 2
+    return "Σx²" if node.op is ops.DOT and node.inputs[:half] == node.inputs[half:] else node.op.symbol
 
 
 def _around(path: Path) -> list[Path]:

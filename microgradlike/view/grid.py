@@ -20,7 +20,7 @@ Path = tuple[str, ...]
 Column = tuple[int, float]  # a layer, and the number of operations after its first one
 
 GAP, PAD, TITLE = 10.0, 8.0, 16.0  # points: between boxes below each other, around them in a frame, for its name
-MOST_MAIN, MOST_CROSS = 2000.0, 720.0  # a network that is no larger with all boxes open keeps its places
+MOST_MAIN, MOST_CROSS = 2100.0, 800.0  # a network that is no larger with all boxes open keeps its places
 
 
 class Size(NamedTuple):
@@ -100,7 +100,8 @@ class Grid:
         for id in self.size:
             if id in self.path:
                 own = [found[i][1] for i in self.inputs[id] if self._layer(i) == self._layer(id)]
-                found[id] = self._layer(id), max(own, default=-1) + 1 if self.inputs[id] else -1
+                parameter = not self.inputs[id] and len(self.path[id]) > 1
+                found[id] = self._layer(id), -1 if parameter else max(own, default=-1) + 1
         last = {layer: max(d for l, d in found.values() if l == layer) for layer, _ in found.values()}  # noqa: E741
         for id in self.size:
             if id not in self.path and self.inputs[id]:
@@ -110,17 +111,14 @@ class Grid:
         used: dict[str, Column] = {}
         for id, inputs in self.inputs.items():
             used |= {i: min(used.get(i, found[id]), found[id]) for i in inputs if i not in found}
-        for id, (layer, depth) in used.items():  # below results, if there are any right before
-            if id in self.path or depth - 1 <= last.get(layer, 0):
-                found[id] = layer, -1.5 if depth <= last.get(layer, -1) else depth - 0.5
-            else:
-                found[id] = layer, depth - 1
+        for id, (layer, depth) in used.items():  # right before what they enter: a layer, or a result
+            found[id] = layer, -1.5 if depth <= last.get(layer, -1) else depth - 0.5
         return {id: found.get(id, (0, 0)) for id in self.size}
 
     @cached_property
     def cells(self) -> dict[Path, list[list[str]]]:
         """The rows of each neuron, one for each z, and of each layer for what none of its neurons has alone."""
-        found: dict[Path, list[list[str]]] = {path: [] for path in sorted(set(self.path.values()), key=_numbers)}
+        found: dict[Path, list[list[str]]] = {path: [] for path in sorted(set(self.path.values()), key=numbers)}
         row_of: dict[str, list[str]] = {}
         for id in sorted(self.path, key=lambda id: self.columns[id][1] >= 0):  # parameters first, above what they enter
             rows, column = found[self.path[id]], self.columns[id]
@@ -135,13 +133,17 @@ class Grid:
         return found
 
     @cached_property
-    def keeps_places(self) -> bool:
-        """Whether a closed box has the room that it needs when it opens."""
-        main = sum(self._widths.values()) + self.gap * len(self._widths)
-        cross: dict[int, float] = {}
+    def keeps_columns(self) -> bool:
+        """Whether a closed box has the width that it needs when it opens."""
+        return sum(self._widths.values()) + self.gap * len(self._widths) <= MOST_MAIN
+
+    @cached_property
+    def keeps_rows(self) -> bool:
+        """Whether a closed box has the height that it needs when it opens."""
+        layers: dict[Path, float] = {}
         for path in self.cells:
-            cross[_numbers(path)[0]] = cross.get(_numbers(path)[0], 0) + self._height(path) + GAP
-        return main <= MOST_MAIN and max(cross.values()) <= MOST_CROSS
+            layers[path[:1]] = layers.get(path[:1], 0) + self._height(path) + GAP
+        return max(layers.values()) <= MOST_CROSS
 
     @cached_property
     def _widths(self) -> dict[Column, float]:
@@ -173,7 +175,7 @@ class Grid:
     def _arranged(self) -> tuple[dict[str, tuple[float, float]], dict[Path, Frame]]:
         cross: dict[str, float] = {}
         spans: dict[Path, tuple[float, float]] = {}
-        for layer in sorted({path[:1] for path in self.cells}, key=_numbers):
+        for layer in sorted({path[:1] for path in self.cells}, key=numbers):
             self._place_layer(layer, cross, spans)
         main, blocks = self._place_columns(spans)
         self._place_others(main, cross)
@@ -184,24 +186,31 @@ class Grid:
         for path, (start, stop) in spans.items():
             if len(path) > 1:
                 frames[path] = Frame(blocks[path[:1]][0] + PAD, start, blocks[path[:1]][1] - PAD, stop)
-        return {id: (main[self.columns[id]], cross[id]) for id in self.size}, frames
+        place = {id: (main[self.columns[id]], cross[id]) for id in self.size}
+        for id, path in self.path.items():
+            if len(path) == 1 and not self.inputs[id]:  # the sign that there are more neurons
+                place[id] = frames[path].centre[0], cross[id]
+        return place, frames
 
     def _place_layer(self, layer: Path, cross: dict[str, float], spans: dict[Path, tuple[float, float]]) -> None:
         """Stack the neurons of a layer, and what it has besides, with its middle at 0."""
         cells = [path for path in self.cells if path[:1] == layer and len(path) > 1]
         cells += [path for path in self.cells if path == layer]
         heights = [
-            self._height(path) if self.keeps_places or path not in self.closed else self.closed[path].cross
+            self._height(path) if self.keeps_rows or path not in self.closed else self.closed[path].cross
             for path in cells
         ]
-        if layer in self.closed and not self.keeps_places:
+        if layer in self.closed and not self.keeps_rows:
             cells, heights = [layer], [self.closed[layer].cross]
+            cross |= {id: 0.0 for id, path in self.path.items() if path[:1] == layer}
         start = -(sum(heights) + GAP * (len(cells) - 1)) / 2
         for path, height in zip(cells, heights, strict=True):
             spans[path] = start, start + height
             at = start + PAD + (TITLE if len(path) > 1 else 0)
-            for row in self.cells[path]:
+            rows = [] if path in self.closed and len(path) == 1 else self.cells[path]
+            for row in rows:
                 high = max(self.size[id].cross for id in row)
+                high = high if self.keeps_rows or self._is_open(path) else (height - TITLE - 2 * PAD) / len(rows) - GAP
                 cross |= {id: at + high / 2 for id in row}
                 at += high + GAP
             start += height + GAP
@@ -213,7 +222,7 @@ class Grid:
         middle: dict[Column, float] = {}
         blocks: dict[Path, tuple[float, float]] = {}
         at = 0.0
-        names = {_numbers(path)[0]: path[:1] for path in self.cells}
+        names = {numbers(path)[0]: path[:1] for path in self.cells}
         inside = {self.columns[id]: self.path[id] for id in self.path}
         steep = self.gap + 0.08 * (max(end for _, end in spans.values()) - min(start for start, _ in spans.values()))
         last: Path | None = None
@@ -224,7 +233,7 @@ class Grid:
                 at += steep - self.gap if middle else 0
                 total = sum(self._widths[c] for c in own) + self.gap * (len(own) - 1) + 4 * PAD
                 shut = [size.main + (2 * PAD if len(path) > 1 else 0) for path, size in self.closed.items() if path[:1] == layer]
-                opens = self.keeps_places or any(self._is_open(path) for path in self.cells if path[:1] == layer)
+                opens = self.keeps_columns or any(self._is_open(path) for path in self.cells if path[:1] == layer and len(path) > 1)
                 room = max([*shut, total if opens else 0])
                 blocks[layer] = at, at + room
                 inner = at + (room - total) / 2 + 2 * PAD
@@ -233,6 +242,8 @@ class Grid:
                     inner += self._widths[c] + self.gap
                 at += room + self.gap
             elif not layer:
+                if column[1] % 1 and column[1] > 0:  # leaves beside edges that go on
+                    at -= self.gap - 2 * GAP
                 middle[column] = at + width / 2
                 at += width + self.gap
             last = layer or last
@@ -284,10 +295,10 @@ class Grid:
         return found
 
     def _layer(self, id: str) -> int:
-        return _numbers(self.path[id])[0] if id in self.path else 0
+        return numbers(self.path[id])[0] if id in self.path else 0
 
 
-def _numbers(path: Path) -> list[float]:
+def numbers(path: Path) -> list[float]:
     """Return the numbers of a layer and a neuron, to sort by: what a layer has besides neurons comes last."""
     numbers = [float(name.split()[-1]) for name in path]
     return numbers if len(numbers) > 1 else [*numbers, float("inf")]
