@@ -264,7 +264,7 @@ def test_the_edge_of_each_input_ends_at_its_weight():
     order = [node.label for node in microgradlike.topological_order(layer((2, 1)))]
     z = order.index("z¹₁")
     for x, w in (("x₁", "w¹₁₁"), ("x₂", "w¹₁₂")):
-        assert f"n{order.index(x)} -> n{z}:n{order.index(w)}:w [" in source
+        assert f"n{order.index(x)}:e -> n{z}:n{order.index(w)}:w [" in source
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_all_terms_on_demand():
 
 GOLDEN = """\
 digraph {
-	graph [bgcolor=transparent fontcolor="#1f2328" fontname="Helvetica,Arial,sans-serif" fontsize=10 id="graph" nodesep=0.15 ordering=in pad=0.1 rankdir=LR ranksep=0.3]
+	graph [bgcolor=transparent fontcolor="#1f2328" fontname="Helvetica,Arial,sans-serif" fontsize=10 id="graph" margin=0 nodesep=0.15 ordering=in pad=0.1 rankdir=LR ranksep=0.3]
 	node [fontcolor="#1f2328" fontname="Helvetica,Arial,sans-serif" fontsize=11 height=0 margin="0.08,0.03" shape=box width=0]
 	edge [arrowsize=0.6 color="#808a96" fontcolor="#0b57a8" fontname="Helvetica,Arial,sans-serif" fontsize=9]
 """
@@ -483,20 +483,22 @@ def test_the_source_as_written():
         == GOLDEN
         + (
             '\tn0 [label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
-            '<tr><td align="left"><b>x</b></td><td align="right"></td></tr>'
-            '<tr><td align="left">3</td><td width="10"></td>'
-            '<td align="right"><font color="#b42318">∇ –</font></td></tr></table>>'
+            '<tr><td align="left" width="14"><b>x</b></td><td align="left" width="26"></td></tr>'
+            '<tr><td align="left" width="14">3</td>'
+            '<td align="left" width="26"><font color="#b42318">∇ –</font></td></tr></table>>'
             ' class=leaf color="#4a7fb5" fillcolor="#e3eefb" id=n0 style=filled]\n'
             '\tn1 [label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
-            '<tr><td align="left"><b>y</b></td><td width="10"></td>'
-            '<td align="right"><font color="#59636e">×</font></td></tr>'
-            '<tr><td align="left">9</td><td width="10"></td>'
-            '<td align="right"><font color="#b42318">∇ –</font></td></tr></table>>'
+            '<tr><td align="left" width="14"><b>y</b></td>'
+            '<td align="left" width="26"><font color="#59636e">×</font></td></tr>'
+            '<tr><td align="left" width="14">9</td>'
+            '<td align="left" width="26"><font color="#b42318">∇ –</font></td></tr></table>>'
             ' class="operation root" color="#8a6a00" fillcolor="#fff4cc" id=n1 peripheries=2 style="rounded,filled"]\n'
         )
         + "".join(
             f'\tn0 -> n1 [label=<<table border="0" cellborder="0" cellspacing="2" cellpadding="1">'
-            '<tr><td bgcolor="#ffffff" style="rounded" cellpadding="1"><font color="#0b57a8">3</font></td></tr></table>>'
+            '<tr><td align="left" width="11"><table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
+            '<tr><td bgcolor="#ffffff" style="rounded" cellpadding="1"><font color="#0b57a8">3</font></td></tr></table>'
+            '</td></tr></table>>'
             f" id=e1_{k}]\n"
             for k in (0, 1)
         )

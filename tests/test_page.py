@@ -292,7 +292,7 @@ def test_neurons_and_layers_open_and_close(stepped, screenshot):
     assert len(closed()) == 4
     opened = {each for each in label if page.locator(f"[id$=-{label[each]}]").count()}
     assert {"z²₂", "a²₂", "w²₂₁", "b²₂"} <= opened or {"z¹₂", "a¹₂", "w¹₂₁", "b¹₂"} <= opened
-    assert not {"z²₁", "a²₁", "z¹₁", "a¹₁"} & opened
+    assert {"z²₁", "a²₁", "z¹₁", "a¹₁"} <= opened and not {"w²₁₁", "b²₁", "w¹₁₁", "b¹₁"} & opened
     screenshot(page, "network-one-neuron-open")
     page.locator(".cluster > text").filter(has_text="neuron 2").click()
     assert len(closed()) == 5
@@ -311,17 +311,24 @@ def test_neurons_and_layers_open_and_close(stepped, screenshot):
 
 
 @pytest.mark.browser
-def test_a_closed_box_lights_up_for_what_is_in_it(stepped):
+def test_a_closed_box_shows_the_z_and_the_a_that_a_step_is_about(stepped):
     loss = network(4, 3, 2)
-    it = explain(loss)
+    it, order = explain(loss), topological_order(loss)
+    number = numbered(order)
     backward = [step for step in it.steps if step.terms]
-    at = next(i for i, step in enumerate(backward, start=1) if step.node.label == "z²₂")
-    page = stepped(steps(loss), f"#step={len(backward) + 1 + at}")
-    (active,) = page.locator(".active").all()
-    assert "neuron 2" in active.text_content()
-    names = {text for each in page.locator(".receives").all() for text in re.findall(r"neuron \d", each.text_content())}
-    assert names == {"neuron 1", "neuron 2", "neuron 3"}
-    assert page.locator(".along").count() == 3
+    page = stepped(steps(loss))
+    for at, step in enumerate(backward, start=1):
+        page.evaluate(f"location.hash = '#step={len(backward) + 1 + at}'")
+        page.locator(".place").filter(has_text=f"backward {at} /").wait_for()
+        if step.node.label[:1] in "za" and step.node.label:
+            i = number(step.node)
+            inputs = {number(term.input): term for term in step.terms if term.input.label[:1] == ("a" if step.node.label[0] == "z" else "z")}
+            assert lit(page, "active") == {f"n{i}"}
+            assert lit(page, "receives") == {f"n{k}" for k in inputs}
+            assert lit(page, "along") >= {f"e{i}_{term.position}" for term in inputs.values()}
+            shown = host(page).evaluate(NUMBERS)
+            known = gradients_after(it, at)
+            assert all(shown[str(k)][-1] == f"∇ {known[term.input]}" for k, term in inputs.items())
 
 
 @pytest.mark.browser

@@ -107,8 +107,8 @@ def chip(words: str, color: str, live: bool = False) -> Box:
 def legend(looks: Mapping[str, Mapping[str, str]], note: str = "") -> str:
     """Write what the colours stand for, and a note below the picture."""
     cells = "".join(
-        f'<td border="1" style="rounded" color="{look["color"]}" bgcolor="{look["fillcolor"]}" cellpadding="3">'
-        f"{_text(name)}</td>"
+        f'<td border="{look.get("penwidth", "1")}" style="{",".join(filter(None, ["rounded", look.get("line")]))}" '
+        f'color="{look["color"]}" bgcolor="{look["fillcolor"]}" cellpadding="3">{_text(name)}</td>'
         for name, look in looks.items()
     )
     colours = f"<tr><td>{_table(f'<tr>{cells}</tr>', cellspacing=6)}</td></tr>" if cells else ""

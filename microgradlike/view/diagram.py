@@ -30,11 +30,12 @@ class Diagram:
     from its input number k `e{i}_{k}` (both count from 0), the sign beside it that stands for inputs
     not drawn `m{i}`; clusters are `c0`, `c1`, … in order of appearance, and the whole is `graph`.
     `titles` says in words what each id stands for: in the SVG these are the elements' titles, which
-    browsers show under the mouse and screen readers read out.
+    browsers show under the mouse and screen readers read out. `left_out` says in words what is not drawn.
     """
 
     source: str
     titles: dict[str, str]
+    left_out: tuple[str, ...] = ()
 
     def svg(self, prefix: str = "") -> str:
         """Return the picture as an `<svg>` element, with `prefix` before every id in it.
@@ -72,7 +73,8 @@ class Diagram:
         elif format == ".svg":
             picture = self.svg().encode()
         elif format in (".png", ".pdf"):
-            picture = render(re.sub(r' href="#\w+"', "", self.source), format[1:])
+            source = re.sub(r' href="#\w+"', "", self.source)
+            picture = render(source.replace("bgcolor=transparent", 'bgcolor="#ffffff"', 1), format[1:])  # for dark viewers
         else:
             raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .svg, .png, .pdf or .dot")
         return replace_file(path, picture)
@@ -121,11 +123,12 @@ def render(dot_source: str, format: str) -> bytes:
 def _run(dot_source: str, engine: str, format: str) -> bytes:
     """Run an engine of Graphviz: "dot", or for boxes that have their places "nop", for edges that have theirs "nop2"."""
     seconds = TIME_LIMIT * max(1.0, len(dot_source) / 200_000) ** 2
+    options = [f"-T{format}"] + [f"-K{engine}"] * (engine != "dot") + ["-Gdpi=192"] * (format == "png")  # sharp
     failures = []
     for name, command in _graphvizes():
         try:
             done = subprocess.run(
-                [*command, f"-K{engine}", f"-T{format}", *(["-Gdpi=192"] if format == "png" else [])],  # sharp today
+                [*command, *options],
                 input=dot_source.encode(),
                 capture_output=True,
                 timeout=seconds,
@@ -177,7 +180,8 @@ _RUN_PYGRAPHVIZ = """
 import sys
 sys.excepthook = lambda kind, error, trace: print(f"{kind.__name__}: {error}", file=sys.stderr)
 import pygraphviz
-engine, format, *settings = sys.argv[1:]
+format, *settings = sys.argv[1:]
+engine = settings.pop(0)[2:] if settings and settings[0][:2] == "-K" else "dot"
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
-sys.stdout.buffer.write(graph.draw(format=format[2:], prog=engine[2:], args=" ".join(settings)))
+sys.stdout.buffer.write(graph.draw(format=format[2:], prog=engine, args=" ".join(settings)))
 """

@@ -7,14 +7,14 @@ same program draws the same picture, byte for byte. `boxes` has what a node look
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, cycle
 from math import hypot, prod
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 from microgradlike import ops
 from microgradlike.notation import formula
@@ -38,6 +38,15 @@ SIDES = {
 MOST_BENT = 5_000  # boxes times edges: above this, edges are straight
 MOST_CROSSED = 500  # columns that edges pass: above this, the longest are drawn when the boxes have their places
 MOST_AT_HEAD = 6  # edges that end at one point, and have their local derivatives there
+
+
+class Sign(NamedTuple):
+    """A sign that something is not drawn."""
+
+    words: str
+    title: str  # how many of how many of what
+    path: Path | None  # the group that it stands in, if it is a box of its own
+    below: Value | None = None  # it stands below the inputs of this node
 
 
 class TooManyNodes(ValueError):
@@ -248,7 +257,7 @@ class _Drawing:
         boxes_and_edges = len(self.index) - len(self.rows), sum(map(len, self.edges.values()))
         large = prod(boxes_and_edges) > MOST_BENT  # Graphviz might take minutes to bend edges around boxes
         if self.in_grid:
-            picture.graph_attr.update({"layout": "nop", "splines": "line" if large else "true"})
+            picture.graph_attr.update({"layout": "nop", **(style.STRAIGHT if large else {"splines": "true"})})
         elif large:
             picture.graph_attr.update(style.LARGE)
         if not self.in_grid and self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
@@ -259,7 +268,7 @@ class _Drawing:
         note = change_note(self.changed, self.names)
         if self._looks or note:
             picture.attr(label=boxes.legend(self._looks, note))
-        return Diagram(picture.source, self._titles(clusters))
+        return Diagram(picture.source, self._titles(clusters), tuple(sign.title for sign in self._signs.values() if sign.title))
 
     @cached_property
     def clusters(self) -> dict[Path, list[Value]]:
@@ -304,9 +313,9 @@ class _Drawing:
         for node in self.clusters[path]:
             id = self._id(node)
             dot.node(id, self._label(node).label, id=id, **self._pos(id), **self._look(node))
-        for id, (words, around) in self._left_out.items():
-            if around == path:
-                dot.node(id, boxes.chip(words, style.MUTED).label, id=id, **self._pos(id), **style.MORE)
+        for id, sign in self._signs.items():
+            if sign.path == path:
+                dot.node(id, boxes.chip(sign.words, style.MUTED).label, id=id, **self._pos(id), **style.MORE)
         for i, inner in enumerate(self.clusters, start=-1):
             if inner in self.closed and inner[:-1] == path:
                 place = self._place(*self._grid.frames[inner].centre) if self._grid else {}
@@ -400,12 +409,13 @@ class _Drawing:
         outline = {self.root: 8.0}  # its second one
         sizes = {self._id(node): self._size(self._label(node), outline.get(node, 0.0)) for node in nodes}
         path = {self._id(node): self.path[node] for node in nodes if node in self.path}
-        for id, (words, around) in self._left_out.items():
-            sizes[id], inputs[id] = self._size(boxes.chip(words, style.MUTED)), []
-            if around:
-                path[id] = around
-            else:  # below the last of the inputs
-                inputs[next(self._id(z) for z in reversed(nodes) if id in self._inputs_left_out.get(z, ""))].append(id)
+        for id, sign in self._signs.items():
+            if sign.path is not None:
+                sizes[id], inputs[id] = self._size(boxes.chip(sign.words, style.MUTED)), []
+            if sign.path:
+                path[id] = sign.path
+            elif sign.below:  # the last of the inputs
+                inputs[self._id(sign.below)].append(id)
         closed = {path: self._size(self._closed_label(path)) for path in self.closed & self.clusters.keys()}
         labels = [boxes.chip(format_number(g), "", self.live).width for v in nodes for g in v.local_grads]
         gap = max(labels, default=0.0) + 14 if self.local_grads else 40.0
@@ -453,37 +463,43 @@ class _Drawing:
         return [more[0]] if more and beside else []
 
     @cached_property
-    def _left_out(self) -> dict[str, tuple[str, Path]]:
-        """The signs that are boxes: for each id the text, and the group that it stands in."""
-        found = {id: (self._more(node)[1], ()) for node in self.index for id in self._more_beside(node)}  # type: ignore[index]
+    def _signs(self) -> dict[str, Sign]:
+        """The signs that something is not drawn. In a network they stand below the neurons of a layer, and the inputs."""
         if self.in_grid:
-            place = {node: i for i, node in enumerate(self.order)}
-            neurons: dict[Path, dict[Path, Value]] = {}
-            for node in self.order:
-                if node.label[:1] == "z" and (path := by_layer(node)):
-                    neurons.setdefault(path[:1], {}).setdefault(path, node)
-            for layer, members in neurons.items():
-                hidden = [node for path, node in members.items() if path not in self.clusters]
-                if hidden and layer in self.clusters and layer not in self.closed:
-                    found[f"m{place[hidden[0]]}"] = f"⋯ {len(hidden)} more", layer
-            for inputs in self._inputs_left_out.values():
-                found |= {id: (f"⋯ {count} more", ()) for id, count in inputs.items()}
-        return found
+            return self._hidden_neurons() | self._hidden_inputs()
+        signs = {}
+        for node in self.index:
+            if more := self._more(node):
+                title = f"{len(node.inputs) - len(self.edges[node])} of the {_count(len(node.inputs), 'input')}"
+                path = () if self._more_beside(node) else None
+                signs[more[0]] = Sign(more[1], f"{title} of {self.names[node]}", path)
+        return signs
 
-    @cached_property
-    def _inputs_left_out(self) -> dict[Value, dict[str, int]]:
-        """For the last z of a layer the id of the sign below the inputs, and how many of them are not drawn."""
-        hidden: dict[Path, dict[Value, None]] = {}
+    def _hidden_neurons(self) -> dict[str, Sign]:
+        signs, members = {}, defaultdict[Path, dict[Path, int]](dict)
+        for i, node in enumerate(self.order):
+            if node.label[:1] == "z" and (path := by_layer(node)):
+                members[path[:1]].setdefault(path, i)
+        for layer, neurons in members.items():
+            hidden = [i for path, i in neurons.items() if path not in self.clusters]
+            if hidden and layer in self.clusters:
+                title = f"{len(hidden)} of the {_count(len(neurons), 'neuron')} of {layer[0]}"
+                signs[f"m{hidden[0]}"] = Sign(f"⋯ {len(hidden)} more", title, None if layer in self.closed else layer)
+        return signs
+
+    def _hidden_inputs(self) -> dict[str, Sign]:
+        signs, inputs = {}, defaultdict[Path, dict[Value, None]](dict)
         last: dict[Path, Value] = {}
-        for node, positions in self.edges.items():
-            if node.label[:1] == "z" and node in self.path and len(positions) < len(node.inputs):
-                layer = self.path[node][:1]
-                gone = [v for v in node.inputs if v not in self.index and not by_layer(v) and not v.inputs]
-                hidden.setdefault(layer, {}).update(dict.fromkeys(gone))
-                if layer not in last or self.index[node] > self.index[last[layer]]:
-                    last[layer] = node
-        place = {node: i for i, node in enumerate(self.order)} if hidden else {}
-        return {last[layer]: {f"m{min(map(place.__getitem__, gone))}": len(gone)} for layer, gone in hidden.items() if gone}
+        for node in self.index:
+            if node.label[:1] == "z" and node in self.path:
+                inputs[self.path[node][:1]] |= {v: None for v in node.inputs if not v.inputs and not by_layer(v)}
+                last[self.path[node][:1]] = node
+        place = {node: i for i, node in enumerate(self.order)}
+        for layer, leaves in inputs.items():
+            if hidden := [place[leaf] for leaf in leaves if leaf not in self.index]:
+                title = f"{len(hidden)} of the {_count(len(leaves), 'input')} of {layer[0]}"
+                signs[f"m{min(hidden)}"] = Sign(f"⋯ {len(hidden)} more", title, (), last[layer])
+        return signs
 
     # ── What a box holds ───────────────────────────────────────────────────────────────────────
 
@@ -496,13 +512,17 @@ class _Drawing:
     @cached_property
     def _looks(self) -> dict[str, dict[str, str]]:
         """The colour of each group, in the order of their first nodes."""
-        return dict(zip(dict.fromkeys(self.group.values()), cycle(style.PALETTE), strict=False))
+        looks = [colour | mark for mark in style.MARKS for colour in style.PALETTE]
+        return dict(zip(dict.fromkeys(self.group.values()), cycle(looks), strict=False))
 
     def _look(self, node: Value) -> dict[str, str]:
         look = style.LEAF if node.op is ops.LEAF else style.CONSTANT if node.op is ops.CONSTANT else style.OPERATION
         if node is self.root:
             look = look | style.ROOT | {"class": f"{look['class']} root"}
-        return look | (self._looks[self.group[node]] if node in self.group else {})
+        if node in self.group:
+            own = dict(self._looks[self.group[node]])
+            look = look | {"style": ",".join([look["style"], *filter(None, [own.pop("line", None)])])} | own
+        return look
 
     def _label(self, node: Value) -> boxes.Box:
         data, gradient = self._data_and_gradient(node)
@@ -567,7 +587,7 @@ class _Drawing:
                 titles[self._edge_id(node, k)] = f"{local} = {exact}" if plain else f"{local} = {rule} = {exact}"
             if more := self._more(node):
                 titles[more[0]] = titles[f"e{more[0]}"] = more[1]
-        titles |= {id: words for id, (words, _) in self._left_out.items()}
+        titles = {id: f"not drawn: {sign.title}" for id, sign in self._signs.items()} | titles
         titles |= {more[0]: more[1] for path in clusters if path in self.closed and (more := self._more_inside(path))}
         return {id: boxes.clean_for_svg(title).replace("\n", " ") for id, title in titles.items()}
 

@@ -202,7 +202,8 @@ class Grid:
         ]
         if layer in self.closed and not self.keeps_rows:
             cells, heights = [layer], [self.closed[layer].cross]
-            cross |= {id: 0.0 for id, path in self.path.items() if path[:1] == layer}
+            inside = [id for path in self.cells if path[:1] == layer for row in self.cells[path] for id in row]
+            cross |= {id: (i + 0.5) / len(inside) * heights[0] - heights[0] / 2 for i, id in enumerate(inside)}
         start = -(sum(heights) + GAP * (len(cells) - 1)) / 2
         for path, height in zip(cells, heights, strict=True):
             spans[path] = start, start + height

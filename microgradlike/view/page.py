@@ -33,9 +33,10 @@ from microgradlike.value import Value, topological_order
 from microgradlike.view import javascript
 from microgradlike.view.boxes import clean_for_svg
 from microgradlike.view.diagram import Diagram
-from microgradlike.view.dot import TooManyNodes, by_layer, draw
+from microgradlike.view.dot import TooManyNodes, picture
 from microgradlike.view.explanation import Explanation, explain
 from microgradlike.view.files import replace_file
+from microgradlike.view.grid import network_groups
 from microgradlike.view.layers import matrix_forms
 from microgradlike.view.style import GRADIENT, LOCAL
 
@@ -47,6 +48,7 @@ SCRIPTS = [
 ]  # fmt: skip
 MOST_NODES = 500  # a picture of more would bring a browser to a standstill
 LONGEST_FORMULA = 110  # above the picture, in characters
+MOST_NOTES = 4  # of what is not drawn
 MOST_NEURONS = 30  # of more than these, each has no picture of its own in which it alone is open
 
 
@@ -131,11 +133,8 @@ class Steps:
     def _draw(self, closed: Iterable[tuple[str, ...]], max_nodes: float = math.inf) -> Diagram:
         it = self.explanation
         grad = {step.node: format_number(step.upstream) for step in it.steps}
-        for node, text in grad.items():  # room for the longest of the running sums; a space is half a digit wide
-            longest = max((len(format_number(term.after)) for term in it.ledger[node]), default=0)
-            grad[node] = text + "\u00a0" * 2 * (longest - len(text))
         part = {"depth": self.depth, "only": self.only, "color_by": self.color_by, "max_nodes": max_nodes}
-        return draw(it.root, grad=grad, names=it.names, closed=closed, **part)  # type: ignore[arg-type]
+        return picture(it.root, grad=grad, names=it.names, closed=closed, live=True, **part)  # type: ignore[arg-type]
 
     @cached_property
     def groups(self) -> list[tuple[str, ...]]:
@@ -172,13 +171,15 @@ class Steps:
     @cached_property
     def note(self) -> str:
         """What is not shown, in words; "" if everything is."""
+        left_out = [*self._open.left_out[:MOST_NOTES], *["…"][: len(self._open.left_out) > MOST_NOTES]]
+        not_drawn = f"Not drawn: {'; '.join(left_out)}." if left_out else ""
         if any(name == "every node" for name, _, _ in self.views):
-            return ""
+            return not_drawn
         return (
             f"{_size(self._open):,} nodes are too many to draw one by one ({MOST_NODES} are the most): neurons and "
             "layers are boxes. steps(loss, depth=4) shows the nodes nearest to the loss, steps(loss, only=[w]) those "
-            "between w and it."
-        )
+            f"between w and it. {not_drawn}"
+        ).rstrip()
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -190,7 +191,6 @@ class Steps:
         everything = full_order(it.root)
         nodes = [*self.order, *(node for node in everything if node not in self._index)]
         index = {node: i for i, node in enumerate(nodes)}
-        last = {by_layer(node): i for node, i in self._index.items() if node.inputs}  # what a closed box shows
         return _cleaned(_without_none(  # type: ignore[no-any-return]
             title=f"Backward pass of {it.names[it.root]}, step by step",
             formula=_equations(it),
@@ -201,10 +201,7 @@ class Steps:
             nodes=self._nodes(index, place),
             sequence=[index[node] for node in everything] if len(nodes) > len(self.order) else None,
             shown=[int(f"n{i}" in self._open.titles) for i in range(len(nodes))],
-            groups=[
-                _without_none(name=", ".join(group), parent=place.get(group[:-1]), output=last.get(group))
-                for group in self.groups
-            ],
+            groups=[_without_none(name=", ".join(group), parent=place.get(group[:-1])) for group in self.groups],
             views=[{"name": name, "closed": [place[group] for group in closed]} for name, closed, _ in self.views],
             layers=matrix_forms(it, index),
         ))  # fmt: skip
@@ -214,6 +211,7 @@ class Steps:
         it, numbers = self.explanation, {key: i for i, key in enumerate(self.rules)}
         data = {step.node: step.data for step in it.steps}
         names = {**node_names(index, it.root), **it.names}
+        groups = network_groups([node for i, node in enumerate(self.order) if f"n{i}" in self._open.titles])
 
         def described(node: Value) -> dict[str, Any]:
             op, inputs, choice = node.op, node.inputs, isinstance(node, Choice)
@@ -224,7 +222,7 @@ class Steps:
                 wrapped=_wrapped(names[node]),
                 value=None if left_out else _exact(data.get(node, node.data)),
                 constant=op is ops.CONSTANT or None,
-                group=place.get(by_layer(node) or ()),
+                group=place.get(groups.get(node, ())),
                 **_without_none(
                     made=formula.expression(node, names, depth=1),
                     inputs=[index[input] for input in inputs],

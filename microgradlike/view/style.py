@@ -19,11 +19,15 @@ PALETTE = [
     {"color": "#9a7200", "fillcolor": "#fbeec4"}, {"color": "#3a9bd9", "fillcolor": "#e2f3fd"},
     {"color": "#6f6f00", "fillcolor": "#f6f5bd"}, {"color": "#4d4d4d", "fillcolor": "#e3e3e3"},
 ]  # fmt: skip
+# What tells a colour's second use from its first, its third and fourth: the outline, and whether there is a tint.
+MARKS = [{}, {"penwidth": "3", "fillcolor": "#ffffff"}, {"penwidth": "2", "line": "dotted"},
+         {"penwidth": "2", "line": "dotted", "fillcolor": "#ffffff"}]  # fmt: skip
 
 FONT = "Helvetica,Arial,sans-serif"
 GRAPH = {"id": "graph", "bgcolor": "transparent", "fontname": FONT, "fontsize": "10", "fontcolor": INK,
-         "nodesep": "0.15", "ranksep": "0.3", "pad": "0.1", "ordering": "in"}  # fmt: skip
-LARGE = {"splines": "line", "outputorder": "edgesfirst", "nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
+         "nodesep": "0.15", "ranksep": "0.3", "pad": "0.1", "margin": "0", "ordering": "in"}  # fmt: skip
+STRAIGHT = {"splines": "line", "outputorder": "edgesfirst"}
+LARGE = STRAIGHT | {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 NODE = {"shape": "box", "margin": "0.08,0.03", "width": "0", "height": "0",
         "fontname": FONT, "fontsize": "11", "fontcolor": INK}  # fmt: skip
 FRAME = {"labeljust": "l", "margin": "7", "style": "rounded,filled", "color": "#808a961a"}

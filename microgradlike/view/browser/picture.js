@@ -35,7 +35,6 @@ function makePicture(page, pictures) {
       const drawn = ids.get("c" + g);
       if (!drawn) return;
       const written = [...drawn.querySelectorAll(":scope > text")];
-      if (closed.has(g) && group.output !== undefined && !texts.has(group.output)) texts.set(group.output, written.slice(-2));
       if (!closed.has(g) && written.length && views.some((each) => each.closed.includes(g))) written[0].textContent += " ▾";
     });
     joinEdges(nodes);
