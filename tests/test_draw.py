@@ -498,7 +498,7 @@ def test_the_source_as_written():
             f'\tn0 -> n1 [label=<<table border="0" cellborder="0" cellspacing="2" cellpadding="1">'
             '<tr><td align="left" width="11"><table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
             '<tr><td bgcolor="#ffffff" style="rounded" cellpadding="1"><font color="#0b57a8">3</font></td></tr></table>'
-            '</td></tr></table>>'
+            "</td></tr></table>>"
             f" id=e1_{k}]\n"
             for k in (0, 1)
         )

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from microgradlike.view.style import FRAME, GRADIENT, LOCAL, MUTED
 
-
 LINE_HEIGHT = 15  # points
 WIDEST = "-1.235e-308"  # nothing that `format_number` writes needs more room
 
@@ -67,7 +66,7 @@ def box(
         ]
         widths = [first + second]
     head = _table("".join(lines))
-    width, height = max(widths), LINE_HEIGHT * len(lines)
+    width, height = max(widths), float(LINE_HEIGHT * len(lines))
     if rows or more:
         columns = list(zip(*((row.name, row.data, row.gradient) for row in rows), strict=True)) or [(), (), ()]
         room = [text_width(columns[0], bold=True), text_width([*columns[1], *[WIDEST] * live])]
@@ -173,7 +172,12 @@ def _table(rows: str, cellspacing: int = 0, cellpadding: int = 1) -> str:
 
 # The widths of letters in DejaVu Sans, which are those of the widest font that browsers take where there is no
 # Helvetica: boxes that hold them hold others. In parts of the font's size.
-_WIDTHS = {" -'(),./:;I[]fijlrt|": 0.4, "\u2070¹²³⁴⁵⁶⁷⁸⁹⁻₀₁₂₃₄₅₆₇₈₉ₖⱼᵢ⁽⁾′″,": 0.43, "mwMW%@—…⋯": 1.0, "GHNOQUDC×−+=~±√Σ": 0.84}
+_WIDTHS = {
+    " -'(),./:;I[]fijlrt|": 0.4,
+    "\u2070¹²³⁴⁵⁶⁷⁸⁹⁻₀₁₂₃₄₅₆₇₈₉ₖⱼᵢ⁽⁾′″,": 0.43,
+    "mwMW%@—…⋯": 1.0,
+    "GHNOQUDC×−+=~±√Σ": 0.84,
+}
 _WIDTH = {letter: width for letters, width in _WIDTHS.items() for letter in letters}
 
 

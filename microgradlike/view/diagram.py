@@ -74,7 +74,9 @@ class Diagram:
             picture = self.svg().encode()
         elif format in (".png", ".pdf"):
             source = re.sub(r' href="#\w+"', "", self.source)
-            picture = render(source.replace("bgcolor=transparent", 'bgcolor="#ffffff"', 1), format[1:])  # for dark viewers
+            picture = render(
+                source.replace("bgcolor=transparent", 'bgcolor="#ffffff"', 1), format[1:]
+            )  # for dark viewers
         else:
             raise ValueError(f"cannot save {str(path)!r}: expected a name that ends in .svg, .png, .pdf or .dot")
         return replace_file(path, picture)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from microgradlike import ops
 from microgradlike.notation import formula
-from microgradlike.notation.digits import format_constant, format_number, plain_digits
+from microgradlike.notation.digits import format_constant, format_number
 from microgradlike.notation.names import node_names
 from microgradlike.value import Value, topological_order
 from microgradlike.view import boxes, style
@@ -172,7 +172,7 @@ def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
 
 
 def _choose(
-    v: Value, depth: int | None, ways: set[Value] | None, max_terms: int, max_nodes: int
+    v: Value, depth: int | None, ways: set[Value] | None, max_terms: int, max_nodes: float
 ) -> dict[Value, list[int]]:
     """Choose the nodes to draw, and for each the positions among its inputs of those to draw an edge from."""
 
@@ -260,7 +260,9 @@ class _Drawing:
             picture.graph_attr.update({"layout": "nop", **(style.STRAIGHT if large else {"splines": "true"})})
         elif large:
             picture.graph_attr.update(style.LARGE)
-        if not self.in_grid and self._comes_back(clusters):  # by itself Graphviz ranks each cluster apart, as if nothing came back
+        if not self.in_grid and self._comes_back(
+            clusters
+        ):  # by itself Graphviz ranks each cluster apart, as if nothing came back
             picture.graph_attr["newrank"] = "true"
         self._write_nodes(picture, ())
         for node in self.index:
@@ -268,7 +270,9 @@ class _Drawing:
         note = change_note(self.changed, self.names)
         if self._looks or note:
             picture.attr(label=boxes.legend(self._looks, note))
-        return Diagram(picture.source, self._titles(clusters), tuple(sign.title for sign in self._signs.values() if sign.title))
+        return Diagram(
+            picture.source, self._titles(clusters), tuple(sign.title for sign in self._signs.values() if sign.title)
+        )
 
     @cached_property
     def clusters(self) -> dict[Path, list[Value]]:
@@ -405,7 +409,9 @@ class _Drawing:
         if not self.in_grid:
             return None
         nodes = [node for node in self.index if node not in self.rows]
-        inputs = {self._id(v): [self._id(i) for k in self.edges[v] if (i := v.inputs[k]) not in self.rows] for v in nodes}
+        inputs = {
+            self._id(v): [self._id(i) for k in self.edges[v] if (i := v.inputs[k]) not in self.rows] for v in nodes
+        }
         outline = {self.root: 8.0}  # its second one
         sizes = {self._id(node): self._size(self._label(node), outline.get(node, 0.0)) for node in nodes}
         path = {self._id(node): self.path[node] for node in nodes if node in self.path}
@@ -529,7 +535,9 @@ class _Drawing:
         if node.op is ops.CONSTANT:
             return boxes.constant(*((self.names[node], data) if node.label else ("", self.names[node])))
         rows = [
-            self._row(leaf, self._edge_id(node, k), f"↑ {format_number(node.local_grads[k])}" if self.local_grads else "↑")
+            self._row(
+                leaf, self._edge_id(node, k), f"↑ {format_number(node.local_grads[k])}" if self.local_grads else "↑"
+            )
             for k in self.edges[node]
             if (leaf := node.inputs[k]) in self.rows
         ]
@@ -554,12 +562,19 @@ class _Drawing:
         """Return the id and text of the sign that some nodes of a closed group do not stand in its box."""
         id = f"c{list(self.clusters).index(path) - 1}"
         inside = {node for node, box in self.box.items() if box == id}
-        cut = {v for node in inside for v in node.inputs if v not in self.index and (by_layer(v) or ())[: len(path)] == path}
+        cut = {
+            v
+            for node in inside
+            for v in node.inputs
+            if v not in self.index and (by_layer(v) or ())[: len(path)] == path
+        }
         hidden = len(inside - self.shown.keys()) + len(cut)
         return (f"m{id}", f"⋯ {hidden} more") if hidden else None
 
     def _row(self, node: Value, edge_id: str, local_grad: str) -> boxes.Row:
-        numbers = self._data_and_gradient(node) if node.op is not ops.CONSTANT else (self._data_and_gradient(node)[0], "")
+        numbers = (
+            self._data_and_gradient(node) if node.op is not ops.CONSTANT else (self._data_and_gradient(node)[0], "")
+        )
         return boxes.Row(self._id(node), self.names[node], *numbers, edge_id, local_grad, self._look(node))
 
     def _data_and_gradient(self, node: Value) -> tuple[str, str]:

@@ -180,7 +180,11 @@ class Grid:
         main, blocks = self._place_columns(spans)
         self._place_others(main, cross)
         shown = [id for id in cross if self._is_open(self.path.get(id, ()))]
-        top = min([cross[id] - self.size[id].cross / 2 for id in shown] + [start for start, _ in spans.values()]) - PAD - TITLE
+        top = (
+            min([cross[id] - self.size[id].cross / 2 for id in shown] + [start for start, _ in spans.values()])
+            - PAD
+            - TITLE
+        )
         end = max([cross[id] + self.size[id].cross / 2 for id in shown] + [end for _, end in spans.values()]) + PAD
         frames = {layer: Frame(blocks[layer][0], top, blocks[layer][1], end) for layer in blocks}
         for path, (start, stop) in spans.items():
@@ -212,7 +216,7 @@ class Grid:
             for row in rows:
                 high = max(self.size[id].cross for id in row)
                 high = high if self.keeps_rows or self._is_open(path) else (height - TITLE - 2 * PAD) / len(rows) - GAP
-                cross |= {id: at + high / 2 for id in row}
+                cross |= dict.fromkeys(row, at + high / 2)
                 at += high + GAP
             start += height + GAP
 
@@ -233,8 +237,14 @@ class Grid:
             if layer and layer != last:  # its first column
                 at += steep - self.gap if middle else 0
                 total = sum(self._widths[c] for c in own) + self.gap * (len(own) - 1) + 4 * PAD
-                shut = [size.main + (2 * PAD if len(path) > 1 else 0) for path, size in self.closed.items() if path[:1] == layer]
-                opens = self.keeps_columns or any(self._is_open(path) for path in self.cells if path[:1] == layer and len(path) > 1)
+                shut = [
+                    size.main + (2 * PAD if len(path) > 1 else 0)
+                    for path, size in self.closed.items()
+                    if path[:1] == layer
+                ]
+                opens = self.keeps_columns or any(
+                    self._is_open(path) for path in self.cells if path[:1] == layer and len(path) > 1
+                )
                 room = max([*shut, total if opens else 0])
                 blocks[layer] = at, at + room
                 inner = at + (room - total) / 2 + 2 * PAD
@@ -257,10 +267,10 @@ class Grid:
         for id in sorted(cross, key=lambda id: (self.columns[id], cross[id])) if cross else ():
             for i in self.inputs[id]:
                 if i not in cross and not self.inputs[i] and self.columns[i][1] == -1.5:
-                    column = first.setdefault(self.columns[i], [])
-                    if i not in column:
-                        column.append(i)
-        for column, ids in first.items():
+                    ids = first.setdefault(self.columns[i], [])
+                    if i not in ids:
+                        ids.append(i)
+        for ids in first.values():
             at = -(sum(self.size[id].cross + GAP for id in ids) - GAP) / 2
             for id in ids:
                 cross[id] = at + self.size[id].cross / 2
@@ -296,7 +306,7 @@ class Grid:
         return found
 
     def _layer(self, id: str) -> int:
-        return numbers(self.path[id])[0] if id in self.path else 0
+        return int(numbers(self.path[id])[0]) if id in self.path else 0
 
 
 def numbers(path: Path) -> list[float]:
