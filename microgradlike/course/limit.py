@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from threading import Event, Lock, Thread, get_ident
 from typing import TypeVar
 
 T = TypeVar("T")
 AGAIN = 0.25  # seconds until the exception is raised again, in a program that has caught it or is in a long call
-PATIENCE = 8  # so often, before a person is asked
+PATIENCE = 4  # so often, each time after twice the pause, before a person is asked
 
 
 class _OutOfTime(BaseException):
@@ -26,19 +27,18 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
     Where Python has no threads or cannot raise in one (in a browser, on PyPy), there is no limit; it says so first.
     """
-    thread, ended, turn = get_ident(), Event(), Lock()
+    thread, begun, ended, turn = get_ident(), Event(), Event(), Lock()
 
     def watch() -> None:
-        pause = seconds
+        begun.wait()
         for attempt in count():
-            if ended.wait(pause):
+            if ended.wait(AGAIN * 2**attempt if attempt else seconds):
                 return
             if attempt == PATIENCE:
                 print("It is in a long call that cannot be stopped from here: interrupt it.", flush=True)
             with turn:
                 if not ended.is_set():
                     _raise_in(thread, _OutOfTime)
-            pause = AGAIN
 
     def end() -> None:
         with turn:
@@ -53,11 +53,14 @@ def within(seconds: float, call: Callable[[], T]) -> T:
         return call()
     try:
         try:
+            begun.set()
             return call()
         finally:
             end()
     except _OutOfTime:
-        end()  # it may have come while `end` was at work
+        while not ended.is_set():  # it came while `end` was at work
+            with suppress(_OutOfTime):
+                end()
         raise TimeoutError(f"not done after {seconds:g} s") from None
 
 
