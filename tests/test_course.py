@@ -166,9 +166,9 @@ def test_nothing_is_raised_after_the_end():
 
 
 def test_a_long_call_that_cannot_be_stopped_is_said_to_be_one(capsys, monkeypatch):
-    monkeypatch.setattr(limit, "AGAIN", 0.01)
+    monkeypatch.setattr(limit, "AGAIN", 0.005)
     with pytest.raises(TimeoutError):
-        within(0.01, lambda: time.sleep(0.3))
+        within(0.01, lambda: time.sleep(0.5))
     assert capsys.readouterr().out == "It is in a long call that cannot be stopped from here: interrupt it.\n"
 
 
