@@ -281,10 +281,12 @@ TABLES = {
         """
         L = tanh(z) = 1
 
-             gradient, and what it hands on                   function, local derivative
+             gradient, and what it hands on
+                function, local derivative
            1 ∂L/∂L = 1                                              L = tanh(z) = 1
              ∂L/∂z += ∂L/∂L · ∂₁L = 1 × 1.13e-14 = 1.13e-14         ∂₁L = 1 − tanh(z)²
-           2 ∂L/∂z = 1.13e-14              z = w0·0.5 + w1·0.5 + … + w63·0.5 + b = 16.75
+           2 ∂L/∂z = 1.13e-14
+                z = w0·0.5 + w1·0.5 + … + w63·0.5 + b = 16.75
              ∂L/∂w0 += ∂L/∂z · ∂₁z = 1.13e-14 × 0.5 = 5.652e-15     ∂₁z = 0.5
              ∂L/∂w1 += ∂L/∂z · ∂₂z = 1.13e-14 × 0.5 = 5.652e-15     ∂₂z = 0.5
              ∂L/∂w2 += ∂L/∂z · ∂₃z = 1.13e-14 × 0.5 = 5.652e-15     ∂₃z = 0.5
@@ -314,7 +316,8 @@ TABLES = {
 
            gradient, and what it hands on      function, local derivative
          1 ∂L/∂L = 1                           L = v₁·(-2) = 0.6667
-           ∂L/∂v₁ += ∂L/∂L · ∂₁L = 1 × -2 = -2   ∂₁L = -2
+           ∂L/∂v₁ += ∂L/∂L · ∂₁L = 1 × -2 = -2
+                                               ∂₁L = -2
          2 ∂L/∂v₁ = -2                         v₁ = layer1.att…ry.weight/(x+y) = -0.3333
            ∂L/∂layer1.att…ry.weight += ∂L/∂v₁ · ∂₁v₁ = -2 × -0.3333 = 0.6667
                                                ∂₁v₁ = 1/(x+y)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optional import optional
 
-from microgradlike.view.table import GAP, Table, clean, text_width
+from microgradlike import Value, explain
+from microgradlike.view.table import GAP, INDENT, Table, clean, text_width
 
 Console = optional("rich.console").Console
 cell_len = optional("rich.cells").cell_len
@@ -53,14 +54,30 @@ def test_a_text_takes_as_many_cells_as_rich_and_terminals_give_it(parts):
     assert text_width(text) == cell_len(text) == wcswidth(text)
 
 
-def test_a_row_that_does_not_fit_the_column_moves_left_then_to_the_next_line():
-    table = Table([*[row("a" * 40, "b" * 10)] * 3, row("a" * 30, "b" * 45), row("a" * 50, "b" * 40)])
+def test_what_does_not_fit_the_column_stands_in_the_next_line_in_one_of_two_columns():
+    table = Table([*[row("a" * 40, "b" * 10)] * 7, row("a" * 30, "b" * 45), row("a" * 66, "b" * 20)])
     assert [line.rstrip() for line in str(table).splitlines()] == [
-        *["a" * 40 + "   " + "b" * 10] * 3,
-        "a" * 30 + "     " + "b" * 45,
-        "a" * 50,
-        " " * 40 + "b" * 40,
+        *["a" * 40 + "   " + "b" * 10] * 7,
+        "a" * 30,
+        " " * INDENT + "b" * 45,
+        "a" * 66,
+        " " * 43 + "b" * 20,
     ]
+
+
+def test_where_few_rows_have_room_all_second_cells_stand_below():
+    table = Table([*[row("a" * 40, "b" * 10)] * 3, *[row("a" * 50, "b" * 40)] * 3])
+    assert [line.index("b") for line in str(table).splitlines() if "b" in line] == [INDENT] * 6
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1),
+    st.sampled_from([40, 60, 80, 120]),
+)
+def test_second_cells_never_zigzag(sizes, width):
+    table = Table([row("a" * a, "b" * b) for a, b in sizes])
+    starts = {"".join(text for text, _ in line).find("b") for line in table.lines(width)} - {-1}
+    assert len(starts - {INDENT}) <= 1
 
 
 def test_the_column_suits_most_rows():
@@ -71,6 +88,14 @@ def test_the_column_suits_most_rows():
 def test_long_cells_part_before_a_space():
     cell = [("a" * 30, ""), (" = ", ""), ("b" * 30, ""), (" = ", ""), ("c" * 30, "")]
     assert str(Table([[cell]])) == "a" * 30 + " = " + "b" * 30 + "\n      = " + "c" * 30
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.sampled_from([40, 60, 80]))
+def test_no_word_is_broken(sizes, width):
+    words = ["w" * size for size in sizes]
+    lines = ["".join(text for text, _ in line) for line in Table([[[(" ".join(words), "")]]]).lines(width)]
+    assert [word for line in lines for word in line.split()] == words
+    assert max(map(len, lines)) <= width
 
 
 @pytest.mark.parametrize("width", [30, 60, 80])
@@ -107,7 +132,23 @@ HOSTILE = "<script>alert(\"1\")</script>&<img src=x onerror='alert(1)'>"
 def test_html_shows_labels_as_text():
     page = ElementTree.fromstring(Table([row(HOSTILE, "a  b"), [[(HOSTILE, "upstream")]]])._repr_html_())
     assert {tag.tag for tag in page.iter()} == {"div", "table", "tbody", "tr", "td", "span"}
-    assert ["".join(cell.itertext()) for cell in page.iter("td")] == [HOSTILE, "a  b", HOSTILE]
+    assert ["".join(cell.itertext()) for cell in page.iter("td")] == [HOSTILE, "a\u00a0\u00a0b", HOSTILE]
+
+
+@pytest.mark.browser
+def test_nbconvert_keeps_its_spaces(browse, tmp_path):
+    nbformat = pytest.importorskip("nbformat.v4")
+    x = Value(3.0, "x")
+    table = explain(x * x + x).table()
+    output = nbformat.new_output("display_data", data={"text/html": table._repr_html_()})
+    notebook = nbformat.new_notebook(cells=[nbformat.new_code_cell("explain(L)", outputs=[output])])
+    exporter = pytest.importorskip("nbconvert").HTMLExporter(mathjax_url="", require_js_url="", jquery_url="")
+    html = exporter.from_notebook_node(notebook)[0].replace('<script src=""></script>', "")
+    (tmp_path / "notebook.html").write_text(html, encoding="utf-8")
+    page = browse((tmp_path / "notebook.html").as_uri())
+    shown = [text.replace("\u00a0", " ") for text in page.locator("td").all_inner_texts()]
+    assert shown == ["".join(text for text, _ in cell) or " " for row in table.rows for cell in row or [[]]]
+    assert page.locator("td span").first.evaluate("each => getComputedStyle(each).whiteSpace") == "pre"
 
 
 def test_html_neither_takes_on_nor_leaks_style():

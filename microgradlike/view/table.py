@@ -44,24 +44,26 @@ STYLES = {
 
 
 class Table:
-    """Rows of one or two cells, the second cells aligned in a column wherever they fit `width`."""
+    """Rows of one or two cells. The second cells stand in one column, or, where too few rows have room, all below."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows = [[[(clean(text), role) for text, role in cell] for cell in row] for row in rows]
 
     def lines(self, width: int = WIDTH) -> Iterator[list[Piece]]:
-        """Lay the table out in lines of at most `width` cells, as far as its pieces can be parted."""
+        """Lay the table out in lines of at most `width` cells, as far as its words can be parted."""
         sizes = [[_width(cell) for cell in row] for row in self.rows]
         column = _column(Counter((size[0] + GAP, size[1]) for size in sizes if len(size) == 2), width)
+        starts = (len(text) - len(text.lstrip()) for row in self.rows if len(row) == 2 for text, _ in row[0][:1])
+        below = max(INDENT, max(starts, default=0) + GAP)  # where second cells start that have no room beside the first
         for row, size in zip(self.rows, sizes, strict=True):
             if len(size) < 2:
                 yield from _fold(row[0], width) if row and size[0] > width else row or [[]]
-            elif sum(size) + GAP <= width:
-                start = max(size[0] + GAP, min(column, width - size[1]))
-                yield [*row[0], (" " * (start - size[0]), ""), *row[1]]
+            elif size[0] + GAP <= column and column + size[1] <= width:
+                yield [*row[0], (" " * (column - size[0]), ""), *row[1]]
             else:
+                start = column if below < column <= width - size[1] else below
                 yield from _fold(row[0], width)
-                yield from _fold([(" " * max(INDENT, min(column, width - size[1])), ""), *row[1]], width)
+                yield from _fold([(" " * start, ""), *row[1]], width)
 
     def __str__(self) -> str:
         return "\n".join("".join(text for text, _ in line).rstrip() for line in self.lines())
@@ -105,11 +107,12 @@ def terminal() -> Any:
 
 
 def _column(sizes: Counter[tuple[int, int]], width: int) -> int:
-    """Return where the second cells start: the first place that suits as many rows as any other would."""
+    """Return where the second cells start: where most rows have room; 0, if that is less than three in five."""
     suits = Counter[int]()
     for (least, size), rows in sizes.items():
         suits.update(dict.fromkeys(range(least, width - size + 1), rows))
-    return max(sorted(suits), key=suits.__getitem__, default=0)
+    best = max(sorted(suits), key=suits.__getitem__, default=0)
+    return best if 5 * suits[best] >= 3 * sizes.total() else 0
 
 
 def clean(text: str) -> str:
@@ -152,12 +155,13 @@ def _character_width(character: str) -> int:
 
 
 def _fold(cell: Sequence[Piece], width: int) -> Iterator[list[Piece]]:
-    """Yield the cell in lines, parted before pieces that start with a space."""
+    """Yield the cell in lines, parted before pieces that start with a space, and in long pieces before their words."""
+    pieces = list(_parts(cell, width - INDENT))
     line: list[Piece] = []
     used = 0
-    for i, piece in enumerate(cell):
+    for i, piece in enumerate(pieces):
         size = _width([piece])
-        unit = size if i + 1 == len(cell) or cell[i + 1][0][:1] == " " else size + _width([cell[i + 1]])
+        unit = size if i + 1 == len(pieces) or pieces[i + 1][0][:1] == " " else size + _width([pieces[i + 1]])
         if line and piece[0][:1] == " " and used + unit > width:
             yield line
             line, used = [(" " * (INDENT - 1), "")], INDENT - 1
@@ -166,9 +170,17 @@ def _fold(cell: Sequence[Piece], width: int) -> Iterator[list[Piece]]:
     yield line
 
 
+def _parts(cell: Sequence[Piece], room: int) -> Iterator[Piece]:
+    for text, role in cell:
+        yield from (
+            (part, role) for part in (re.findall(" *[^ ]+ *$| *[^ ]+", text) if text_width(text) > room else [text])
+        )
+
+
 def _html(pieces: Sequence[Piece]) -> str:
     html = ""
     for role, neighbours in groupby(pieces, key=lambda piece: piece[1]):  # nbconvert drops a span of spaces alone
         text = escape("".join(text for text, _ in neighbours))
+        text = re.sub("^ +| {2,}", lambda spaces: "\u00a0" * len(spaces[0]), text)  # of others it leaves one
         html += f'<span style="{STYLES[role][1]}">{text}</span>' if role else text
     return html
