@@ -374,6 +374,26 @@ def test_a_leaf_is_dragged_and_typed_and_marked_until_all_is_as_recorded(browse,
 
 
 @pytest.mark.browser
+def test_a_page_steps_through_branches_that_were_not_taken(browse, tmp_path):
+    loss = branching(random.Random(3))
+    leaves = {i: v for i, v in enumerate(topological_order(loss)) if v.op is ops.LEAF}
+    numbers = dict(zip(leaves.values(), (1.5, -0.5, -2.0), strict=True))
+    again = record_again(loss, numbers)
+    assert len(topological_order(again)) != len(topological_order(loss))  # it takes others
+    page = browse(
+        steps(loss).save(tmp_path / "f.html").as_uri() + "#" + "&".join(f"n{i}={numbers[v]}" for i, v in leaves.items())
+    )
+    said = "".join("".join(texts) for texts in host(page).evaluate(EVERY_STEP, 2 * len(topological_order(loss))))
+    assert "it is on a branch that is not taken" in said
+    assert "hands on ∂L/∂L = 1" in said
+    upstream = {step.name: step.upstream for step in explain(again).steps}
+    for i, leaf in leaves.items():
+        drawn = page.locator(f"[id$=-n{i}]").first.text_content()
+        assert f"∇ {format_number(upstream[leaf.label])}" in drawn
+    assert page.locator(".edge.unknown").count() > 0
+
+
+@pytest.mark.browser
 def test_the_quiz_asks_for_the_numbers_that_stand_there(browse, tmp_path):
     page = browse(steps(shared(), quiz=True).save(tmp_path / "f.html").as_uri() + "#step=4&n0=4")
     page.get_by_label("Step forward").click()

@@ -94,11 +94,8 @@ MODEL = """window.model = {
 };"""
 
 
-@pytest.mark.browser
-def test_the_module_in_a_browser(browse, screenshot):
-    result = steps(expression())
-    widget = result.widget()
-    page = browse()
+def open_module(page, widget):
+    """Show the widget as a notebook does, with `model` in place of the kernel's side."""
     page.set_content("<div id='cell'></div>")
     state = widget.get_state(["step", "data", "pictures", "numbers"])
     page.evaluate(MODEL % json.dumps(state))
@@ -107,8 +104,16 @@ def test_the_module_in_a_browser(browse, screenshot):
         const module = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
         module.default.render({ model, el: document.getElementById("cell") });
     }""",
-        result.module(),
+        widget.trait_values()["_esm"],
     )
+
+
+@pytest.mark.browser
+def test_the_module_in_a_browser(browse, screenshot):
+    result = steps(expression())
+    widget = result.widget()
+    page = browse()
+    open_module(page, widget)
     page.get_by_label("Step forward").click()
     assert page.evaluate("model.values.step") == 1
     page.evaluate("model.set('step', 7)")
@@ -125,3 +130,22 @@ def test_the_module_in_a_browser(browse, screenshot):
     page.evaluate("numbers => model.set('numbers', numbers)", widget.get_state()["numbers"])
     assert page.get_by_label("x as a number").input_value() == "-inf"
     assert page.evaluate("model.values.step") == 7
+
+
+@pytest.mark.browser
+def test_what_runs_in_python_only_is_asked_of_python(browse):
+    steep = operation("steep", lambda xp, x: math.exp(x), lambda xp, y, x: y)
+    widget = steps(steep(Value(1.0, "x")) * Value(3.0, "w")).widget()
+    page = browse()
+    open_module(page, widget)
+    page.get_by_label("x as a number").fill("0")
+    widget.set_state({"numbers": page.evaluate("model.values.numbers")})
+    assert widget.loss.data == 3.0
+    page.evaluate(
+        "([data, pictures]) => { model.values.pictures = pictures; model.set('data', data); }",
+        [widget.data, widget.pictures],
+    )
+    page.evaluate("model.set('step', 3)")
+    assert "3\n∇ 1" in page.locator(".picture").text_content()
+    page.get_by_label("w as a number").fill("-2")
+    assert "-2\n∇ 1" in page.locator(".picture").text_content()

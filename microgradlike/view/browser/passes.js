@@ -9,7 +9,8 @@ function readPasses(data, rules) {
   const nodes = data.nodes.map((node, i) => ({
     ...node,
     computed: 0, // the step that gives it its value
-    get inputs() { return node.inputs && now.inputs[i]; }, // those of a choice are its branch
+    drawn: node.inputs, // as recorded, and as in the picture
+    get inputs() { return node.inputs && now.inputs[i]; }, // of a choice the branch that is taken
     get made() { return node.choice ? nodes[now.inputs[i][0]].name : node.made; },
     get value() { return now.values[i]; },
     get data() { return formatNumber(now.values[i]); },

@@ -42,19 +42,19 @@ function makePicture(page, pictures) {
   }
 
   function joinEdges(nodes) {
-    const between = new Map(), ends = (i, k) => boxes[nodes[i].inputs[k]]?.id + ">" + boxes[i]?.id;
+    const between = new Map(), ends = (i, k) => boxes[nodes[i].drawn[k]]?.id + ">" + boxes[i]?.id;
     edges = new Map();
     for (const [id, drawn] of ids) {
       const [, i, k] = /^e(\d+)_(\d+)$/.exec(id) || [];
       if (i === undefined) continue;
       edges.set(i + "_" + k, drawn);
-      if (boxes[i] !== ids.get("n" + i) || boxes[nodes[i].inputs[k]] !== ids.get("n" + nodes[i].inputs[k])) between.set(ends(i, k), drawn);
+      if (boxes[i] !== ids.get("n" + i) || boxes[nodes[i].drawn[k]] !== ids.get("n" + nodes[i].drawn[k])) between.set(ends(i, k), drawn);
       drawn.target = +i;
       drawn.position = +k;
       drawn.label = drawn.querySelector(":scope > text");
       drawn.sign = drawn.label?.textContent.replace(/\S*$/, ""); // what stands before the number
     }
-    nodes.forEach((node, i) => boxes[i] && (node.inputs || []).forEach((input, k) => {
+    nodes.forEach((node, i) => boxes[i] && (node.drawn || []).forEach((input, k) => {
       const drawn = edges.get(i + "_" + k) || (boxes[input] === boxes[i] ? null : between.get(ends(i, k)) || !boxes[input] && ids.get("em" + i));
       if (!drawn) return;
       edges.set(i + "_" + k, drawn);
@@ -89,7 +89,8 @@ function makePicture(page, pictures) {
       `M${end.x} ${end.y} ${tip.x} ${tip.y}` });
   }
 
-  const edge = (i, k) => edges.get(i + "_" + k);
+  const taken = (i, k) => page.passes.nodes[i].inputs[k] === page.passes.nodes[i].drawn[k]; // by a choice
+  const edge = (i, k) => (taken(i, k) ? edges.get(i + "_" + k) : undefined);
 
   // Does an edge with its own local derivative lead from node i to its input number k?
   const shows = (i, k) => Boolean(edge(i, k)?.label && ids.get(`e${i}_${k}`) === edge(i, k));
@@ -142,7 +143,7 @@ function makePicture(page, pictures) {
     marked = [];
     for (const drawn of lines) {
       if (!("target" in drawn)) continue;
-      drawn.classList.toggle("unknown", !passes.known(drawn.target, step));
+      drawn.classList.toggle("unknown", !passes.known(drawn.target, step) || !taken(drawn.target, drawn.position));
       if (drawn.label) write(drawn.label, drawn.sign + passes.localNumber(drawn.target, drawn.position));
     }
     if (at !== null) mark(stands[at], "active");

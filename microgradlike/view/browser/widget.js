@@ -9,7 +9,7 @@ export default {
     const numbers = () => new Map(Object.entries(model.get("numbers")).map(([i, x]) => [+i, readNumber(x)]));
     const send = (name, value) => { model.set(name, value); model.save_changes(); };
     const sendNumbers = (next) => {
-      const before = numbers(), after = [...before].map(([i, x]) => [i, x, next(i)]);
+      const after = [...numbers()].map(([i, x]) => [i, x, next(i, x)]);
       if (after.some(([, old, x]) => !Object.is(old, x)))
         send("numbers", Object.fromEntries(after.map(([i, , x]) => [i, writeNumber(x)])));
     };
@@ -17,9 +17,9 @@ export default {
     const told = ({ step, leaves }) => {
       if (page === null) return;
       if (model.get("step") !== step) send("step", step);
-      sendNumbers((i) => leaves.get(i) ?? page.passes.recorded[i]);
+      sendNumbers((i, x) => (page.passes.whyFixed(i) ? x : leaves.get(i) ?? page.passes.recorded[i])); // that is Python's
     };
-    const ask = (leaf, number) => sendNumbers((i) => (i === leaf ? number : numbers().get(i)));
+    const ask = (leaf, number) => sendNumbers((i, x) => (i === leaf ? number : x));
     page = show(host, model.get("data"), RULES, model.get("pictures"), CSS, { told, ask });
     const follow = () => page.restore({ ...page.state(), step: model.get("step"), leaves: numbers() });
     follow();
