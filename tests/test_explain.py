@@ -440,7 +440,7 @@ def test_numbers_are_those_of_the_recording_after_a_training_step():
     w, b, x = Value(2.0, "w"), Value(0.5, "b"), Value(3.0, "x")
     L = (w * x + b - 1.0) ** 2
     L.backward()
-    before, drawn, page = str(explain(L)), draw(L), steps(L).data["nodes"]
+    before, drawn, page = str(explain(L)), draw(L), steps(L).data
     nn.SGD([w], lr=0.1).step()
     it = explain(L)
     assert it.note == "w was 2 and is -1.3 now: the numbers here are those of the recording."
@@ -449,7 +449,7 @@ def test_numbers_are_those_of_the_recording_after_a_training_step():
     assert lines[1] == it.note
     assert all(part in draw(L).source for part in ("w was 2 and is -1.3 now", "of the recording."))
     assert list(draw(L).titles.values()) == list(drawn.titles.values())
-    assert steps(L).data["nodes"] == page
+    assert steps(L).data == page
     b.data, x.data = 7.0, 4.0
     assert explain(L).note == (
         "w was 2 and is -1.3 now, x was 3 and is 4 now, b is 7 now: the numbers here are those of the recording, "

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -198,7 +199,7 @@ class Steps:
             quiz=self.quiz,
             tolerance=self.tolerance,
             root=index[it.root],
-            nodes=self._nodes(index, place),
+            **_packed(self._nodes(index, place)),
             sequence=[index[node] for node in everything] if len(nodes) > len(self.order) else None,
             shown=[int(f"n{i}" in self._open.titles) for i in range(len(nodes))],
             groups=[_without_none(name=", ".join(group), parent=place.get(group[:-1])) for group in self.groups],
@@ -320,6 +321,25 @@ show(host, {data}, {javascript.script(self.rules.values())}, [first, ...{others}
             return {"text/html": self.fragment(), "text/plain": str(self)}
         except RuntimeError as no_picture:
             return {"text/plain": f"{self}\n\n{no_picture}"}
+
+
+def _packed(nodes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the nodes with their numbers as base64 of doubles, without what the page can tell by itself.
+
+    In a product, as in w·x + b, the local derivative by a factor is the other factor, and by b it is 1: there `locals`
+    is 0, and no `formulas` are given.
+    """
+    values = [node.pop("value", None) for node in nodes]
+    for node in nodes:
+        inputs = node.get("inputs", [])
+        n = len(inputs) // 2
+        others, one = [*inputs[n : 2 * n], *inputs[:n]], len(inputs) % 2 * [1.0]
+        if inputs and node["formulas"] == [*(nodes[i]["name"] for i in others), *len(one) * ["1"]]:
+            del node["formulas"]
+            if node.get("locals") == [*(values[i] for i in others), *one]:
+                node["locals"] = 0
+    given = [float(value) for value in values if value is not None]
+    return {"nodes": nodes, "values": base64.b64encode(struct.pack(f"<{len(given)}d", *given)).decode()}
 
 
 def _size(diagram: Diagram) -> int:

@@ -34,8 +34,10 @@ function count(n, what) {
   return n + " " + what + (n === 1 ? "" : "s");
 }
 
-function few(lines, most = 8) {
-  if (lines.length <= most + 1) return lines;
-  const more = el("details", {}, el("summary", {}, count(lines.length - most, "more input")), ...lines.slice(most));
-  return [...lines.slice(0, most), more];
+// The first of the items, written by `make`; the others when somebody wants to see them.
+function few(items, make, most = 8) {
+  if (items.length <= most + 1) return items.map(make);
+  const more = el("details", { ontoggle: () => { if (more.children.length === 1) more.append(...items.slice(most).map(make)); } },
+    el("summary", {}, count(items.length - most, "more input")));
+  return [...items.slice(0, most).map(make), more];
 }

@@ -6,7 +6,7 @@
 
 function makeEngine({ nodes, root, sequence }, rules) {
   const order = sequence || nodes.map((_, i) => i); // each node after its inputs
-  const recorded = nodes.map((node) => node.value === undefined ? 0 : readNumber(node.value));
+  const recorded = nodes.map((node) => node.value === undefined ? 0 : node.value);
   const locals = nodes.map((node) => (node.locals || []).map(readNumber));
   const compute = (i, inputs, values, slopes) => {
     [values[i], ...slopes[i]] = rules[nodes[i].rule](...inputs.map((j) => values[j]));

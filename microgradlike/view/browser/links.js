@@ -7,7 +7,7 @@ function symbol(role, node, edge, ...text) {
 
 // A formula, with the names of these nodes in it as symbols.
 function formulaOf(passes, text, among) {
-  const names = new Map(among.map((i) => [passes.nodes[i].name, i]).filter(([name]) => /\p{L}/u.test(name)));
+  const names = new Map(among.map((i) => [passes.nodes[i].name, i]).filter(([name]) => text.includes(name) && /\p{L}/u.test(name)));
   if (!names.size) return [text];
   const plain = [...names.keys()].sort((a, b) => b.length - a.length).map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
   return text.split(new RegExp(`(?<![\\p{L}\\p{N}])(${plain.join("|")})(?![\\p{L}\\p{N}])`, "u"))

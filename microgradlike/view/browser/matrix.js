@@ -10,9 +10,11 @@ function makeMatrixPanel(page) {
     const { passes, step, quiz } = page, [what, i, k] = typeof entry === "number" ? ["gradient", entry] : entry;
     const number = what === "gradient" ? (quiz.hides(i) ? null : passes.gradientValue(i, step)) : !passes.known(i, step) ? null
       : what === "data" ? passes.nodes[i].value : passes.localValue(i, k);
-    const text = what === "gradient" && quiz.hides(i) ? "?" : number === null ? "–" : formatNumber(number);
-    return { number, text, ...(what === "local" ? { edge: i + "_" + k, said: passes.local(i, k) }
-      : { node: i, said: what === "data" ? passes.nodes[i].name : passes.gradientName(i) }) };
+    return {
+      number, node: what === "local" ? undefined : i, edge: what === "local" ? i + "_" + k : undefined,
+      get text() { return what === "gradient" && quiz.hides(i) ? "?" : number === null ? "–" : formatNumber(number); },
+      get said() { return what === "local" ? passes.local(i, k) : what === "data" ? passes.nodes[i].name : passes.gradientName(i); },
+    };
   }
 
   function array(title, rows) {

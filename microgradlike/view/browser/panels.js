@@ -26,7 +26,7 @@ function makeStepPanel(page) {
     } else {
       const each = passes.chainRule(step), terms = passes.wanted(each.terms);
       head("Backward: ", symbol("", at, null, nodes[at].name), " hands on ", symbol("upstream", at, null, gradientName(at) + " = " + (each.upstream ?? "–")));
-      element.append(asking ? page.quiz.form() : el("div", { class: "products" }, few(terms.map((term) => product(each, term)))));
+      element.append(asking ? page.quiz.form() : el("div", { class: "products" }, few(terms, (term) => product(each, term))));
       if (!terms.length) element.append(el("p", { class: "dim" },
         each.terms.length ? "All its inputs are constants." : "Nothing arrives at it: it is on a branch that is not taken."));
     }
@@ -79,9 +79,9 @@ function makeLedgerPanel(page) {
         el("tbody", {}, rows), el("tfoot", {}, el("tr", {}, el("th", { colspan: 2, scope: "row" }, "sum so far"),
           el("td", {}, "= ", as("product", quiz.asking() && passes.ledger[i].some(([at]) => at === step) ? "?" : gradient))))));
     const own = passes.steps.find((each) => each.node === i);
-    if (own) element.append(el("p", { class: "dim" }, "Its local derivatives"), ...few(own.terms.map((term) => el("div", { class: "rule" },
+    if (own) element.append(el("p", { class: "dim" }, "Its local derivatives"), ...few(own.terms, (term) => el("div", { class: "rule" },
       symbol("local", null, i + "_" + term.position, passes.local(i, term.position)), term.formula ? [" = ", formulaOf(passes, term.formula, [i, ...node.inputs])] : [],
-      " = ", symbol("local", null, i + "_" + term.position, known ? term.local : "–")))));
+      " = ", symbol("local", null, i + "_" + term.position, known ? term.local : "–"))));
   }
 
   return { element, paint };
