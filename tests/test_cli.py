@@ -52,7 +52,8 @@ def test_explain_draws_the_gradients(tmp_path):
 
 
 def test_explain_writes_a_page_that_steps_through_it(tmp_path):
-    assert "page.html" in run("explain", "x*x", "x=3", "--html", str(tmp_path / "page.html")).stdout
+    said = run("explain", "x*x", "x=3", "--html", str(tmp_path / "page.html")).stdout
+    assert "page.html" in said and "send the file, or its address" in said
     assert "<html" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
@@ -63,15 +64,17 @@ def test_explain_steps_at_the_press_of_a_key(monkeypatch):
             raise KeyboardInterrupt
         return pressed
 
-    keys = iter(["\x1b[C", "\x1b[C", "\x1b[D", "\x03"])  # forward twice, back, Ctrl-C
+    # forward twice, back, forward past the end, Ctrl-C
+    keys = iter(["\x1b[C", "\x1b[C", "\x1b[D", "\x1b[C", "\x1b[C", "\x1b[C", "\x03"])
     terminal = SimpleNamespace(isatty=lambda: True)
     monkeypatch.setattr(
         "microgradlike.cli.commands.sys", SimpleNamespace(stdin=terminal, stdout=terminal, stderr=terminal)
     )
     monkeypatch.setattr("click.getchar", key)
     output = run("explain", "x*x", "x=3", "--step").stdout
-    assert re.findall(r"step (\d) of 3", output) == ["0", "1", "2", "1"]
-    assert output.count("L = x·x = 9") == 2
+    assert re.findall(r"step (\d) of 3", output) == ["0", "1", "2", "1", "2", "3", "3"]
+    assert output.count("L = x·x = 9") == 4  # in the forward step, twice, and in the last step, twice
+    assert len(re.findall("^L = x·x$", output, re.MULTILINE)) == 7 and "∂₁L = x" in output
 
 
 @pytest.mark.parametrize(
@@ -242,10 +245,12 @@ def test_the_demo_at_a_reduced_size(tmp_path):
     assert "All agree" in output
     assert "δ¹ xᵀ" in output
     written = {path.name: path.read_bytes() for path in (tmp_path / "demo").iterdir()}
-    assert written.keys() == {"graph.svg", "explanation.html", "explanation.txt", "digits.png"}
+    assert written.keys() == {"graph.svg", "backward.html", "explanation.txt", "digits.png"}
     assert written["graph.svg"].startswith(b"<svg")
     assert written["digits.png"].startswith(b"\x89PNG")
     assert "left out" not in written["explanation.txt"].decode()
+    assert output.index("backward.html") < output.index("explanation.txt") and "open it first" in output
+    assert "∂C/∂" in written["backward.html"].decode() and "<script>" in written["backward.html"].decode()
     assert all(f"demo/{name}" in output.replace("\n", "") for name in written)
 
 
@@ -375,7 +380,6 @@ def test_without_graphviz_the_demo_writes_all_but_the_graph(tmp_path, no_graphvi
     assert "All agree" in result.stdout and "digits.png" in result.stdout
     assert re.fullmatch("Error: drawing needs Graphviz.*\n", result.stderr)
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {
-        "explanation.html",
         "explanation.txt",
         "digits.png",
     }
@@ -453,3 +457,19 @@ def test_equations_explain_the_loss_that_check_checks():
     assert "C = logsumexp(z²) − y · z²" in text
     assert "δ² = softmax(z²) − y" in text
     assert "All agree" in run("check", *options).stdout
+
+
+def test_a_long_error_breaks_between_words_in_a_terminal_alone(monkeypatch):
+    program = (
+        "import sys\nfrom microgradlike.cli.commands import main\n"
+        "sys.stderr.isatty = lambda: {terminal}\nmain(['explain', 'sigmod(x)', 'x=1'])"
+    )
+    one, broken = (
+        subprocess.run(
+            [sys.executable, "-c", program.format(terminal=terminal)],
+            env={**os.environ, "COLUMNS": "40"}, stderr=subprocess.PIPE, encoding="utf-8", check=False,
+        ).stderr
+        for terminal in (False, True)
+    )  # fmt: skip
+    assert one.count("\n") == 1 and broken.split() == one.split()
+    assert broken.count("\n") > 3 and max(map(len, broken.splitlines())) <= 40

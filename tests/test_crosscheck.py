@@ -569,3 +569,19 @@ def test_a_wrong_array_program_is_noticed(monkeypatch):
 def test_a_layer_alone_is_refused():
     with pytest.raises(TypeError, match=r"agreement takes a whole network, such as nn.MLP\(2, \[3, 1\]\): got Layer"):
         agreement("quadratic", Layer(2, 1), [1, 2], 1)
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_in_a_narrow_terminal_the_ways_stand_below_each_other(width):
+    table = agreement("quadratic", *random_network([4, 3, 2], "tanh"))
+    screen = io.StringIO()
+    Console(file=screen, width=width).print(table)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line.split()[-1] for line in lines if line.startswith("  differences")] == [
+        line.split()[-1] for line in str(table).splitlines() if line.startswith("  of ")
+    ]
+    shown = [line.split() for line in lines if line.startswith("  scalar graph")]
+    assert [line[2] for line in shown] == [
+        line.split()[1] for line in str(table).splitlines() if line.startswith(("δ", "∂"))
+    ]

@@ -148,7 +148,7 @@ def test_the_demo_keeps_and_refuses_the_same(tmp_path):
     write, out = command("demo", "--steps", "0", "--out", ...), tmp_path / "[red]demo"
     write(out)
     names = {path.name for path in out.iterdir()}
-    assert names == {"graph.svg", "explanation.html", "explanation.txt", "digits.png"}
+    assert names == {"graph.svg", "backward.html", "explanation.txt", "digits.png"}
     for name in names:
         (out / name).rename(tmp_path / name)
         (tmp_path / name).write_bytes(b"old")

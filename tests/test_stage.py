@@ -353,10 +353,12 @@ def test_axe_finds_nothing_wrong_in_the_page(stepped, screenshot, look):
 def test_axe_finds_nothing_wrong_in_a_phone_and_in_the_table(stepped, browse, look):
     page = stepped(lecture(), 6, width=360, height=740, **look)
     assert violations(page) == []
-    from microgradlike.cli.demo import _page
-
     page = browse(width=500, **look)  # where the table is wider than the window
-    page.set_content(_page(explain(network().explanation.root, full=True)))
+    page.set_content(
+        '<!doctype html>\n<html lang="en"><title>The backward pass</title>'
+        "<style>:root { color-scheme: light dark; background: Canvas }</style><body><main><h1>The backward pass</h1>"
+        f"{explain(network().explanation.root, full=True)._repr_html_()}</main></body></html>"
+    )
     assert violations(page) == []
 
 

@@ -149,9 +149,9 @@ class Agreement:
         """How far apart ways may be that differ by rounding only, relative to the largest entry of a gradient."""
         return max((row.allowed / row.scale for row in self.rows if row.scale and not row.undecided), default=256 * EPS)
 
-    def table(self) -> Table:
-        """Return the table in pieces of text, each with its role."""
-        return Table([line] if line else [] for line in _lines(self))
+    def table(self, width: int = WIDTH) -> Table:
+        """Return the table in pieces of text, each with its role; the ways stand below each other where it is narrow."""
+        return Table([line] if line else [] for line in _lines(self, min(width, WIDTH)))
 
     def __str__(self) -> str:
         return str(self.table())
@@ -159,7 +159,7 @@ class Agreement:
     __repr__ = __str__
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        return self.table().__rich_console__(console, options)
+        return self.table(options.max_width).__rich_console__(console, options)
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
@@ -372,14 +372,15 @@ _UNDER = {
 }
 
 
-def _lines(a: Agreement) -> Iterator[list[Piece]]:
+def _lines(a: Agreement, wide: int) -> Iterator[list[Piece]]:
     ways = ["scalar graph", *a.rows[0].columns]
     width = (WIDTH - _LABEL) // len(ways)
     digits = width - 8  # beside them stand a sign, "0.000" or an exponent, and a gap
-    yield from ([(line, "strong")] for line in wrap(a.title, WIDTH))
-    yield []
-    yield [(" " * _LABEL + "".join(f"{way:>{width}}" for way in ways), "strong")]
-    yield [(" " * _LABEL + "".join(f"{_UNDER[way]:>{width}}" for way in ways), "dim")]
+    yield from ([(line, "strong")] for line in wrap(a.title, wide))
+    if wide == WIDTH:
+        yield []
+        yield [(" " * _LABEL + "".join(f"{way:>{width}}" for way in ways), "strong")]
+        yield [(" " * _LABEL + "".join(f"{_UNDER[way]:>{width}}" for way in ways), "dim")]
     for i, row in enumerate(a.rows):
         if i % 3 == 0:
             yield []
@@ -397,11 +398,17 @@ def _lines(a: Agreement) -> Iterator[list[Piece]]:
             numbers.append((f"{x:>{width}}", role))
             off = mark + _off(row.relative(way)) if taken else ""
             differences.append((f"{off:>{width}}", role or "dim"))
-        yield numbers
-        yield differences
+        if wide == WIDTH:
+            yield numbers
+            yield differences
+        else:
+            yield [(f"{row.entry_name(shown)} of {entries}", "strong")]
+            offs = [("  within", "dim"), *differences[1:]]
+            for way, (x, role), (off, dim) in zip(ways, numbers[1:], offs, strict=True):
+                yield [(f"  {way:<{_LABEL}}", ""), (x, role), (f"{off:>10}" if off.strip() else "", dim)]
     for text, role in _verdict(a):
         yield []
-        yield from ([(line, role)] for line in wrap(text, WIDTH))
+        yield from ([(line, role)] for line in wrap(text, wide))
 
 
 def _format(x: float, digits: int) -> str:

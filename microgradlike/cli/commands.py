@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,7 +85,11 @@ def _of_the_output(error: Exception) -> bool:
 
 def _fail(message: str, code: int = 2) -> int:
     with suppress(OSError):
-        click.echo(f"Error: {clean(' '.join(message.split()))}", err=True)
+        text = f"Error: {clean(' '.join(message.split()))}"
+        if getattr(sys.stderr, "isatty", bool)():  # in a pipe it is one line, in a terminal it breaks between words
+            wide = shutil.get_terminal_size().columns
+            text = textwrap.fill(text, wide, break_long_words=False, break_on_hyphens=False)
+        click.echo(text, err=True)
     return code
 
 
@@ -224,6 +230,10 @@ def explain(
                         f"--depth {error.depth} draws those nearest to the result"
                     ) from error
             click.echo(f"\nThe {content} is in {clean(str(path))}")
+            if content == "page":
+                click.echo(
+                    "It needs nothing else: send the file, or its address in the browser, which holds the state."
+                )
 
 
 explain.help = (explain.help or "").format(

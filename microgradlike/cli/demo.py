@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,12 +17,13 @@ from microgradlike.check.crosscheck import agreement
 from microgradlike.view.dot import draw
 from microgradlike.view.explanation import Explanation, abbreviated, explain
 from microgradlike.view.files import replace_file, writable
+from microgradlike.view.page import Steps
 from microgradlike.view.plots import digit_sheet, save
 from microgradlike.view.table import Row, Table, clean, terminal
 
 FILES = {
-    "explanation.html": "every step of that backward pass, for a browser",
-    "explanation.txt": "the same as plain text",
+    "backward.html": "open it first: both passes of a part, live, in a browser",
+    "explanation.txt": "every step of the whole backward pass, as text",
     "digits.png": "digits and what the network takes them for",
     "graph.svg": "a part of the graph, with values, gradients and local derivatives",
 }
@@ -50,7 +52,7 @@ def run(out: Path, steps: int, seed: int) -> None:
     _heading(console, "2. What loss.backward() does")
     x, y = task.test[0]
     loss = nn.cross_entropy(model(x), y)
-    explanation = replace(explain(loss), how_to_see_all="explanation.html")
+    explanation = replace(explain(loss), how_to_see_all="explanation.txt")
     console.print(f"The loss C of one more digit, a {y}, is a graph of {len(explanation.steps)} scalar nodes.")
     console.print("The backward pass begins at C, and ends at the weights that lead into layer 1:\n")
     console.print(Table(_ends(explanation)))
@@ -65,18 +67,30 @@ def run(out: Path, steps: int, seed: int) -> None:
     loss.backward()
     full = explain(loss, full=True)
     images, classes = zip(*task.test[:50], strict=True)
+    steepest = max(model.layers[0].parameters(), key=lambda parameter: abs(parameter.grad))
     write: dict[str, Callable[[Path], object]] = {
-        "explanation.html": lambda path: replace_file(path, _page(full).encode()),
+        "backward.html": lambda path: Steps(explain(loss), only=(steepest,)).save(path),
         "explanation.txt": lambda path: replace_file(path, f"{full}\n".encode()),
         "digits.png": lambda path: save(digit_sheet(images, predicted[:50], classes), path),
         "graph.svg": draw(loss, depth=3, max_terms=3).save,
     }
 
     _heading(console, "5. Look")
+    failures = []
     for name, content in FILES.items():
-        write[name](out / name)
-        console.print(f"  {clean(str(out / name))}{' ' * (18 - len(name))}{content}", soft_wrap=True)
-    command = "microgradlike" if shutil.which("microgradlike") else sys.argv[0]  # `make demo` leaves no PATH set
+        try:
+            write[name](out / name)
+        except RuntimeError as no_graphviz:
+            failures.append(no_graphviz)
+        else:
+            path = f"  {clean(str(out / name))}"
+            fits = len(path) + 18 - len(name) + len(content) <= console.width
+            console.print(path + (" " * (18 - len(name)) if fits else "\n      ") + content, soft_wrap=True)
+    if failures:
+        raise failures[0]
+    command = "microgradlike"
+    if not shutil.which(command):  # `make demo` leaves no PATH set
+        command = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).is_relative_to(Path.cwd()) else sys.argv[0]
     console.print("\nNext:")
     for arguments in (
         'explain "sigmoid(w*x + b)" w=2 x=-1 b=0.5',
@@ -101,12 +115,3 @@ def _ends(it: Explanation) -> Iterator[Row]:
             yield from ([], [[(f"  … {len(item)} more steps, back to the first layer …", "dim")]], [])
         else:
             yield from it.rows(item[1], item[0])
-
-
-def _page(it: Explanation) -> str:
-    return (
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>The backward pass</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">\n'
-        f"<style>:root {{ color-scheme: light dark; background: Canvas }}</style>\n<body><main><h1>The backward pass</h1>\n"
-        f"{it._repr_html_()}</main></body></html>\n"
-    )

@@ -271,9 +271,12 @@ class Steps:
         return _scripts() + _file("widget.js").replace("CSS", css, 1).replace("RULES", rules, 1)
 
     def image(self) -> str:
-        """Return the first of the pictures as an <img>, which any page shows."""
+        """Return the first of the pictures as an <img>, which any page shows, and how to make it move."""
         picture = base64.b64encode(self.pictures[0].encode()).decode()
-        return f'<img alt="{escape(self._open.titles["graph"])}" src="data:image/svg+xml;base64,{picture}">'
+        return (
+            f'<img alt="{escape(self._open.titles["graph"])}" src="data:image/svg+xml;base64,{picture}">\n'
+            "<p><small>A still picture. It moves where scripts may run: trust the notebook, or run its cell.</small></p>"
+        )
 
     def fragment(self, alone: bool = False) -> str:
         """Return the page as an element to stand in another one, or `alone` in a page of its own."""

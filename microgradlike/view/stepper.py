@@ -16,12 +16,14 @@ HELP = "space or → forward, ← back, q quit"
 
 
 def screens(it: Explanation) -> Iterator[Table]:
-    """Yield what there is to see at each step: a headline, the step, and all the numbers known by then."""
+    """Yield what there is to see at each step: the formula, a headline, the step, and all numbers known by then."""
     known = {step.node: format_number(step.data) for step in it.steps if not step.terms}
     gradients: dict[object, str] = {}
+    name, definition = it.names[it.root], formula.expression(it.root, it.names)
+    formula_of_root: list[Row] = [[[(name, "strong"), (f" = {definition}", "")]], []] if definition else []
 
     def screen(headline: str, *rows: Row) -> Table:
-        table: list[Row] = [[[(headline, "strong")]], *rows, []]
+        table: list[Row] = [*formula_of_root, [[(headline, "strong")]], *rows, []]
         for step in it.forward:
             if not step.constant:
                 gradient = f"{formula.gradient(it.names[it.root], step.name)} = {gradients.get(step.node, '–')}"
@@ -35,7 +37,8 @@ def screens(it: Explanation) -> Iterator[Table]:
         row: Row = [[(step.name, "product"), (f" = {step.definition} = ", ""), (known[step.node], "product")]]
         yield screen(f"Forward {i} of {len(forward)}", row)
     gradients[it.root] = format_number(1.0)
-    yield screen("The backward pass begins with the seed")
+    seed: Row = [[(f"{formula.gradient(name, name)} = 1", "upstream")]]
+    yield screen("The backward pass begins with the seed", seed)
     backward = [step for step in it.steps if step.terms]
     for i, step in enumerate(backward, start=1):
         gradients |= {term.input: format_number(term.after) for term in step.terms}
@@ -43,12 +46,12 @@ def screens(it: Explanation) -> Iterator[Table]:
 
 
 def step_through(it: Explanation, show: Callable[[Table, str], None], read_key: Callable[[], str]) -> None:
-    """Show the screens, moved by keys, until the reader quits or goes on from the last one."""
+    """Show the screens, moved by keys, until the reader quits; there is nothing beyond the first and the last."""
     tables = list(screens(it))
     at = 0
-    while at < len(tables):
+    while True:
         show(tables[at], f"step {at} of {len(tables) - 1}: {HELP}")
         key = read_key()
         if key in QUIT:
             return
-        at = max(0, at - 1) if key in BACK else at + 1 if key in FORWARD else at
+        at = min(max(0, at + (key in FORWARD) - (key in BACK)), len(tables) - 1)
