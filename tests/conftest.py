@@ -51,6 +51,7 @@ MAY_LACK = {
     "test_edges.py": ["numpy"],
     "test_exchange.py": ["numpy"],
     "test_flow.py": ["Graphviz"],
+    "test_grid.py": ["Graphviz"],
     "test_hostile_text.py": ["Graphviz", "numpy", "rich"],
     "test_live.py": ["Graphviz", "mpmath", "numpy"],
     "test_losses.py": ["numpy"],

@@ -15,9 +15,10 @@ import pytest
 import microgradlike
 from microgradlike import Value, affine, constant, dot, explain, nn, operation
 from microgradlike.notation import formula
+from microgradlike.notation.digits import format_number
 from microgradlike.testing import assert_grads
 from microgradlike.view import boxes, diagram
-from microgradlike.view.dot import by_layer, draw, render
+from microgradlike.view.dot import by_layer, draw, picture, render
 from microgradlike.view.stepper import screens
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -353,6 +354,55 @@ def test_colours_and_legend():
     assert "W¹ & co" in words and "x" in words
     fills = re.findall(r"^\s*n\d \[.*fillcolor=\"(#\w+)\"", drawn.source, re.MULTILINE)
     assert len(fills) == 4 and len(set(fills)) == 4
+
+
+def test_thirty_two_groups_look_each_like_no_other():
+    w, x = [Value(1.0, f"w{i}") for i in range(16)], [Value(1.0, f"x{i}") for i in range(16)]
+    drawn = draw(affine(w, x, 0.0), max_terms=99, color_by=lambda node: node.label or None)
+    look = {
+        id: re.findall(r'(?:color|bgcolor|border|style)="[^"]*"', cell)
+        for cell, id in re.findall(r'(<td id="(n\d+)"[^>]*>)', drawn.source)
+    }
+    assert len(look) == 16 and len({tuple(each) for each in look.values()}) == 16
+    outlined = re.findall(r"^\s*n\d+ \[.*class=leaf (.*?) id=n\d+ (.*)\]$", drawn.source, re.MULTILINE)
+    assert len(outlined) == 16 and len(set(outlined)) == 16
+
+
+def test_a_sum_of_squares_is_no_product_with_weights():
+    v, w = [Value(1.0, "p"), Value(2.0, "q")], [Value(3.0, "r"), Value(4.0, "s")]
+    assert "Σx²" in texts(parse(draw(dot(v, v)))) and "Σx²" not in texts(parse(draw(dot(w, v))))
+
+
+def test_a_live_picture_has_room_for_any_number():
+    x = Value(1.0, "x")
+    y = x.exp()
+    assert boxes.text_width([boxes.WIDEST]) >= max(
+        boxes.text_width([format_number(n)]) for n in (-1.2345e-308, -9999999.0, -0.00012345)
+    )
+    for node in ("n0", "n1"):
+        still, live = (float(size) for size in (plain(draw(y))[node], plain(picture(y, live=True))[node]))
+        assert live * 72 >= boxes.text_width([f"∇ {boxes.WIDEST}"]) > still * 72
+
+
+def plain(drawn):
+    """The widths of the boxes."""
+    lines = [line.split() for line in re.sub(r"\\\n", "", render(drawn.source, "plain").decode()).splitlines()]
+    return {line[1]: line[4] for line in lines if line[0] == "node"}
+
+
+def test_edges_from_constants_can_be_told():
+    found = groups(parse(draw(2 * Value(1.0, "x"))))
+    assert [found[id].get("class") for id in ("e2_0", "e2_1")] == ["edge constant", "edge"]
+
+
+def test_a_png_has_a_ground_and_a_pdf_no_margin(tmp_path):
+    drawn = draw(neuron())
+    sizes = re.search(r'width="(\d+)pt" height="(\d+)pt"', drawn.svg()).groups()
+    box = re.search(rb"MediaBox\s*\[ 0 0 (\d+) (\d+)", drawn.save(tmp_path / "x.pdf").read_bytes()).groups()
+    assert all(abs(int(pdf) - int(svg)) <= 1 for pdf, svg in zip(box, sizes, strict=True))
+    png = drawn.save(tmp_path / "x.png").read_bytes()
+    assert png == render(re.sub(r' href="#\w+"', "", drawn.source).replace("transparent", '"#ffffff"'), "png")
+    assert png != render(re.sub(r' href="#\w+"', "", drawn.source), "png")
 
 
 def test_the_legend_has_its_colours_and_the_note():

@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, cycle
 from math import hypot, prod
 from numbers import Real
@@ -20,6 +20,7 @@ from microgradlike import ops
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_constant, format_number
 from microgradlike.notation.names import node_names
+from microgradlike.primitive import Operation
 from microgradlike.value import Value, topological_order
 from microgradlike.view import boxes, style
 from microgradlike.view.changes import change_note, changed_data, recorded_data
@@ -423,8 +424,8 @@ class _Drawing:
             elif sign.below:  # the last of the inputs
                 inputs[self._id(sign.below)].append(id)
         closed = {path: self._size(self._closed_label(path)) for path in self.closed & self.clusters.keys()}
-        labels = [boxes.chip(format_number(g), "", self.live).width for v in nodes for g in v.local_grads]
-        gap = max(labels, default=0.0) + 14 if self.local_grads else 40.0
+        local_grads = [] if self.live else [format_number(v.local_grads[k]) for v in nodes for k in self.edges[v]]
+        gap = boxes.chip(max(local_grads, key=len, default=""), "", self.live).width + 14 if self.local_grads else 40.0
         return Grid(sizes, inputs, path, closed, gap)
 
     def _size(self, box: boxes.Box, outline: float = 0.0) -> Size:
@@ -627,7 +628,12 @@ def _around(path: Path) -> list[Path]:
 
 
 def _operands(node: Value) -> tuple[str, ...]:
-    return node.op.operand_names(len(node.inputs))
+    return _operand_names(node.op, len(node.inputs))
+
+
+@lru_cache(256)
+def _operand_names(op: Operation, n: int) -> tuple[str, ...]:
+    return op.operand_names(n)
 
 
 def _count(n: int, what: str) -> str:

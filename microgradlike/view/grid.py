@@ -20,7 +20,7 @@ Path = tuple[str, ...]
 Column = tuple[int, float]  # a layer, and the number of operations after its first one
 
 GAP, PAD, TITLE = 10.0, 8.0, 16.0  # points: between boxes below each other, around them in a frame, for its name
-MOST_MAIN, MOST_CROSS = 2100.0, 800.0  # a network that is no larger with all boxes open keeps its places
+MOST_MAIN, MOST_CROSS = 2100.0, 900.0  # a network that is no larger with all boxes open keeps its places
 
 
 class Size(NamedTuple):

@@ -1,0 +1,206 @@
+"""Networks in columns and rows: where their boxes stand, open and closed, and that the boxes have the size reckoned with."""
+
+import random
+import re
+
+import pytest
+
+import microgradlike
+from microgradlike import Value, nn, steps
+from microgradlike.value import topological_order
+from microgradlike.view.diagram import render
+from microgradlike.view.dot import draw, picture
+from microgradlike.view.grid import network_groups
+
+
+def network(*sizes, activation="sigmoid", output="sigmoid", samples=1):
+    model = nn.MLP(sizes[0], sizes[1:], activation, output, seed=1)
+    losses = []
+    for s in range(samples):
+        a = model([0.3 * i - 0.1 * s for i in range(sizes[0])])
+        losses.append(nn.quadratic(a, [0.0] * sizes[-1] if sizes[-1] > 1 else 0.0))
+    loss = microgradlike.sum(losses) if samples > 1 else losses[0]
+    loss.backward()
+    return loss
+
+
+def residual():
+    model = nn.MLP(2, [2, 2, 2], "tanh", "tanh", seed=0)
+    x = [Value(1.0, "x₁"), Value(2.0, "x₂")]
+    (_, a), (_, _), (_, c) = model.feedforward(x)
+    return nn.quadratic([p + q + r for p, q, r in zip(a, c, x, strict=True)], [0.0, 1.0])
+
+
+def twice():
+    layers = nn.MLP(2, [2, 1], "tanh", seed=0).layers
+    return nn.quadratic(layers[1](layers[0](layers[0]([Value(1.0, "x₁"), Value(2.0, "x₂")]))), 1.0)
+
+
+SHAPES = {
+    "2-3-1": lambda: network(2, 3, 1),
+    "4-4-4-1": lambda: network(4, 4, 4, 1),
+    "10-16-10": lambda: network(10, 16, 10),
+    "64-16-10": lambda: network(64, 16, 10),
+    "softmax": lambda: network(3, 3, 3, activation="tanh", output="softmax"),
+    "maxout": lambda: network(2, 2, 1, activation="maxout", output="linear"),
+    "written out": lambda: network(2, 2, 1, activation=lambda z: z / (1 + (-z).exp()), output="linear"),
+    "a minibatch": lambda: network(2, 3, 1, samples=4),
+    "ten samples": lambda: network(2, 3, 1, samples=10),
+    "residual": residual,
+    "a layer used twice": twice,
+}
+
+
+def views(loss):
+    """The pictures of a network by name: all boxes open, its neurons closed, but one, and its layers."""
+    groups = groups_of(picture(loss, max_nodes=1000, live=True))
+    neurons, layers = ([group for group in groups if len(group) == n] for n in (2, 1))
+    closed = {
+        "open": [],
+        "neurons": neurons,
+        "one": [each for each in neurons if each[1] != "neuron 2"],
+        "layers": layers,
+    }
+    return {name: picture(loss, max_nodes=1000, live=True, closed=which) for name, which in closed.items()}
+
+
+def groups_of(drawn):
+    return [tuple(title.split(", ")) for id, title in drawn.titles.items() if re.fullmatch(r"c\d+", id)]
+
+
+def places(drawn):
+    """The middle of each box and of each frame, as the DOT has them."""
+    found = {
+        id: tuple(map(float, xy))
+        for id, *xy in re.findall(r"^\s*(\w+) \[.*\bpos=\"([-\d.]+),([-\d.]+)\"", drawn.source, re.M)
+    }
+    for frame, i in re.findall(r"bb=\"([-\d.,]+)\".*\bid=(c\d+)", drawn.source):
+        left, bottom, right, top = map(float, frame.split(","))
+        found[i] = (left + right) / 2, (bottom + top) / 2
+    return found
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_neurons_and_inputs_stand_below_each_other_in_their_order_open_and_closed(shape):
+    loss = SHAPES[shape]()
+    number = {node: i for i, node in enumerate(topological_order(loss))}
+    for drawn in views(loss).values():
+        at, groups = places(drawn), groups_of(drawn)
+        neurons = [
+            (layer, int(name.split()[1]), at[f"c{g}"])
+            for g, (layer, *rest) in enumerate(groups)
+            for name in rest
+            if f"c{g}" in at
+        ]
+        for layer in {layer for layer, _, _ in neurons}:
+            column = sorted((j, x, y) for each, j, (x, y) in neurons if each == layer)
+            assert len({round(x) for _, x, _ in column}) == 1
+            assert [y for _, _, y in column] == sorted((y for _, _, y in column), reverse=True)
+        inputs = [(node.label, at[f"n{i}"]) for node, i in number.items() if node.label[:1] == "x" and f"n{i}" in at]
+        assert len({round(x) for _, (x, _) in inputs}) == 1
+        for sample in range(len(inputs) // len({label for label, _ in inputs})):
+            own = [
+                next(iter([xy for each, xy in inputs if each == label][sample:]))
+                for label in sorted({label for label, _ in inputs}, key=lambda label: (len(label), label))
+            ]
+            assert [y for _, y in own] == sorted((y for _, y in own), reverse=True)
+
+
+@pytest.mark.parametrize("shape", ["2-3-1", "maxout"])
+def test_a_small_network_keeps_its_places_when_boxes_close(shape):
+    drawn = {name: places(each) for name, each in views(SHAPES[shape]()).items()}
+    for name in ("neurons", "one"):
+        assert all(
+            drawn[name][c] == pytest.approx(drawn["open"][c], abs=0.2) for c in drawn["open"] if c in drawn[name]
+        )
+
+
+def test_a_wider_network_keeps_its_rows():
+    drawn = {name: places(each) for name, each in views(SHAPES["4-4-4-1"]()).items()}
+    assert all(
+        drawn["neurons"][c][1] == pytest.approx(drawn["open"][c][1], abs=0.2) for c in drawn["open"] if c[0] == "c"
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("live", [False, True])
+def test_boxes_overlap_nowhere(shape, live):
+    loss = SHAPES[shape]()
+    groups = groups_of(picture(loss, max_nodes=1000))
+    for closed in ([], [group for group in groups if len(group) > 1]):
+        drawn = picture(loss, max_nodes=1000, live=live, closed=closed)
+        straight = re.sub(r"splines=\w+", "splines=line", drawn.source)
+        lines = [line.split() for line in re.sub(r"\\\n", "", render(straight, "plain").decode()).splitlines()]
+        boxes = [tuple(float(number) * 72 for number in line[2:6]) for line in lines if line[0] == "node"]
+        boxes.sort()
+        for i, (x, y, width, height) in enumerate(boxes):
+            for u, v, w, h in boxes[i + 1 :]:
+                assert u - x >= (width + w) / 2 - 1 or abs(v - y) >= (height + h) / 2 - 1
+        assert all(x > 0 for x, *_ in boxes)
+
+
+def test_the_boxes_between_two_layers_have_an_edge_for_each_pair():
+    drawn = views(SHAPES["2-3-1"]())["neurons"]
+    order = topological_order(SHAPES["2-3-1"]())
+    place = {node: i for i, node in enumerate(order)}
+    for node, i in place.items():
+        if node.label[:1] in "za" and node.label:
+            for k, input in enumerate(node.inputs):
+                if input.label[:1] in ("z", "a"):
+                    assert re.search(rf"\bid=\"?e{i}_{k}\"?", drawn.source)
+                    assert drawn.titles[f"n{place[input]}"] and f'id="n{i}"' in drawn.source
+
+
+def test_what_is_left_out_is_said_in_every_view():
+    loss = SHAPES["64-16-10"]()
+    for name, drawn in views(loss).items():
+        assert "⋯ 54 more" in drawn.source
+        assert name == "layers" or "⋯ 6 more" in drawn.source
+        assert drawn.left_out == ("6 of the 16 neurons of layer 1", "54 of the 64 inputs of layer 1")
+    assert steps(network(14, 2, 1)).note == "Not drawn: 4 of the 14 inputs of layer 1."
+    assert steps(SHAPES["2-3-1"]()).note == "" and not draw(SHAPES["2-3-1"]()).left_out
+    wide = draw(microgradlike.sum([Value(1.0) for _ in range(30)]))
+    assert wide.left_out == ("20 of the 30 inputs of L",)
+
+
+def test_nodes_between_a_z_and_its_a_belong_to_the_neuron_and_what_all_share_to_the_layer():
+    groups = network_groups(topological_order(SHAPES["softmax"]()))
+    inner = {(node.op.name, path) for node, path in groups.items() if not node.label}
+    assert inner == {("logsumexp", ("layer 2",))} | {("sub", ("layer 2", f"neuron {j}")) for j in (1, 2, 3)}
+    groups = network_groups(topological_order(SHAPES["written out"]()))
+    inner = {(node.op.name, path) for node, path in groups.items() if not node.label}
+    names = ("neg", "exp", "add", "constant")
+    assert inner == {(name, ("layer 1", f"neuron {j}")) for name in names for j in (1, 2)}
+    assert not network_groups(topological_order(Value(1.0, "x") * Value(2.0)))
+
+
+# ── Graphs that would take Graphviz minutes ────────────────────────────────────────────────────
+
+
+def recurrence(size):
+    """A chain that uses four leaves over and over."""
+    h, *leaves = [Value(0.1 * i + 0.3, f"p{i}") for i in range(4)]
+    for i in range(size // 3):
+        h = (h * leaves[0] + leaves[1 + i % 2]).tanh()
+    return h
+
+
+def scattered(size):
+    choose = random.Random(2)
+    nodes = [Value(0.1 * i) for i in range(4)]
+    while len(nodes) < size:
+        nodes.append(microgradlike.sum(choose.sample(nodes, 3)))
+    return microgradlike.sum(nodes)
+
+
+@pytest.mark.parametrize("make", [recurrence, scattered])
+def test_long_edges_are_drawn_when_the_boxes_have_their_places(make):
+    root = make(60)
+    drawn = draw(root, max_terms=100)
+    late = re.findall(r" id=(e\d+_\d+).*\blate=true", drawn.source)
+    svg = drawn.svg()
+    assert late and all(
+        re.search(rf'<g id="{id}" class="edge[^>]*>\s*<title>[^<]*</title>\s*<path', svg) for id in late
+    )
+    assert drawn.svg() == svg
+    assert "late" not in draw(make(6)).source
