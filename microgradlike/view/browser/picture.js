@@ -37,12 +37,12 @@ function makePicture(page, pictures) {
       const written = [...drawn.querySelectorAll(":scope > text")];
       if (!closed.has(g) && written.length && views.some((each) => each.closed.includes(g))) written[0].textContent += " ▾";
     });
-    joinEdges(nodes);
+    joinEdges(page.passes);
     page.zoom.fit();
   }
 
-  function joinEdges(nodes) {
-    const between = new Map(), ends = (i, k) => boxes[nodes[i].drawn[k]]?.id + ">" + boxes[i]?.id;
+  function joinEdges(passes) {
+    const { nodes } = passes, between = new Map(), ends = (i, k) => boxes[nodes[i].drawn[k]]?.id + ">" + boxes[i]?.id;
     edges = new Map();
     for (const [id, drawn] of ids) {
       const [, i, k] = /^e(\d+)_(\d+)$/.exec(id) || [];
@@ -53,6 +53,10 @@ function makePicture(page, pictures) {
       drawn.position = +k;
       drawn.label = drawn.querySelector(":scope > text");
       drawn.sign = drawn.label?.textContent.replace(/\S*$/, ""); // what stands before the number
+      if (drawn.sign === "") { // say which number it is
+        drawn.sign = passes.local(+i, +k).slice(0, String(+k + 1).length + 1) + " ";
+        drawn.label.setAttribute("dx", -5);
+      }
     }
     nodes.forEach((node, i) => boxes[i] && (node.drawn || []).forEach((input, k) => {
       const drawn = edges.get(i + "_" + k) || (boxes[input] === boxes[i] ? null : between.get(ends(i, k)) || !boxes[input] && ids.get("em" + i));
