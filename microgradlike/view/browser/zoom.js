@@ -11,7 +11,8 @@ function makeZoom(page, element) {
     if (!svg || room <= 0) return;
     const { width, height } = svg.viewBox.baseVal, stage = page.staged(), high = element.clientHeight - 4;
     whole = stage ? Math.min(room / width, high / height) : room / width;
-    fitted = Math.max(room < 600 ? 1.35 : 1, Math.min(stage ? Math.max(2, high / 100) : 1.35, whole)); // readable
+    const least = room < 600 ? 1.35 : stage && whole > 0.75 ? whole : 1; // to be readable
+    fitted = Math.max(least, Math.min(stage ? Math.max(2, high / 100) : 1.35, whole));
     scale = Math.max(Math.min(whole, fitted), Math.min(MOST, wish ?? fitted));
     svg.style.width = width * scale + "px";
     svg.style.height = height * scale + "px";
