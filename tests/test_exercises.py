@@ -118,7 +118,7 @@ def impatient(monkeypatch):
 
 EXERCISES = [
     (number, id)
-    for number in range(8)
+    for number in range(9)
     for id, source in cells(number).items()
     if re.search(r"^check\(", source, re.MULTILINE) and id != "step-accumulation"  # which has no dots
 ]
@@ -186,6 +186,11 @@ def one_epoch(parameters, loss, samples, learning_rate, batch_size):
 """
 ZERO = "for p in parameters: p.grad = 0.0"
 EPOCH_RIGHT = {"before": "", "less": "", "divisor": "len(batch)", "zero": ZERO, "sign": "-", "loss": "C.data"}
+SOFTMAX = """
+def probabilities(logits, T):
+    exps = np.exp({})
+    return exps / exps.sum()
+"""
 FIVE_STEPS = """
 def five_steps_for_rows(w, b, x, y):
     a = [x]
@@ -328,6 +333,16 @@ RIGHT = {  # others than the solutions in the notebook
         "def leaky(z): return 0.9 * z.relu() + 0.1 * z",
     ],
     (7, "exercise-4"): [RESIDUAL.format("xj + (mg.sum(wk * xk for wk, xk in zip(row, x)) + bias).tanh()")],
+    (8, "exercise-1"): ["7200", "7200.0", "2 * (4 * 16**2 + 2 * 64 * 16) + 2 * 27 * 16 + 12 * 16"],
+    (8, "exercise-2"): ["0.693", "0.6931471805599453", "math.log(2)", "-np.log(0.5)", "Value(2.0).log()"],
+    (8, "exercise-3"): [
+        "def probabilities(logits, T): return [p.data for p in mg.softmax([z / T for z in logits])]",
+        SOFTMAX.format("np.array(logits) / T - max(logits) / T"),
+    ],
+    (8, "exercise-4"): [
+        "def weights_of(name): return [(t <= len(name)) / (len(name) + 1) for t in range(12)]",
+        "def weights_of(name): return np.r_[np.full(len(name) + 1, 1 / (len(name) + 1)), np.zeros(11 - len(name))]",
+    ],
 }  # fmt: skip
 
 WRONG = {  # with a part of what is said
@@ -511,6 +526,31 @@ WRONG = {  # with a part of what is said
         RESIDUAL.format("xj + mg.sum(wk * xk for wk, xk in zip(row, x)).tanh()"): "It is another function.",
         RESIDUAL.format("xj + bias"): "It is another function.",
         "def residual(w, b, x): return x": "It is another function.",
+    },
+    (8, "exercise-1"): {
+        "8256": "are there once",
+        "4128": "one layer",
+        "3072": "And the rest?",
+        "5152": "U and D, too",
+        "6176": "Q, K, V and M, too",
+        "12": "Count the matrices",
+    },
+    (8, "exercise-2"): {"0.5": "That is p", "-0.693": "negative", "1": "base 2", "2": "number of letters",
+                        "math.log10(2)": "base 10", "2.8": "Hint: The loss is the mean"},
+    (8, "exercise-3"): {
+        SOFTMAX.format("np.array(logits) / T"): "Subtract the largest first",
+        SOFTMAX.format("np.array(logits) - max(logits)"): "T = 0.5 it is [0.1, 0.9], not [0.25, 0.75]",
+        SOFTMAX.format("(np.array(logits) - max(logits)) * T"): "T = 0.5 it is [0.1, 0.9], not [0.366, 0.634]",
+        "def probabilities(logits, T): return [math.exp(z / T) / sum(math.exp(y / T) for y in logits) for z in logits]":
+            "Hint: What is the same for all logits may be subtracted",
+        "def probabilities(logits, T): return logits": "it is [0.25, 0.75], not [0.0, 1.099]",
+    },
+    (8, "exercise-4"): {
+        "def weights_of(name): return [1 / (len(name) + 1)] * (len(name) + 1)": "has 4 weights; there are 12",
+        "def weights_of(name): return [1 / len(name)] * len(name) + [0.0] * (12 - len(name))": "asked 4 times",
+        "def weights_of(name): return [1 / 12] * 12": "12 weights are not 0",
+        "def weights_of(name): return [1.0] * (len(name) + 1) + [0.0] * (11 - len(name))": "add up to 4",
+        "def weights_of(name): return [0.0] * (11 - len(name)) + [1 / (len(name) + 1)] * (len(name) + 1)": "The first 4",
     },
 }  # fmt: skip
 
