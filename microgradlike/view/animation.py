@@ -302,7 +302,7 @@ def _length(line: Sequence[Piece]) -> int:
 
 
 def _write(parent: Any, line: Sequence[Piece], place: dict[str, str]) -> Any:
-    """Append a line of text, each piece in the ink of its role."""
+    """Add a line of text, each piece in the ink of its role."""
     text = ElementTree.SubElement(parent, TEXT, place)
     text.set(f"{{{XML}}}space", "preserve")
     for content, role in line:

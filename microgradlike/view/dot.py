@@ -1,7 +1,8 @@
 """A picture of the graph: Values as boxes, the operations in them, local derivatives on the edges.
 
 Nothing but the graph, in the order in which its nodes were recorded, decides what is written: the
-same program draws the same picture, byte for byte. `boxes` has what a node looks like.
+same program draws the same picture, byte for byte. `boxes` has what a node looks like,
+`grid` where the nodes of a network stand.
 """
 
 from __future__ import annotations

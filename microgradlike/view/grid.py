@@ -154,7 +154,7 @@ class Grid:
         return widths
 
     def _height(self, path: Path) -> float:
-        """The extent of an open cell on the cross way."""
+        """Return the extent of an open cell on the cross way."""
         rows = [max(self.size[id].cross for id in row) + GAP for row in self.cells[path]]
         return sum(rows) - GAP + 2 * PAD + (TITLE if len(path) > 1 else 0)
 
@@ -197,7 +197,7 @@ class Grid:
         return place, frames
 
     def _place_layer(self, layer: Path, cross: dict[str, float], spans: dict[Path, tuple[float, float]]) -> None:
-        """Stack the neurons of a layer, and what it has besides, with its middle at 0."""
+        """Lay the neurons of a layer below each other, then what it has besides, with the middle at 0."""
         cells = [path for path in self.cells if path[:1] == layer and len(path) > 1]
         cells += [path for path in self.cells if path == layer]
         heights = [
@@ -261,7 +261,7 @@ class Grid:
         return middle, blocks
 
     def _place_others(self, main: Mapping[Column, float], cross: dict[str, float]) -> None:
-        """Place what is in no layer: inputs in their order, the others near what they are computed from or enter."""
+        """Lay out what is in no layer: inputs in their order, the others near what they are computed from or enter."""
         taken: dict[Column, list[tuple[float, float]]] = {}
         first: dict[Column, list[str]] = {}
         for id in sorted(cross, key=lambda id: (self.columns[id], cross[id])) if cross else ():

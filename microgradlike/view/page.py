@@ -404,7 +404,7 @@ def _file(name: str) -> str:
 
 
 def _squeeze(line: str) -> str:
-    """Remove the spaces around operators, outside strings; a line with a template or a pattern stays as it is."""
+    """Drop the spaces around operators, outside strings; a line with a template or a pattern stays as it is."""
     if "`" in line or "/" in line:
         return line
     parts = re.split(r'("(?:\\.|[^"\\])*")', line)
