@@ -24,84 +24,49 @@ from __future__ import annotations
 
 import linecache
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import update_wrapper
+from itertools import count
 from typing import Any
 
-from microgradlike.ieee import FUNCTIONS, Namespace
 from microgradlike.primitive import Operation
+from microgradlike.support.written import AND, ATOM, CHOICE, COMPARE, PRODUCT, SUM, Language
 
-SIGNS = {
-    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "and": "and", "or": "or",
-    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=",
-}  # fmt: skip
 FILE = "<operators of microgradlike.Value>"
 
 
-class _Code:
-    """A number in the code that is being written: its expression, of texts, numbers and others of its kind."""
-
-    def __init__(self, *parts: Any, call: bool = False) -> None:
-        self.parts, self.call = parts, call
-        self.text = self.joined(lambda x: x.text)
-
-    def joined(self, write: Callable[[_Code], str]) -> str:
-        """Return the expression, with what `write` makes of the others in it; in brackets where there are none."""
-        return "".join(part if isinstance(part, str) else self._within(part, write) for part in self.parts)
-
-    def _within(self, part: Any, write: Callable[[_Code], str]) -> str:
-        if not isinstance(part, _Code):
-            return repr(part)
-        text = write(part)
-        return text if self.call or part.call or text.isidentifier() else f"({text})"
-
-    def __neg__(self) -> _Code:
-        return _Code("-", self)
-
-    def __abs__(self) -> _Code:
-        return _call("abs")(self)
-
-    __hash__ = object.__hash__
-
-    def __bool__(self) -> bool:
-        raise TypeError("a Python `if` in a rule sees one number only: use xp.where")
+def _number(x: float) -> tuple[str, int]:
+    return repr(x), SUM if math.copysign(1.0, x) < 0 else ATOM
 
 
-def _infix(sign: str) -> Callable[[Any, Any], _Code]:
-    return lambda a, b: _Code(a, f" {sign} ", b)
-
-
-def _swapped(sign: str) -> Callable[[Any, Any], _Code]:
-    return lambda a, b: _Code(b, f" {sign} ", a)
-
-
-for _name, _sign in SIGNS.items():
-    setattr(_Code, f"__{_name}__", _infix(_sign))
-    setattr(_Code, f"__r{_name}__", _swapped(_sign))
-
-
-def _call(name: str) -> Callable[..., _Code]:
-    return lambda *args: _Code(f"{name}(", *[part for arg in args for part in (", ", arg)][1:], ")", call=True)
-
-
-def _larger(sign: str) -> Callable[[Any, Any], _Code]:
-    return lambda a, b: _Code(a, " if ", (a > b if sign == ">" else a < b) | (a != a), " else ", b)
-
-
-# What Python computes itself, but for the arguments at which it raises an error. Half of all numbers have no
-# logarithm, and x**2 asks for it: an error would take too long.
-_writer = Namespace(
-    **{name: _call(name) for name in FUNCTIONS}
+# What Python computes itself, but for the numbers at which it raises an error. Half of all numbers have no
+# logarithm, and x**2 asks for it: an error would take too long. nan wins, as in NumPy.
+PYTHON = Language(
+    _number,
+    {name: (f"{name}({{0}})", ATOM, CHOICE) for name in ("exp", "expm1", "log1p", "sqrt", "sin", "cos", "tanh", "abs")}
     | {
-        "divide": _infix("/"),
-        "power": _call("pow"),
-        "log": lambda x: _Code(_call("log")(x), " if ", x > 0, " else ", _call("ieee.log")(x)),
-        "where": lambda condition, a, b: _Code(a, " if ", condition, " else ", b),
-        "maximum": _larger(">"),
-        "minimum": _larger("<"),
-    }
+        "log": ("log({0}) if {0} > 0 else ieee.log({0})", CHOICE, SUM),
+        "power": ("pow({0}, {1})", ATOM, CHOICE, CHOICE),
+        "maximum": ("{0} if {0} > {1} or {0} != {0} else {1}", CHOICE, SUM, SUM),
+        "minimum": ("{0} if {0} < {1} or {0} != {0} else {1}", CHOICE, SUM, SUM),
+        "add": ("{0} + {1}", SUM, SUM, PRODUCT),
+        "sub": ("{0} - {1}", SUM, SUM, PRODUCT),
+        "mul": ("{0} * {1}", PRODUCT, PRODUCT, ATOM),
+        "divide": ("{0} / {1}", PRODUCT, PRODUCT, ATOM),
+        "neg": ("-{0}", SUM, ATOM),
+        "lt": ("{0} < {1}", COMPARE, SUM, SUM),
+        "gt": ("{0} > {1}", COMPARE, SUM, SUM),
+        "le": ("{0} <= {1}", COMPARE, SUM, SUM),
+        "ge": ("{0} >= {1}", COMPARE, SUM, SUM),
+        "eq": ("{0} == {1}", COMPARE, SUM, SUM),
+        "ne": ("{0} != {1}", COMPARE, SUM, SUM),
+        "and": ("{0} and {1}", AND, COMPARE, COMPARE),
+        "where": ("{1} if {0} else {2}", CHOICE, AND, AND, CHOICE),
+        "float": ("float({0})", ATOM, CHOICE),
+        "true": ("True",),
+        "false": ("False",),
+    },
 )
 
 
@@ -194,34 +159,8 @@ def _function_of_vectors(name: str, op: Operation) -> Iterator[str]:
 
 
 def _computation(op: Operation) -> list[str]:
-    """Return lines that compute y and its derivatives da, db from a and b: what the rules do, run on symbols."""
-    operands = [_Code(name) for name in "ab"[: len(op.operands)]]
-    grads = op.local_grads(_writer, _Code("y"), *operands)
-    results = {"y": op.value(_writer, *operands)} | {f"d{x.text}": grad for x, grad in zip(operands, grads)}
-    uses: Counter[str] = Counter()
-    lines: list[str] = []
-    names: dict[str, str] = {}  # of what is used more than once
-
-    def count(x: Any) -> None:
-        if isinstance(x, _Code):
-            uses[x.text] += 1
-            if uses[x.text] == 1:
-                for part in x.parts:
-                    count(part)
-
-    def write(x: Any) -> str:
-        if not isinstance(x, _Code) or x.text.isidentifier():
-            return repr(x) if not isinstance(x, _Code) else x.text
-        if uses[x.text] == 1:
-            return x.joined(write)
-        if x.text not in names:
-            text = x.joined(write)
-            names[x.text] = f"t{len(names) + 1}"
-            lines.append(f"{names[x.text]} = {text}")
-        return names[x.text]
-
-    for result in results.values():
-        count(result)
-    for name, result in results.items():
-        lines.append(f"{name} = {write(result)}")
-    return lines
+    """Return the lines that compute y and its local derivatives da, db from a and b."""
+    operands = "ab"[: len(op.operands)]
+    shared, results = PYTHON.written(op, operands, (f"t{i}" for i in count(1)))
+    names = ("y", *(f"d{x}" for x in operands))
+    return [f"{name} = {text}" for name, text in (*shared, *zip(names, results))]

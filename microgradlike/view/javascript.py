@@ -1,7 +1,4 @@
-"""The rules of `ops` as JavaScript: run once on symbols, which write down what a rule does with them.
-
-A rule takes its functions as an argument, so JavaScript is one more kind of number to it. The page thus
-computes by the same rules as `backward()`, and none is written a second time:
+"""The rules of `ops` as JavaScript: the page computes by the same rules as `backward()`, and none is written twice.
 
     >>> print(function_of(ops.SIGMOID, 1))
     a=>{const b=exp(-abs(a)),c=1+b;return[exp(minimum(a,0))/c,b/(c*c)]}
@@ -15,41 +12,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
-from itertools import count
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import count, islice
 
-from microgradlike.ieee import FUNCTIONS, Namespace, ieee
+from microgradlike.ieee import FUNCTIONS
 from microgradlike.primitive import Operation
-
-# How strongly an operator binds: an operand that binds less stands in brackets. A minus before an operand counts as
-# an addition, for in JavaScript a−−b would be something else.
-CHOICE, AND, COMPARE, SUM, PRODUCT, ATOM = range(6)
-
-
-class _Symbol:
-    """A number in a rule: a text with places for its operands. Equal symbols of one function are one object."""
-
-    __slots__ = ("boolean", "levels", "operands", "template", "written")
-
-    def __init__(
-        self, written: dict[Any, _Symbol], template: str, operands: tuple[Any, ...], levels: tuple[int, ...]
-    ) -> None:
-        self.written, self.template, self.operands, self.levels = written, template, operands, levels
-        self.boolean = levels[0] in (AND, COMPARE)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __bool__(self) -> bool:
-        raise TypeError("a Python `if` sees one number only: use xp.where")
-
-    def __pos__(self) -> _Symbol:
-        return self
-
-    def __and__(self, other: Any) -> Any:
-        return _both(self, other)
-
-    __rand__ = __and__
+from microgradlike.support.written import AND, ATOM, CHOICE, COMPARE, PRODUCT, SUM, Language
 
 
 def function_of(op: Operation, n: int) -> str:
@@ -58,39 +26,14 @@ def function_of(op: Operation, n: int) -> str:
     Raises TypeError where a rule does something with its numbers that symbols do not write down, as math.exp or
     a Python `if` do.
     """
-    written: dict[Any, _Symbol] = {}
     names = _names()
-    inputs = [_Symbol(written, next(names), (), (ATOM,)) for _ in range(n)]
-    y = op.evaluate(xp, inputs)
-    results = [x if isinstance(x, _Symbol) else float(x) for x in (y, *op.differentiate(xp, y, inputs))]
-    uses: dict[int, int] = {}
-    order: list[_Symbol] = []  # each after its operands
-    stack: list[tuple[Any, bool]] = [(result, False) for result in reversed(results)]
-    while stack:
-        x, ready = stack.pop()
-        if not isinstance(x, _Symbol):
-            continue
-        if ready:
-            order.append(x)
-            continue
-        uses[id(x)] = uses.get(id(x), 0) + 1
-        if uses[id(x)] == 1:
-            stack.append((x, True))
-            stack += [(operand, False) for operand in reversed(x.operands)]
-    texts = {id(x): (x.template, ATOM) for x in inputs}
-    lines = []
-    for x in order:
-        if not x.operands:
-            continue
-        text = x.template.format(*(_within(texts, *each) for each in zip(x.operands, x.levels[1:], strict=True)))
-        texts[id(x)] = text, x.levels[0]
-        if uses[id(x)] > 1:
-            texts[id(x)] = next(names), ATOM
-            lines.append(f"{texts[id(x)][0]}={text}")
-    values = ",".join(("+" if getattr(x, "boolean", False) else "") + _within(texts, x, CHOICE) for x in results)
-    arguments = ",".join(x.template for x in inputs)
+    inputs = list(islice(names, n))
+    shared, results = JAVASCRIPT.written(op, inputs, names)
+    arguments, returned = ",".join(inputs), f"[{','.join(results)}]"
     arrow = f"{arguments if n == 1 else f'({arguments})'}=>"
-    return f"{arrow}{{const {','.join(lines)};return[{values}]}}" if lines else f"{arrow}[{values}]"
+    if not shared:
+        return arrow + returned
+    return f"{arrow}{{const {','.join(f'{name}={text}' for name, text in shared)};return{returned}}}"
 
 
 def script(functions: Iterable[str]) -> str:
@@ -119,82 +62,32 @@ def _names() -> Iterator[str]:
         yield from (f"{letter}{i}" for letter in letters)
 
 
-def _within(texts: dict[int, tuple[str, int]], x: Any, level: int) -> str:
-    if not isinstance(x, _Symbol):
-        return str(x).lower() if isinstance(x, bool) else number(x)
-    text, own = texts[id(x)]
-    return text if own >= level else f"({text})"
-
-
-def _write(template: str, *levels: int) -> Callable[..., Any]:
-    """Return the function that fills the template: levels are that of the result, and those that the operands need."""
-
-    def written(*operands: Any) -> _Symbol:
-        symbols = [x for x in operands if isinstance(x, _Symbol)]
-        operands = tuple(x if isinstance(x, (_Symbol, bool)) else float(x) for x in operands)
-        key = template, *(id(x) if isinstance(x, _Symbol) else repr(x) for x in operands)
-        known = symbols[0].written
-        if key not in known:
-            known[key] = _Symbol(known, template, operands, levels)
-        return known[key]
-
-    return written
-
-
-def _function(name: str) -> Callable[..., Any]:
-    """Return the function of this name: of plain numbers it is computed, of others written."""
-    write: dict[int, Callable[..., Any]] = {}
-
-    def function(*operands: Any) -> Any:
-        if not any(isinstance(x, _Symbol) for x in operands):
-            return getattr(ieee, name)(*operands)
-        n = len(operands)
-        template = "{}/{}" if name == "divide" else f"{name}({','.join(['{}'] * n)})"
-        levels = (PRODUCT, PRODUCT, ATOM) if name == "divide" else (ATOM, *[CHOICE] * n)
-        return write.setdefault(n, _write(template, *levels))(*operands)
-
-    return function
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    if not isinstance(condition, _Symbol):
-        return a if condition else b
-    if not condition.boolean:
-        condition = _operators["ne"](condition, 0.0)  # in JavaScript nan is false
-    return _chosen(condition, a, b)
-
-
-def _both(a: Any, b: Any) -> Any:
-    for one, other in ((a, b), (b, a)):
-        if isinstance(one, bool):
-            return other if one else False
-        if not getattr(one, "boolean", False):
-            return NotImplemented
-    return _and(a, b)
-
-
-_and = _write("{}&&{}", AND, AND, AND)
-_chosen = _write("{}?{}:{}", CHOICE, AND, CHOICE, CHOICE)
-
-_operators: dict[str, Callable[..., Any]] = {
-    "add": _write("{}+{}", SUM, SUM, PRODUCT),
-    "sub": _write("{}-{}", SUM, SUM, PRODUCT),
-    "mul": _write("{}*{}", PRODUCT, PRODUCT, ATOM),
-    "truediv": _function("divide"),
-    "pow": _function("power"),
-    "neg": _write("-{}", SUM, ATOM),
-    "abs": _function("abs"),
-    "lt": _write("{}<{}", COMPARE, SUM, SUM),
-    "gt": _write("{}>{}", COMPARE, SUM, SUM),
-    "le": _write("{}<={}", COMPARE, SUM, SUM),
-    "ge": _write("{}>={}", COMPARE, SUM, SUM),
-    "eq": _write("{}=={}", COMPARE, SUM, SUM),
-    "ne": _write("{}!={}", COMPARE, SUM, SUM),
-}
-for _name, _method in _operators.items():
-    setattr(_Symbol, f"__{_name}__", _method)
-for _name in ("add", "sub", "mul", "truediv", "pow"):
-    setattr(_Symbol, f"__r{_name}__", lambda self, other, write=_operators[_name]: write(other, self))
-
-xp = Namespace(**{name: _function(name) for name in FUNCTIONS if name != "where"}, where=_where)
-"""The namespace of symbols: what its functions compute is written as JavaScript."""
+_calls = {
+    name: (f"{name}({','.join(f'{{{i}}}' for i in range(n))})", ATOM, *[CHOICE] * n)
+    for n, names in {
+        1: ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "abs"), 2: ("power", "maximum", "minimum"),
+    }.items()
+    for name in names
+}  # fmt: skip
+JAVASCRIPT = Language(
+    lambda x: (number(x), ATOM),
+    _calls
+    | {
+        "add": ("{0}+{1}", SUM, SUM, PRODUCT),
+        "sub": ("{0}-{1}", SUM, SUM, PRODUCT),
+        "mul": ("{0}*{1}", PRODUCT, PRODUCT, ATOM),
+        "divide": ("{0}/{1}", PRODUCT, PRODUCT, ATOM),
+        "neg": ("-{0}", SUM, ATOM),
+        "lt": ("{0}<{1}", COMPARE, SUM, SUM),
+        "gt": ("{0}>{1}", COMPARE, SUM, SUM),
+        "le": ("{0}<={1}", COMPARE, SUM, SUM),
+        "ge": ("{0}>={1}", COMPARE, SUM, SUM),
+        "eq": ("{0}=={1}", COMPARE, SUM, SUM),
+        "ne": ("{0}!={1}", COMPARE, SUM, SUM),
+        "and": ("{0}&&{1}", AND, AND, AND),
+        "where": ("{0}?{1}:{2}", CHOICE, AND, CHOICE, CHOICE),
+        "float": ("+{0}", ATOM, ATOM),
+        "true": ("true",),
+        "false": ("false",),
+    },
+)
