@@ -8,8 +8,10 @@ import io
 import linecache
 import re
 import shlex
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
@@ -25,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md"))]
 PICTURE, FILM = ROOT / "notebooks/pictures/graph.svg", ROOT / "notebooks/pictures/backward.svg"
+STAGE = ROOT / "notebooks/pictures/page.png"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", re.DOTALL)
 
 
@@ -136,9 +139,25 @@ def test_every_line_fits_a_terminal(page):
     assert [line for line in lines if wcswidth(line) > 100] == []
 
 
+def photograph(page, path):
+    """Write a picture of the page, at the step in which two products add up."""
+    from playwright.sync_api import sync_playwright
+
+    with TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": 1200, "height": 675})
+        shown.goto(page.save(Path(folder) / "page.html").as_uri())
+        shown.get_by_role("button", name="Backward pass").click()
+        shown.keyboard.press("ArrowRight")
+        shown.wait_for_timeout(3000)
+        shown.screenshot(path=path)
+        browser.close()
+
+
 if __name__ == "__main__":
     text, names = rewritten(README.read_text(encoding="utf-8"))
     README.write_text(text, encoding="utf-8")
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     draw(names["L"]).save(PICTURE)
     steps(names["L"]).save(FILM)
+    photograph(steps(names["L"]), STAGE)
