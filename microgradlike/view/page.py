@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from microgradlike import ops
+from microgradlike.graph import computed_numbers, same_numbers
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.notation.names import node_names
@@ -217,11 +218,15 @@ class Steps:
         def described(node: Value) -> dict[str, Any]:
             op, inputs, choice = node.op, node.inputs, isinstance(node, Choice)
             rule = numbers.get((op, len(inputs)))
-            left_out = rule is not None and javascript.is_exact(self.rules[op, len(inputs)]) and not it.note
+            value = data.get(node, node.data)
+            left_out = False  # what the page will compute to the bit
+            if rule is not None and javascript.is_exact(self.rules[op, len(inputs)]):
+                computed = computed_numbers(node, [data.get(input, input.data) for input in inputs])
+                left_out = same_numbers((value, *node.local_grads), computed)
             return _without_none(
                 name=names[node],
                 wrapped=_wrapped(names[node]),
-                value=None if left_out else _exact(data.get(node, node.data)),
+                value=None if left_out else _exact(value),
                 constant=op is ops.CONSTANT or None,
                 group=place.get(groups.get(node, ())),
                 **_without_none(
