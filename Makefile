@@ -6,7 +6,7 @@ DEV := --editable '.[dev,jax]'
 WITHOUT_JAX := --editable '.[dev]'
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: demo test test-oldest test-python test-bare lint docs notebooks check-notebooks fuzz mutants \
+.PHONY: demo test test-oldest test-python test-bare lint docs notebooks check-notebooks edition grade fuzz mutants \
 	benchmarks benchmarks-torch help clean
 
 demo: $(VENV)/installed          ## the main job, on handwritten digits
@@ -38,6 +38,13 @@ notebooks: $(VENV)/installed-dev  ## execute the course again; write only what c
 
 check-notebooks: $(VENV)/installed-dev  ## execute it, and fail where a committed output is out of date
 	$(VENV)/bin/python notebooks/run.py --check
+
+edition: $(VENV)/installed-dev   ## of the course, for lecturers: student, solutions and slides, in build/edition
+	$(VENV)/bin/python notebooks/edition.py
+
+grade: $(VENV)/installed-dev     ## points of handed-in notebooks as CSV: FOLDER=handed_in
+	@test -n "$(FOLDER)" || { echo "which folder? make grade FOLDER=handed_in" >&2; exit 2; }
+	@$(VENV)/bin/python notebooks/grade.py "$(FOLDER)"
 
 fuzz: $(VENV)/installed-dev      ## random programs against the scalar engine, and JAX if installed: MINUTES=10
 	$(VENV)/bin/python tests/fuzz.py --minutes $(or $(MINUTES),10)

@@ -25,6 +25,7 @@ LEFT_OUT = {
     "test_crosscheck.py": "numpy",
     "test_deltas.py": "mpmath",
     "test_docstrings.py": "numpy",
+    "test_editions.py": "nbconvert",
     "test_equations.py": "numpy",
     "test_exercises.py": "nbformat",
     "test_files.py": "click",
@@ -35,6 +36,7 @@ LEFT_OUT = {
     "test_notebooks.py": "nbformat",
     "test_passes.py": "numpy",
     "test_people.py": "numpy",
+    "test_program_values.py": "numpy",
     "test_readme.py": "click",
     "test_widget.py": "anywidget",
 }
