@@ -19,7 +19,7 @@ from microgradlike.view.table import terminal
 
 if TYPE_CHECKING:
     from microgradlike.matrix import Program
-    from microgradlike.scale import DataParallel
+    from microgradlike.scale import Checkpoints, DataParallel
 
 Sample = tuple[list[float], int]  # what goes into the network, and its class
 
@@ -79,18 +79,32 @@ def matrix_steps(
         program.push()
 
 
-def jax_steps(trainer: DataParallel, samples: list[Sample], batch_size: int, seed: int) -> Generator[float]:
+def jax_steps(
+    trainer: DataParallel,
+    samples: list[Sample],
+    batch_size: int,
+    seed: int,
+    checkpoints: Checkpoints | None = None,
+    every: int = 100,
+) -> Generator[float]:
     """Train as `matrix_steps` does, by JAX, with each minibatch divided over the devices of `trainer`.
 
     What remains of the samples at the end, fewer than a minibatch, every device takes as a whole if it does not
-    divide. Raises ValueError for a batch size that does not divide.
+    divide. With `checkpoints` it goes on from the last one, whose losses it yields again, and writes one `every` so
+    many steps. Raises ValueError for a batch size that does not divide, and for a damaged checkpoint.
     """
-    state, target = trainer.start(), len(trainer.program.batch[1])
+    state, target, losses = trainer.start(), len(trainer.program.batch[1]), []
+    if checkpoints:
+        state, losses = checkpoints.restore(state), list(checkpoints.losses)
     try:
-        for batch in _minibatches(samples, batch_size, seed):
+        yield from list(losses)
+        for batch in islice(_minibatches(samples, batch_size, seed), len(losses), None):
             X, Y = [x for x, _ in batch], [_probabilities(y, target) for _, y in batch]
             state, loss = trainer.step(state, X, Y, rest=len(batch) < batch_size)
-            yield float(loss)
+            losses.append(float(loss))
+            if checkpoints and len(losses) % every == 0:
+                checkpoints.save(state, losses)
+            yield losses[-1]
     finally:
         trainer.finish(state)
 

@@ -4,14 +4,21 @@ import os
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")  # before JAX is imported
 
+import json
 import math
 import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import optax
+import psutil
 import pytest
 from click.testing import CliRunner
 from graphs import MODELS, RULES, random_network, split
@@ -21,12 +28,14 @@ from oracles import TABLE, logsumexp, sigmoid, softplus
 from microgradlike import Value, gradient, nn, operation, ops, training, vectorize
 from microgradlike import sum as sum_of
 from microgradlike.cli.commands import main
-from microgradlike.scale import DataParallel
+from microgradlike.scale import Checkpoints, DataParallel
+from microgradlike.scale.parallel import VIRTUAL
 from microgradlike.value import apply
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_disable_most_optimizations", True)  # half the time to compile
 
+ROOT = Path(__file__).parents[1]
 FAR = [(x,) for x in (-1e300, -800.0, -40.0, -1.0, -1e-9, -0.0, 0.0, 1e-9, 0.3, 1.0, 40.0, 1000.0, 1e300)]
 # (−2)⁰: ∂²/∂a∂b is 0·nan by the product rule. Here 0 · nan is 0, and what remains is the limit.
 ZERO_TIMES_NAN = {("pow", (-2.0, 0.0))}
@@ -347,6 +356,130 @@ def test_what_cannot_be_divided_is_named(call, error, said):
     assert said in str(caught.value)
 
 
+# ── Checkpoints and processes ──────────────────────────────────────────────────────────────────
+
+SAMPLES = training.moons().train[:40]
+
+
+def stream_of(folder, sizes=(2, 3, 1), devices=8, lr=0.01):
+    """(losses, trainer) of a training with a checkpoint every three steps."""
+    model = nn.MLP(sizes[0], sizes[1:], "sigmoid", seed=0)
+    program = training.program(model, SAMPLES[0])
+    trainer = DataParallel(program, nn.Adam(program.parameters, lr=lr), devices)
+    checkpoints = folder and Checkpoints(folder, {"sizes": list(sizes), "lr": lr})
+    return training.jax_steps(trainer, SAMPLES, 8, 0, checkpoints, every=3), trainer
+
+
+def after(steps, *arguments, **settings):
+    """(losses, parameters) after so many steps."""
+    stream, trainer = stream_of(*arguments, **settings)
+    losses = [next(stream) for _ in range(steps)]
+    stream.close()
+    return losses, {p.name: p.data.tolist() for p in trainer.program.parameters}
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_training_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path):
+    after(7, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "6"]
+    assert after(10, tmp_path) == after(10, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["6", "9"]
+
+
+def test_a_checkpoint_of_another_training_is_named_and_kept(tmp_path):
+    after(3, tmp_path)
+    before = contents(tmp_path)
+    for settings, said in (
+        ({"sizes": (2, 4, 1)}, "with sizes [2, 3, 1], here [2, 4, 1]"),
+        ({"lr": 0.1}, "with lr 0.01"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            stream_of(tmp_path, **settings)
+    assert contents(tmp_path) == before
+    with pytest.raises(ValueError, match="need a folder"):
+        Checkpoints(next(iter(before)), {})
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # orbax leaves what it began to read
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_goes_on(tmp_path):
+    """Whichever file is damaged: it is noticed, or makes no difference."""
+    folder = tmp_path / "checkpoints"
+    want = after(7, folder)
+    about, start = {"sizes": [2, 3, 1], "lr": 0.01}, stream_of(None)[1].start()
+    whole_state, noticed = jax.tree.leaves(Checkpoints(folder, about).restore(start)), set()
+    for path, whole in contents(folder / "6").items():
+        part = bytes([*whole[:-9], *(255 - b for b in whole[-9:])])
+        path.write_bytes(part)
+        try:
+            state = jax.tree.leaves(Checkpoints(folder, about).restore(start))
+            assert [x.tolist() for x in state] == [x.tolist() for x in whole_state]
+        except ValueError as error:
+            assert f"{folder / '6'} is damaged: move that folder away to go on from step 3" in str(error)
+            noticed.add(path.parent.name)
+        assert path.read_bytes() == part
+        path.write_bytes(whole)
+    assert {"d", "about"} <= noticed
+    (folder / "6").rename(tmp_path / "6")
+    assert after(7, folder) == want
+
+
+def test_two_processes_train_as_one_does_and_go_on_after_one_is_killed(tmp_path):
+    """The launcher ends within its time, with a code of its own, and the same command goes on.
+
+    Each process has more devices than it needs: both take as many.
+    """
+    arguments = ["train", "moons", "--sizes", "2,4,1", "--engine", "jax", "--devices", "4", "--every", "20"]
+    together = [sys.executable, "-m", "microgradlike", *arguments, "--processes", "2", "--checkpoint", "kept"]
+
+    def start(steps):
+        return subprocess.Popen(
+            [*together, "--steps", str(steps)], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": f"{VIRTUAL}=8", "PYTHONUTF8": "1"},
+        )  # fmt: skip
+
+    launcher = start(100_000)
+    while not (tmp_path / "kept/40").exists():
+        assert launcher.poll() is None, launcher.stderr.read()
+        time.sleep(0.05)
+    workers = psutil.Process(launcher.pid).children()
+    workers[1].kill()
+    began = time.monotonic()
+    _, said = launcher.communicate(timeout=60)
+    assert launcher.returncode == 3 and time.monotonic() - began < 30
+    assert said == (
+        "Error: process 2 of 2 was ended by signal 9, and the others were stopped. "
+        "With --checkpoint, the same command goes on from the last one.\n"
+    )
+    assert not any(worker.is_running() for worker in workers)
+    steps = max(int(path.name) for path in (tmp_path / "kept").iterdir() if path.name.isdecimal()) + 20
+    launcher = start(steps)
+    output, said = launcher.communicate(timeout=60)
+    assert launcher.returncode == 0, said
+    alone = CliRunner().invoke(
+        main,
+        [*arguments, "--steps", str(steps), "--checkpoint", str(tmp_path / "alone"), "--plot", str(tmp_path / "a.svg")],
+    )
+    assert output.split("Test accuracy")[1].split("\n")[0] == alone.output.split("Test accuracy")[1].split("\n")[0]
+    losses = [
+        json.loads((tmp_path / name / str(steps) / "about/metadata").read_text())["losses"]
+        for name in ("kept", "alone")
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
+def test_bad_input_to_several_processes_is_said_once(tmp_path):
+    (tmp_path / "file").touch()
+    command = ["train", "moons", "--engine", "jax", "--processes", "2", "--checkpoint", "file"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "PYTHONUTF8": "1"}
+    result = subprocess.run(
+        [sys.executable, "-m", "microgradlike", *command], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (2, "Error: checkpoints need a folder, and file is none\n")
+
+
 def command(*arguments):
     result = CliRunner().invoke(main, ["train", "moons", "--sizes", "2,2,1", "--steps", "2", *arguments])
     return result.exit_code, result.output
@@ -367,7 +500,7 @@ def test_the_command_trains_on_eight_devices(tmp_path, monkeypatch):
             "a batch of 10 samples does not divide over 8 devices: take 8 or 16",
         ),
         ("--engine jax --devices 99", "99 devices were asked for, and JAX has 8 (cpu)"),
-        ("--devices 2", "--devices needs --engine jax: the engine scalar computes on the processor alone"),
+        ("--devices 2", "--devices needs --engine jax: the engine scalar computes in this process alone"),
         ("--engine jax --lr nan", "the learning rate must be a finite number"),
     ],
 )

@@ -89,7 +89,9 @@ def test_every_command_runs(tmp_path, monkeypatch):
                 assert result.exit_code == 0, result.output
         else:
             assert words[0] == "uv"
-    written = {"graph.svg", "steps.html", "moons-loss.png"} | ({"digits-loss.png"} if find_spec("jax") else set())
+    written = {"graph.svg", "steps.html", "moons-loss.png"} | (
+        {"digits-loss.png", "kept"} if find_spec("jax") else set()
+    )
     assert {path.name for path in tmp_path.iterdir()} == written
     assert {"make", "microgradlike", "uv"} == {shlex.split(line)[0] for line in lines}
 

@@ -320,13 +320,16 @@ def equations(loss: str, **options: Any) -> None:
     type=click.Choice(["scalar", "matrix", "jax"]),
     help="One number at a time; by the matrices found in the scalar graph; by JAX.",
 )
-@click.option("--devices", type=click.IntRange(1), help="Divide minibatches over so many, with --engine jax.")
+@click.option("--devices", type=click.IntRange(1), help="With JAX: divide minibatches over so many.")
+@click.option("--processes", type=click.IntRange(2), help="With JAX: divide the devices over so many processes.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FOLDER", help="With JAX: keep what was learnt.")
+@click.option("--every", default=100, type=click.IntRange(1), help="Steps from checkpoint to checkpoint.")
 @click.option("--lr", type=click.FloatRange(0), help=f"The learning rate η.  [default: {RATES}]")
 @click.option("--seed", default=0, help="Of the weights and the order of the samples.")
 @click.option("--plot", type=picture_path, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(
     task: str, steps: int, batch_size: int | None, sizes: list[int] | None, activation: str, optimizer: str,
-    engine: str, devices: int | None, lr: float | None, seed: int, plot: Path | None,
+    engine: str, devices: int | None, processes: int | None, checkpoint: Path | None, every: int, lr: float | None, seed: int, plot: Path | None,
 ) -> None:  # fmt: skip
     """Train a network, and test it.
 
@@ -343,9 +346,10 @@ def train(
     from microgradlike import training
     from microgradlike.view.plots import loss_curve, save
 
-    if devices and engine != "jax":
-        raise click.UsageError(f"--devices needs --engine jax: the engine {engine} computes on the processor alone")
-    devices = devices or 1
+    for name, given in {"devices": devices, "processes": processes, "checkpoint": checkpoint}.items():
+        if given and engine != "jax":
+            raise click.UsageError(f"--{name} needs --engine jax: the engine {engine} computes in this process alone")
+    devices = devices or processes or 1
     batch_size = batch_size or -(-10 // devices) * devices
     plot = plot or picture_path(f"{task}-loss.png")
     data = training.TASKS[task]()
@@ -359,12 +363,25 @@ def train(
         make_optimizer, rate = OPTIMIZERS[optimizer]
         updates = make_optimizer(parameters, lr=rate if lr is None else lr)
         if engine == "jax":
-            from microgradlike.scale import DataParallel, prepare
+            from microgradlike.scale import Checkpoints, DataParallel, prepare
+            from microgradlike.scale import processes as together
 
-            prepare(devices)
+            if processes and devices % processes:
+                raise click.UsageError(f"{devices} devices do not divide over {processes} processes")
+            if processes and not together.is_worker():
+                raise SystemExit(together.launch(_arguments(), processes))
+            prepare(devices // (processes or 1))
+            together.join()
             trainer = DataParallel(trained, updates, devices)
             trainer.check_batch_size(batch_size)
-            stream = training.jax_steps(trainer, data.train, batch_size, seed)
+            kept = None
+            if checkpoint:
+                about: dict[str, Any] = {"task": task, "sizes": sizes, "activation": activation, "optimizer": optimizer}
+                about |= {"lr": updates.lr, "batch size": batch_size, "seed": seed}
+                kept = Checkpoints(checkpoint, about)
+                if kept.step > steps:
+                    raise ValueError(f"the checkpoint in {checkpoint} is of step {kept.step}, beyond --steps {steps}")
+            stream = training.jax_steps(trainer, data.train, batch_size, seed, kept, every)
         else:
             run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
             stream = run(trained, data.train, updates, batch_size, seed)
@@ -377,6 +394,18 @@ def train(
         click.echo(f"The loss curve is in {clean(str(plot))}")
     if len(losses) < steps:
         raise SystemExit(130)
+
+
+def _arguments() -> list[str]:
+    """Return the arguments of the command that runs, written out."""
+    context = click.get_current_context()
+    written = [str(context.info_name)]
+    for parameter in context.command.params:
+        value = context.params[parameter.name or ""]
+        if value is not None:
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            written += [text] if isinstance(parameter, click.Argument) else [parameter.opts[0], text]
+    return written
 
 
 def _show(screen: Any, below: str) -> None:

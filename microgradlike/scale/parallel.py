@@ -63,12 +63,14 @@ class DataParallel:
         self._losses = program.to_jax(dtype)
         self._optimizer = _in_optax(optimizer, optax)
         there = jax.devices()
-        if not 1 <= devices <= len(there):
+        each, here = devices // jax.process_count(), range(jax.process_count())  # as many of every process
+        chosen = [device for i in here for device in [d for d in there if d.process_index == i][:each]]
+        if devices < 1 or len(chosen) != devices:
             raise ValueError(
                 f"{devices} devices were asked for, and JAX has {len(there)} ({there[0].platform}): "
                 f"a processor is divided into more by XLA_FLAGS={VIRTUAL}={devices}, set before JAX starts"
             )
-        self.mesh = jax.sharding.Mesh(np.array(there[:devices]), ("batch",))
+        self.mesh = jax.sharding.Mesh(np.array(chosen), ("batch",))
         self._on_each, self._divided = (
             jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec(*axes)) for axes in ((), ("batch",))
         )

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 # Each package, and the extra of pyproject.toml that brings it.
 EXTRAS = {
     "anywidget": "widget", "click": "cli", "jax": "jax", "matplotlib": "plots", "mpmath": "check", "numpy": "matrix",
-    "optax": "jax", "rich": "cli",
+    "optax": "jax", "orbax": "jax", "rich": "cli",
 }  # fmt: skip
 
 
