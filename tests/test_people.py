@@ -374,8 +374,11 @@ def test_rows_picked_by_token_and_documents_of_different_lengths_as_a_program():
     table = [[Value(rng.gauss(0, 1), f"t{i}{j}") for j in range(n)] for i in range(END + 1)]
     head = [[Value(rng.gauss(0, 1), f"h{i}{j}") for j in range(n)] for i in range(END + 1)]
 
+    recorded = []
+
     def nll(x, target):
         logits = [sum_of(w * xi for w, xi in zip(row, x, strict=True)) for row in head]
+        recorded.append(logits)
         return -sum_of(y * (z - sum_of(z.exp() for z in logits).log()) for y, z in zip(target, logits, strict=True))
 
     inputs, targets = ([[Value(0.0) for _ in range(END + 1)] for _ in range(length)] for _ in range(2))
@@ -395,13 +398,16 @@ def test_rows_picked_by_token_and_documents_of_different_lengths_as_a_program():
             batch[0, d, position, tokens[position]] = batch[1, d, position, tokens[position + 1]] = 1
             batch[2, d, position, 0] = 1 / (len(tokens) - 1)
     losses = program(batch[0], batch[1], batch[2, :, :, 0])
-    for document, got in zip(DOCUMENTS, losses, strict=True):
+    found = program.values(recorded[:length], batch[0], None, None)
+    for document, got, logits in zip(DOCUMENTS, losses, found, strict=True):
         tokens = [END, *map(LETTERS.index, document), END]
         terms = []
         for this, following in itertools.pairwise(tokens):
             target = [float(i == following) for i in range(END + 1)]
             terms.append(nll(table[this], target))
         assert got == pytest.approx((sum(terms) / len(terms)).data, rel=1e-12)
+        scalar = [[z.data for z in each] for each in recorded[-len(terms) :]]
+        np.testing.assert_allclose(logits[: len(terms)], scalar, rtol=1e-12, atol=1e-15)
 
 
 # ── What a recorded loss freezes is said ───────────────────────────────────────────────────────

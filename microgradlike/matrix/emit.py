@@ -158,11 +158,13 @@ class Emitter:
             places.setdefault(None if v.op is ops.CONSTANT else found.locate(v)[0], []).append(i)
         out = self.code.new((len(nodes),), any(array is not None and array.varies for array in places))
         for array, here in places.items():
-            if array is None:
-                x = self.code.array(np.array([nodes[i].data for i in here]))
+            if len(here) == 1:  # arrays without an axis of length 1 are copied faster
+                self.code.add("copyto", self.entry(found, nodes[here[0]]), out=out.view((), (), here[0]))
+            elif array is None:
+                self.code.put(self.code.array(np.array([nodes[i].data for i in here])), np.array(here), out, add=False)
             else:
-                x = self.code.take(self.value[array], np.array([found.locate(nodes[i])[1] for i in here]))
-            self.code.put(x, np.array(here), out, add=False)
+                positions = np.array([found.locate(nodes[i])[1] for i in here])
+                self.code.put(self.code.take(self.value[array], positions), np.array(here), out, add=False)
         return out
 
     # ── Backward ───────────────────────────────────────────────────────────────────────────────
