@@ -51,6 +51,18 @@ def test_slides_have_the_headings_and_the_figures(notebook):
     assert "<details>" not in page
 
 
+def test_the_summary_has_the_rules_of_all_operations_and_the_equations():
+    page = edition.summary()
+    assert [row.split("<td>")[0] for row in page.split("<tr><td>")[1:]] == [op.name for op in edition.OPERATIONS]
+    assert {"neg", "pow", "affine", "logsumexp", "leaky_relu", "elu", "tanh"} <= {op.name for op in edition.OPERATIONS}
+    for written in (
+        "σ(x) = 1/(1 + exp(−x))<td>σ(x)·(1 − σ(x))",
+        "w₁·x₁ + w₂·x₂ + b<td>x₁,  x₂,  w₁,  w₂,  1",
+    ):
+        assert written in page
+    assert "δ¹ = (W²ᵀ δ²) ⊙ tanh&#x27;(z¹)" in page
+
+
 # ── Points ─────────────────────────────────────────────────────────────────────────────────────
 
 SUM = """
