@@ -5,6 +5,9 @@ tag `timing` measures time, and its outputs alone may differ from run to run; a 
 other outputs came out the same is left as it is. Then nothing changes where nothing changed. To
 have something measured again, clear the outputs of its cell first.
 
+After the last cell each that takes little time is run once more, the last first, and has to say the
+same as before. A cell with the tag `once` shows what later cells change, and is left out.
+
 The solutions at the end of a notebook stand in text that is folded up, `<details>`. Their code is
 executed too, and has to be right. The links to next and previous are written here.
 """
@@ -13,12 +16,14 @@ import argparse
 import base64
 import difflib
 import io
+import math
 import os
 import re
 import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -28,6 +33,7 @@ from PIL import Image, ImageChops
 
 HERE = Path(__file__).parent
 NOTEBOOKS = sorted(HERE.glob("[0-9]*.ipynb"))
+QUICK = 2  # seconds: a cell that takes less is executed once more at the end
 SECONDS_PER_CELL = 90  # 30 are allowed, on two cores with nothing else to do
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -41,14 +47,16 @@ METADATA = {
 def execute(path: Path) -> NotebookNode:
     """The notebook with its links and outputs, and nothing else that could change.
 
-    Raises an error where a cell fails or takes too long, a solution is not right, or an output
-    could not be the same tomorrow.
+    Raises an error where a cell fails or takes too long, or says something else when it is run once
+    more at the end, a solution is not right, or an output could not be the same tomorrow.
     """
     notebook = nbformat.read(path, as_version=4)
     link(notebook, path)
-    cells, solutions = notebook.cells, [*map(nbformat.v4.new_code_cell, solutions_of(notebook))]
-    notebook.cells = cells + solutions
-    NotebookClient(
+    cells, solutions = (
+        [*notebook.cells],
+        [*map(nbformat.v4.new_code_cell, solutions_of(notebook))],
+    )
+    client = NotebookClient(
         notebook,
         timeout=SECONDS_PER_CELL,
         kernel_name="python3",
@@ -56,7 +64,26 @@ def execute(path: Path) -> NotebookNode:
         coalesce_streams=True,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": HERE}},
-    ).execute()
+    )
+    client.reset_execution_trackers()
+    with client.setup_kernel():
+        run = partial(run_cell, client)
+        quick = [cell for cell in cells if run(cell) < QUICK and not tags(cell)]
+        for cell in reversed(quick):  # so each has all later cells behind it
+            again = nbformat.v4.new_code_cell(cell.source)
+            run(again)
+            before, after = (
+                [line for o in c.outputs for line in said(o)] for c in (cell, again)
+            )
+            if before != after:
+                diff = "\n".join(
+                    difflib.unified_diff(before, after, "first", "again", lineterm="", n=0)
+                )
+                raise ValueError(
+                    f"{path.name}: cell {cell.id} says something else at the end:\n{diff}"
+                )
+        for solution in solutions:
+            run(solution)
     notebook.cells = cells
     notebook.metadata = METADATA
     for solution in solutions:
@@ -69,6 +96,22 @@ def execute(path: Path) -> NotebookNode:
             if changing := re.search(r"\b0x[0-9a-f]{6,}|/tmp/\S+", str(cell.outputs)):
                 raise ValueError(f"{path.name}: {changing[0]} in an output of cell {cell.id}")
     return nbformat.reads(nbformat.writes(notebook), as_version=4)
+
+
+def run_cell(client: NotebookClient, cell: NotebookNode) -> float:
+    """Execute a cell; the seconds that it took, and infinity for a text."""
+    if cell.cell_type != "code":
+        return math.inf
+    if cell not in client.nb.cells:
+        client.nb.cells.append(cell)
+    start = time.perf_counter()
+    client.execute_cell(cell, client.nb.cells.index(cell))
+    return time.perf_counter() - start
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
 
 
 def solutions_of(notebook: NotebookNode) -> list[str]:
@@ -136,7 +179,7 @@ def differences(old: NotebookNode, new: NotebookNode) -> Iterator[str]:
     for was, now in zip(old.cells, new.cells, strict=True):
         if was.source != now.source:
             yield f"cell {now.id}: its text"
-        measured = "timing" in now.metadata.get("tags", []) and was.outputs
+        measured = "timing" in tags(now) and was.outputs
         if now.cell_type == "code" and not measured:
             before, after = ([s for o in cell.outputs for s in said(o)] for cell in (was, now))
             if before != after:

@@ -6,6 +6,7 @@ needs; the notebooks as wholes are executed by `make check-notebooks`.
 
 import ast
 import contextlib
+import inspect
 import io
 import re
 import symtable
@@ -16,9 +17,11 @@ import nbformat
 import pytest
 
 from microgradlike.course import checks
+from microgradlike.course import engine as first
 from microgradlike.course.limit import within
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+NUMBERS = [int(path.name[:2]) for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))]
 
 
 @cache
@@ -118,7 +121,7 @@ def impatient(monkeypatch):
 
 EXERCISES = [
     (number, id)
-    for number in range(9)
+    for number in NUMBERS
     for id, source in cells(number).items()
     if re.search(r"^check\(", source, re.MULTILINE) and id != "step-accumulation"  # which has no dots
 ]
@@ -577,3 +580,58 @@ def test_wrong_answers_are_answered(number, id, answer):
 def test_every_exercise_is_answered():
     assert set(EXERCISES) - set(RIGHT) == {(0, "step-multiply"), (0, "step-power")}  # there is one way only
     assert {key for key in set(EXERCISES) - set(WRONG) if not key[1].startswith("name-")} == set()
+
+
+def test_the_engine_that_stands_in_is_what_the_solutions_write():
+    def bodies(source):
+        """What each function does, by name: without the types, and with the class of the notebook."""
+        functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+        for node in (node for function in functions for node in ast.walk(function)):
+            if isinstance(node, ast.FunctionDef):
+                node.returns = None
+            if isinstance(node, ast.arg):
+                node.annotation = None
+        return {f.name: "\n".join(map(ast.unparse, f.body)).replace("FirstValue", "Value") for f in functions}
+
+    engine, written = bodies(inspect.getsource(first)), bodies("\n".join(solutions(0)))
+    methods = {"add": "add", "multiply": "mul", "negate": "neg", "subtract": "sub", "subtract_from": "rsub",
+               "divide": "truediv", "divide_into": "rtruediv", "power": "pow"}  # fmt: skip
+    names = {name: f"__{method}__" for name, method in methods.items()}
+    for name in [*names, "tanh", "relu", "topological_order", "backward"]:
+        assert engine[names.get(name, name)] == written[name]
+
+
+# ── Names ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def assigned(statement):
+    """The names that a statement gives a value in the notebook, also in a loop; not those of comprehensions."""
+    table = symtable.symtable(ast.unparse(statement), "cell", "exec")
+    return {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+
+
+def needed_from_before(source):
+    """The names that a cell needs from the cells before it."""
+    names, own = set(), set()
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign):
+            reads = used(ast.Expr(statement.value)) | changed(statement)
+        else:
+            reads = used(statement) - assigned(statement)
+        names |= reads - own
+        own |= assigned(statement)
+    return names
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_no_name_that_a_cell_needs_means_another_thing_in_a_later_cell(number):
+    ids = list(cells(number))
+    gives = {id: set().union(*map(assigned, ast.parse(source).body)) for id, source in cells(number).items()}
+    clashes = {
+        (ids[i], ids[j], name)
+        for i in range(len(ids))
+        for name in needed_from_before(cells(number)[ids[i]]) & set().union(*(gives[id] for id in ids[:i]))
+        for j in range(i + 1, len(ids))
+        if name in gives[ids[j]]
+    }
+    assert clashes == set()
