@@ -59,6 +59,8 @@ benchmarks: $(VENV)/installed-dev  ## speed and memory beside micrograd and NumP
 	$(VENV)/bin/python -m benchmarks.matrix_speed
 	$(VENV)/bin/python -m benchmarks.matrix_checks
 	$(VENV)/bin/python -m benchmarks.matrix_lowering
+	$(VENV)/bin/python -m benchmarks.jax_compile
+	$(VENV)/bin/python -m benchmarks.gpu --batches 128 1024
 	$(VENV)/bin/python -m benchmarks.page
 
 # PyTorch takes gigabytes, so nothing here installs it: say which Python has it.

@@ -25,7 +25,8 @@ from microgradlike.view.page import steps
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md"))]
+SCALE = ROOT / "docs/scale.md"
+PAGES = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "benchmarks/README.md")), SCALE]
 PICTURE, FILM = ROOT / "notebooks/pictures/graph.svg", ROOT / "notebooks/pictures/backward.svg"
 STAGE = ROOT / "notebooks/pictures/page.png"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", re.DOTALL)
@@ -72,6 +73,11 @@ def test_every_output_is_what_the_code_prints_and_the_picture_what_it_draws():
     assert without_rounding(text) == without_rounding(now)
     assert words(PICTURE.read_text(encoding="utf-8")) == words(draw(names["L"]).svg())
     assert str(PICTURE.relative_to(ROOT)) in text
+
+
+def test_the_calculation_of_what_devices_send_prints_what_its_page_says():
+    text = SCALE.read_text(encoding="utf-8")
+    assert rewritten(text)[0] == text
 
 
 def test_every_command_runs(tmp_path, monkeypatch):
@@ -159,6 +165,7 @@ def photograph(page, path):
 if __name__ == "__main__":
     text, names = rewritten(README.read_text(encoding="utf-8"))
     README.write_text(text, encoding="utf-8")
+    SCALE.write_text(rewritten(SCALE.read_text(encoding="utf-8"))[0], encoding="utf-8")
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     draw(names["L"]).save(PICTURE)
     steps(names["L"]).save(FILM)
