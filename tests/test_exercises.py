@@ -9,7 +9,6 @@ import contextlib
 import inspect
 import io
 import re
-import symtable
 from functools import cache
 from pathlib import Path
 
@@ -49,14 +48,19 @@ def changed(statement):
     return {name.id for name in names if isinstance(name, ast.Name) and isinstance(statement, ast.Assign)}
 
 
-def used(statement):
+SCOPES = ast.FunctionDef | ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def used(node, inner=frozenset()):
     """The names from outside that a statement needs."""
-
-    def names(table):
-        found = {s.get_name() for s in table.get_symbols() if s.is_global() or table.get_type() == "module"}
-        return found.union(*map(names, table.get_children()))
-
-    return names(symtable.symtable(ast.unparse(statement), "cell", "exec"))
+    if isinstance(node, ast.Name):
+        return {node.id} - inner if isinstance(node.ctx, ast.Load) else set()
+    if isinstance(node, SCOPES):
+        inside = list(ast.walk(node))
+        inner |= {each.id for each in inside if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+        inner |= {each.arg for each in inside if isinstance(each, ast.arg)}
+        inner |= {each.name for each in inside if isinstance(each, ast.FunctionDef)}
+    return set().union(*(used(child, inner) for child in ast.iter_child_nodes(node)))
 
 
 def is_open(statement):
@@ -604,10 +608,13 @@ def test_the_engine_that_stands_in_is_what_the_solutions_write():
 # ── Names ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def assigned(statement):
+def assigned(node):
     """The names that a statement gives a value in the notebook, also in a loop; not those of comprehensions."""
-    table = symtable.symtable(ast.unparse(statement), "cell", "exec")
-    return {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
+        return bound(node)
+    if isinstance(node, ast.Name):
+        return {node.id} if isinstance(node.ctx, ast.Store) else set()
+    return set() if isinstance(node, SCOPES) else set().union(*map(assigned, ast.iter_child_nodes(node)))
 
 
 def needed_from_before(source):
