@@ -63,14 +63,16 @@ def test_every_moment_shows_the_numbers_of_explain(film):
         texts = visible(second)
         nodes = [step.node for step in it.steps if not step.constant]
         numbers = [known.get(v, "–") for v in nodes] + [f"∇ {gradients.get(v, '–')}" for v in nodes]
-        assert sorted(t for t in texts if re.fullmatch(r"(∇ )?(–|-?[\d.]+)", t)) == sorted(numbers + edges + constants)
+        assert sorted(t for t in texts if re.fullmatch(r"(∇ |∂\S )?(–|-?[\d.]+)", t)) == sorted(
+            numbers + edges + constants
+        )
         assert all(any(line in text for text in texts) for line in lines), texts
 
     check(0.1, {}, "forward:  the leaves hold their numbers")
     now = animation.START
     for i, step in enumerate(forward, start=1):
         known[step.node] = format_number(step.data)
-        edges += [format_number(term.local_grad) for term in step.terms]  # known from here on
+        edges += [f"∂{'₁₂'[k]} {format_number(term.local_grad)}" for k, term in enumerate(step.terms)]  # from here on
         check(now + 0.1, {}, f"forward {i} of 5:  {step.name} = {step.definition} = {known[step.node]}")
         now += animation.FORWARD
     gradients = {loss: "1"}
@@ -146,6 +148,7 @@ def test_products_move_along_their_edges_into_the_sum(film):
 @pytest.mark.browser
 def test_opened_by_itself_it_stops_under_the_pointer(browse, tmp_path):
     page = browse(steps(example()).save(tmp_path / "film.svg").as_uri())
+    assert page.evaluate("document.documentElement.getBoundingClientRect().width") <= 1200  # all of it is seen
     states = "[...new Set(document.getAnimations().map(each => each.playState))].join()"
     page.mouse.move(1190, 890)
     assert page.evaluate(states) == "running"
@@ -155,6 +158,16 @@ def test_opened_by_itself_it_stops_under_the_pointer(browse, tmp_path):
     assert page.evaluate(states) == "running" and animation.HELD not in page.evaluate(VISIBLE)
     page.keyboard.press("Tab")
     assert page.evaluate(states) == "paused"
+
+
+@pytest.mark.browser
+def test_the_numbers_on_edges_stand_on_white_also_in_a_dark_page(film):
+    """A halo, for grounds of pictures come and go; the marks tell local derivatives from data without colour."""
+    page, _ = film(example(), reduced_motion="reduce")
+    looks = page.locator("g.edge > text").evaluate_all(
+        "all => all.map(getComputedStyle).map(({ paintOrder, stroke }) => [paintOrder, stroke])"
+    )
+    assert looks == [["stroke", "rgb(255, 255, 255)"]] * 9
 
 
 def test_the_step_that_adds_stands_longest():
