@@ -60,6 +60,7 @@ benchmarks: $(VENV)/installed-dev  ## speed and memory beside micrograd and NumP
 	$(VENV)/bin/python -m benchmarks.matrix_checks
 	$(VENV)/bin/python -m benchmarks.matrix_lowering
 	$(VENV)/bin/python -m benchmarks.jax_compile
+	$(VENV)/bin/python -m benchmarks.scale
 	$(VENV)/bin/python -m benchmarks.gpu --batches 128 1024
 	$(VENV)/bin/python -m benchmarks.page
 
