@@ -53,7 +53,7 @@ def test_explain_draws_the_gradients(tmp_path):
 
 def test_explain_writes_a_page_that_steps_through_it(tmp_path):
     said = run("explain", "x*x", "x=3", "--html", str(tmp_path / "page.html")).stdout
-    assert "page.html" in said and "send the file, or its address" in said
+    assert "page.html" in said and "To share it, send the file" in said
     assert "<html" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 

@@ -232,7 +232,8 @@ def explain(
             click.echo(f"\nThe {content} is in {clean(str(path))}")
             if content == "page":
                 click.echo(
-                    "It needs nothing else: send the file, or its address in the browser, which holds the state."
+                    "To share it, send the file: it needs nothing else. In the browser its address holds the state,\n"
+                    "after the #: send that part too, or put the file on a website and send the whole address."
                 )
 
 
