@@ -15,7 +15,7 @@ demo: $(VENV)/installed          ## the main job, on handwritten digits
 test: $(VENV)/installed-dev      ## all tests
 	$(VENV)/bin/python -m pytest $(TESTS)
 
-test-oldest:                     ## with the oldest dependencies allowed, on Python 3.11 or 3.12; no browser, no JAX
+test-oldest:                     ## with the oldest dependencies, on Python 3.11 or 3.12; no browser, no JAX
 	$(MAKE) test VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt DEV="$(WITHOUT_JAX)" TESTS='-m "not browser"'
 
 test-python:                     ## on another Python, PYTHON=python3.13; no browser, no JAX

@@ -185,7 +185,12 @@ def test_a_file_is_left_out_only_where_it_cannot_be_imported(file, package):
 
 def test_what_tests_may_lack_is_said_of_files_that_exist_and_of_what_extras_bring():
     assert all((ROOT / "tests" / file).is_file() for file in {*LEFT_OUT, *MAY_LACK})
-    assert {package for packages in MAY_LACK.values() for package in packages} <= {*EXTRAS, "Graphviz", "IPython"}
+    assert {package for packages in MAY_LACK.values() for package in packages} <= {
+        *EXTRAS,
+        "Graphviz",
+        "IPython",
+        "axe_playwright_python",
+    }
 
 
 @pytest.mark.parametrize(

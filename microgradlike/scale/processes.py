@@ -100,7 +100,7 @@ def is_worker() -> bool:
 
 
 def join() -> int:
-    """Meet the other processes, and return the number of this one; 0 where there are no others.
+    """Join the other processes, and return the number of this one; 0 where there are no others.
 
     Call it before JAX is used.
     """
