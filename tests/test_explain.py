@@ -84,6 +84,31 @@ def test_every_number_is_that_of_backward(root):
         assert {term.upstream for term in step.terms} <= {step.upstream}
 
 
+@given(graphs(), st.data())
+def test_a_part_has_the_ways_that_are_asked_for_with_the_gradients_of_the_whole(root, data):
+    def reads(node):
+        return node in only or any(map(reads, node.inputs))
+
+    whole = explain(root)
+    only = set(data.draw(st.lists(st.sampled_from([step.node for step in whole.steps]), max_size=3)))
+    part = explain(root, only=only)
+    assert [step.node for step in part.steps] == [s.node for s in whole.steps if s.node is root or reads(s.node)]
+    kept = {step.node: step for step in part.steps}
+    for step in whole.steps:
+        if step.node in kept:
+            same = kept[step.node]
+            assert (bits(same.upstream), same.name, same.definition) == (
+                bits(step.upstream),
+                step.name,
+                step.definition,
+            )
+            assert [(t.position, repr(t.after)) for t in same.terms] == [
+                (t.position, repr(t.after)) for t in step.terms if t.input in kept
+            ]
+    assert part.leaves == [kept[step.node] for step in whole.leaves if step.node in kept]
+    assert str(part).startswith(str(whole).splitlines()[0])
+
+
 @given(graphs())
 def test_contributions_add_up(root):
     explanation = explain(root)
@@ -133,6 +158,23 @@ def test_data_changed_later_does_not_change_an_explanation():
     for leaf in explanation.leaves:
         leaf.node.data = 77.0
     assert str(explanation) == before
+
+
+def test_a_part_within_the_graph_ends_where_it_begins():
+    root = shared()
+    d, _ = root.inputs
+    table = """\
+        f = d·e = -6
+
+           gradient, and what it hands on     function, local derivative
+         1 ∂f/∂f = 1                          f = d·e = -6
+           ∂f/∂d += ∂f/∂f · ∂₁f = 1 × 1 = 1   ∂₁f = e
+         2 ∂f/∂d = 1                          d = a·b = -6"""
+    assert str(explain(root, only=[d])) == dedent(table)
+    assert len(explain(root, only=[]).steps) == 1
+    for view in (explain, draw, steps):
+        with pytest.raises(ValueError, match="is not in the graph: `only` takes nodes that the result depends on"):
+            view(root, only=[d, Value(1.0, "stranger")])
 
 
 @pytest.mark.parametrize("wrong", [1.0, [Value(1.0)], None, "x"])

@@ -27,6 +27,7 @@ from microgradlike.view import boxes, style
 from microgradlike.view.changes import change_note, changed_data, recorded_data
 from microgradlike.view.diagram import Diagram, render
 from microgradlike.view.grid import Grid, Path, Size, by_layer, network_groups, numbers
+from microgradlike.view.part import ways
 
 __all__ = ["Diagram", "by_layer", "draw", "picture", "render"]
 
@@ -134,7 +135,7 @@ def picture(
     if not all(isinstance(n, Real) for n in limits) or max_nodes < 1 or max_terms < 1 or (depth or 0) < 0:
         raise ValueError(f"{max_nodes=}, {max_terms=}, {depth=}: expected 1 or more, and a depth of 0 or more")
     order = topological_order(v)
-    edges = _choose(v, depth, None if only is None else _ways(order, only), max_terms, max_nodes)
+    edges = _choose(v, depth, None if only is None else ways(order, only), max_terms, max_nodes)
     drawn = {node: i for i, node in enumerate(order) if node in edges}
     groups: Mapping[Value, str | Path | None] = {}
     if clusters is True:
@@ -162,25 +163,14 @@ def picture(
     return drawing.write()
 
 
-def _ways(order: list[Value], only: Iterable[Value]) -> set[Value]:
-    """Return the nodes on the ways from those in `only` to the last one."""
-    found = set(only)
-    if strangers := found.difference(order):
-        raise ValueError(f"{strangers.pop()!r} is not in the graph: `only` takes nodes that the result depends on")
-    for node in order:
-        if not found.isdisjoint(node.inputs):
-            found.add(node)
-    return found
-
-
 def _choose(
-    v: Value, depth: int | None, ways: set[Value] | None, max_terms: int, max_nodes: float
+    v: Value, depth: int | None, part: set[Value] | None, max_terms: int, max_nodes: float
 ) -> dict[Value, list[int]]:
     """Choose the nodes to draw, and for each the positions among its inputs of those to draw an edge from."""
 
     def terms(node: Value) -> list[int]:
-        if ways is not None:
-            return [k for k, input in enumerate(node.inputs) if input in ways]
+        if part is not None:
+            return [k for k, input in enumerate(node.inputs) if input in part]
         return _terms(node, max_terms)
 
     levels, edges = [[v]], {v: terms(v)}

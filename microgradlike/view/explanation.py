@@ -7,7 +7,7 @@ drawn from this one list. It only reads the recorded graph: no `.grad` is touche
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from textwrap import wrap
@@ -19,6 +19,7 @@ from microgradlike.notation.digits import format_number
 from microgradlike.notation.names import node_names
 from microgradlike.value import Value, topological_order
 from microgradlike.view.changes import change_note, changed_data, recorded_data
+from microgradlike.view.part import ways
 from microgradlike.view.table import WIDTH, Piece, Row, Table
 
 
@@ -59,7 +60,8 @@ class Term:
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
     """What the backward pass does at one node: it multiplies `upstream`, the node's gradient with
-    every contribution in, by the local derivative for each input. A leaf has no terms.
+    every contribution in, by the local derivative for each input. A leaf has no terms, nor has a node
+    where a part that was asked for begins.
     """
 
     node: Value
@@ -76,7 +78,7 @@ class Step:
     @property
     def definition(self) -> str:
         """How the node was computed from its inputs: "w·x + b"; "" for a leaf."""
-        return formula.expression(self.node, self.names, depth=1) if self.terms else ""
+        return formula.expression(self.node, self.names, depth=1) if self.node.inputs else ""
 
     @property
     def constant(self) -> bool:
@@ -86,9 +88,9 @@ class Step:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    """The backward pass from `root`. Printed, it is a table; in a notebook, a formatted one.
+    """The backward pass from `root`, or a part of it. Printed, it is a table; in a notebook, a formatted one.
 
-    `steps` has every node once, in the order of the backward pass: root first, each node after all
+    `steps` has every node of it once, in the order of the backward pass: root first, each node after all
     that were computed from it. `names` has a name for each. A table of a long pass leaves out the
     steps in the middle, unless `full`, and says that `how_to_see_all` shows them. `note` says what was
     changed after the recording, if anything.
@@ -109,7 +111,7 @@ class Explanation:
     @property
     def leaves(self) -> list[Step]:
         """The steps of the leaves, constants left out: their `upstream` is what `backward()` yields."""
-        return [step for step in self.forward if not step.terms and not step.constant]
+        return [step for step in self.forward if not step.node.inputs and not step.constant]
 
     @cached_property
     def ledger(self) -> dict[Value, list[Term]]:
@@ -171,16 +173,21 @@ class Explanation:
         return self.table()._repr_html_()
 
 
-def explain(root: Value, *, full: bool = False) -> Explanation:
+def explain(root: Value, *, full: bool = False, only: Iterable[Value] | None = None) -> Explanation:
     """Explain the backward pass from `root`, with seed 1, as data and as a table.
+
+    - full: whether the table of a long pass leaves nothing out.
+    - only: explain only the nodes on the ways from these to `root`. Their gradients are complete.
 
     All numbers are those of the recording, also where the `data` of a leaf was changed since then, as
     an optimizer does; a note says so.
 
-    Raises TypeError for anything but a Value.
+    Raises TypeError for anything but a Value, and ValueError where `only` has a Value that `root` does not depend on.
     """
     order = topological_order(root)
     names = {node: _shorten(name) if node.label else name for node, name in node_names(order, root).items()}
+    part = set(order) if only is None else ways(order, only) | {root}
+    order = [node for node in order if node in part]
     changed = changed_data(order)
     grads = {root: 1.0}
     steps = []
@@ -188,6 +195,8 @@ def explain(root: Value, *, full: bool = False) -> Explanation:
         upstream = grads[node]
         terms = []
         for position, (input, local_grad) in enumerate(zip(node.inputs, node.local_grads, strict=True)):
+            if input not in part:
+                continue
             product = upstream * local_grad
             before = grads.get(input)
             grads[input] = after = (0.0 if before is None else before) + product
@@ -208,7 +217,7 @@ ENDS = 5, 3  # so many of them
 
 
 def _table(it: Explanation) -> Iterator[Row]:
-    steps = [(f"{i:,}", step) for i, step in enumerate((s for s in it.steps if s.terms), start=1)]
+    steps = [(f"{i:,}", step) for i, step in enumerate((s for s in it.steps if s.node.inputs), start=1)]
     margin = _margin(it)
     definition = formula.expression(it.root, it.names) if steps else ""
     yield [_equation(it.names[it.root], definition, it.steps[0].data, "strong")]
@@ -221,9 +230,10 @@ def _table(it: Explanation) -> Iterator[Row]:
             yield _left_out(it, f"steps {item[0] + 1:,} to {item[-1] + 1:,} of {len(steps):,} left out")
         else:
             yield from _step_rows(it, item[1], item[0])
-    yield []
     leaves = it.leaves
-    yield [[("Leaves" if leaves else "No leaf but constants: nothing to compute a gradient for", "dim")]]
+    if leaves or not it.steps[-1].node.inputs:  # otherwise a part was asked for that begins within the graph
+        yield []
+        yield [[("Leaves" if leaves else "No leaf but constants: nothing to compute a gradient for", "dim")]]
     for leaf in abbreviated(leaves, MOST_LEAVES, it.full):
         if isinstance(leaf, range):
             yield _left_out(it, f"{len(leaf):,} more leaves")
