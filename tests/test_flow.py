@@ -285,6 +285,54 @@ def test_a_switch_shows_size_and_sign_and_stays_on(opened, screenshot):
     assert page.locator(".tinted").count() == 0
 
 
+CONTRASTS = """
+  const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const light = (color) => {
+    pen.fillStyle = color;
+    pen.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...pen.getImageData(0, 0, 1, 1).data].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  };
+  const fill = (e) => light(getComputedStyle(e).fill);
+  return [...root.querySelectorAll(".picture .node:is(.plus, .minus)")].flatMap(e => {
+    const below = fill(e.querySelector(":scope > :is(path, polygon)[fill]:not([fill=none])"));
+    return [...e.querySelectorAll(":scope > text")].map(fill).map(ink => Math.max(ink, below) / Math.min(ink, below));
+  });"""
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("loss", [shared(), network(2, 2)])
+def test_sizes_are_in_the_link_and_the_legend_and_leave_all_text_readable(opened, loss, color_scheme):
+    page = opened(loss, "#step=99", reduced_motion="reduce", color_scheme=color_scheme)
+    signs = page.get_by_label("Legend").get_by_text("gradient above 0")
+    assert not signs.is_visible()
+    page.get_by_label("Sizes").check()
+    assert signs.is_visible()
+    contrasts = inside(page, CONTRASTS)
+    assert len(contrasts) > 6
+    assert min(contrasts) >= 4.5
+    page.wait_for_function("location.hash.includes('sizes=1')")
+    page.reload()
+    assert page.get_by_label("Sizes").is_checked()
+    assert page.locator(".tinted").count() == 1
+
+
+@pytest.mark.parametrize("pace", ["1", "4"])
+def test_all_chips_arrive_before_the_next_step_is_played(opened, pace):
+    page = opened(network(9, 1), "#step=99")
+    page.get_by_label("Level of detail").select_option("every node")
+    page.get_by_label("Pace").select_option(pace)
+    page.get_by_role("button", name="Step back").click()
+    ends = inside(
+        page,
+        STEP
+        + """return [...root.querySelectorAll(".chip")].map(e =>
+          e.getAnimations()[0].effect.getComputedTiming().endTime);""",
+    )
+    assert len(ends) == 8
+    assert max(ends) < 1200 / float(pace)
+
+
 # ── Everything linked ──────────────────────────────────────────────────────────────────────────
 
 
@@ -349,6 +397,8 @@ def test_a_layer_of_fifty_neurons_is_a_picture_with_numbers_under_the_pointer(op
     canvas.scroll_into_view_if_needed()
     size = canvas.bounding_box()
     canvas.hover(position={"x": size["width"] * 0.5, "y": size["height"] * 6.5 / 50})  # row 7, column 2
+    said, panel = weights.locator(".said").bounding_box(), page.locator(".matrix").bounding_box()
+    assert panel["y"] <= said["y"] <= said["y"] + said["height"] <= panel["y"] + panel["height"]
     label = "w¹₇,₂" if "w¹₇,₂" in grads else "w¹₇₂"
     assert text(weights.locator(".said")) == f"∂C/∂{label} = {grads[label]}"
     canvas.focus()
@@ -388,3 +438,18 @@ def test_vectors_stand_in_square_brackets(opened):
         return [style.borderLeftWidth, style.borderTopWidth, style.borderBottomWidth, style.borderRightWidth];""",
     )
     assert borders == ["2px", "2px", "2px", "0px"]
+
+
+def test_every_number_that_changed_is_marked_in_the_picture_and_the_matrix_form(opened):
+    page = opened(network(2, 1), "#step=99", reduced_motion="reduce")
+    page.get_by_label("Level of detail").select_option("every node")
+    marked = """return [...root.querySelectorAll(".edge > text, .picture .node > text, .matrix td")].map(e =>
+      [e.closest("g, td").id + e.textContent, e.classList.contains("moved")]);"""
+    before = inside(page, marked)
+    assert not any(moved for _, moved in before)
+    page.get_by_label("b¹₁ as a number").fill("0.75")
+    after = inside(page, marked)
+    assert len(after) == len(before) > 20
+    for (text_before, _), (text_after, moved) in zip(before, after, strict=True):
+        assert moved == (text_before != text_after), (text_before, text_after)
+    assert 10 < sum(moved for _, moved in after) < len(after)

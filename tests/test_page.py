@@ -1,5 +1,6 @@
 """The page that steps through a graph: driven in a browser, and read against `explain`."""
 
+import json
 import random
 import re
 from importlib.resources import files
@@ -13,7 +14,7 @@ from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.value import topological_order
 from microgradlike.view.explanation import explain
-from microgradlike.view.page import MOST_NODES, SCRIPTS
+from microgradlike.view.page import MOST_NODES, SCRIPTS, _shared
 
 BROWSER = files("microgradlike.view") / "browser"
 
@@ -619,6 +620,51 @@ def test_in_a_part_the_gradients_are_those_of_the_whole(stepped):
     assert str(numbered(order)(w)) in shown
     for i, texts in shown.items():
         assert texts[-1] == f"∇ {format_number(upstream[i])}"
+
+
+@pytest.mark.browser
+def test_pictures_share_their_parts_and_come_out_whole(browse):
+    result = steps(network(4, 4, 1))
+    shared = _shared(result.pictures)
+    assert len(json.dumps(shared)) < 0.55 * sum(map(len, result.pictures))
+    page = browse()
+    script = (BROWSER / "picture.js").read_text()
+    page.add_script_tag(content=script)
+    assert (
+        page.evaluate("([first, others]) => joinPictures(first, others)", [result.pictures[0], shared])
+        == result.pictures
+    )
+
+
+@pytest.mark.browser
+def test_a_network_for_images_of_digits_has_a_page(browse, tmp_path):
+    model = nn.MLP(784, [30, 10], "sigmoid", "softmax", seed=1)
+    rng = random.Random(0)
+    loss = nn.cross_entropy(model([rng.random() for _ in range(784)]), 3)
+    path = steps(loss).save(tmp_path / "digit.html")
+    assert path.stat().st_size < 4_500_000
+    page = browse(path.as_uri() + "#step=9999&layer=0", width=1280, height=800)
+    assert (
+        text(page.locator(".note")) == "Not drawn: 20 of the 30 neurons of layer 1; 774 of the 784 inputs of layer 1."
+    )
+    maps = page.locator(".matrix .heat")
+    assert maps.count() == 3  # ∂C/∂w, w and the input
+    canvas = maps.nth(1).locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    canvas.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")  # a weight that is drawn
+    page.keyboard.press("Escape")
+    for _ in range(20):
+        maps.nth(1).locator("canvas").press("ArrowRight")
+    maps.nth(1).locator("canvas").press("Enter")
+    w = "w¹₁,₂₁"
+    assert w in text(page.locator(".account h2"))
+    assert page.get_by_label("Show the ledger of a node").evaluate("e => e.selectedOptions[0].text") == w
+    before = text(page.locator(".account tfoot"))
+    page.get_by_label(w + " as a number").fill("-3")
+    page.get_by_role("button", name=f"Give {w} its recorded number").wait_for()
+    assert text(page.locator(".account tfoot")) != before
 
 
 def test_the_page_is_small_and_needs_nobody():

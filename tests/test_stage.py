@@ -472,3 +472,11 @@ def test_printed_on_a4_nothing_is_lost(stepped, screenshot, make):
         )
     assert page.locator(".bars").is_hidden()
     screenshot(page, f"print-{make.__name__}")
+
+
+@pytest.mark.browser
+def test_labels_of_edges_stand_on_the_paper_of_the_page(stepped):
+    page = stepped(lecture(), step=9, color_scheme="dark")
+    fills = page.locator(".picture .edge > [stroke=none]").evaluate_all("all => all.map(e => getComputedStyle(e).fill)")
+    assert len(fills) == 6
+    assert set(fills) == {page.locator(".box").evaluate("e => getComputedStyle(e).backgroundColor")}

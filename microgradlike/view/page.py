@@ -285,7 +285,7 @@ class Steps:
 
     def fragment(self, alone: bool = False) -> str:
         """Return the page as an element to stand in another one, or `alone` in a page of its own."""
-        data, others = _in_script({**self.data, "id": self.id}), _in_script(self.pictures[1:])
+        data, others = _in_script({**self.data, "id": self.id}), _in_script(_shared(self.pictures))
         # Notebooks replace scripts by copies of them, and may show the same output twice: hence the search.
         return f"""<div id="{self.id}" data-lm-suppress-shortcuts="true">
 {self.image()}
@@ -297,7 +297,7 @@ if (!host) return;
 {_scripts()}
 const picture = host.querySelector("img").src.split(",")[1];
 const first = new TextDecoder().decode(Uint8Array.from(atob(picture), (each) => each.charCodeAt(0)));
-show(host, {data}, {javascript.script(self.rules.values())}, [first, ...{others}], {_in_script(_style())}, {{ alone: {str(alone).lower()} }});
+show(host, {data}, {javascript.script(self.rules.values())}, joinPictures(first, {others}), {_in_script(_style())}, {{ alone: {str(alone).lower()} }});
 }})();</script>
 </div>"""
 
@@ -348,6 +348,16 @@ def _packed(nodes: list[dict[str, Any]]) -> dict[str, Any]:
                 node["locals"] = 0
     given = [float(value) for value in values if value is not None]
     return {"nodes": nodes, "values": base64.b64encode(struct.pack(f"<{len(given)}d", *given)).decode()}
+
+
+def _shared(pictures: list[str]) -> list[Any]:
+    """Return what `joinPictures` in the page makes the pictures of, given the first: most parts stand in several.
+
+    The parts that are not in the first come first, then a list of numbers of parts for each of the others.
+    """
+    split = [picture.split("</g>") for picture in pictures]
+    number = {part: n for n, part in enumerate(dict.fromkeys(part for parts in split for part in parts))}
+    return [list(number)[len(set(split[0])) :], *([number[part] for part in parts] for parts in split[1:])]
 
 
 def _size(diagram: Diagram) -> int:
@@ -403,9 +413,9 @@ def _file(name: str) -> str:
     """Return a file of `browser/` without comments and the spaces that only people need."""
     text = (resources.files("microgradlike.view") / "browser" / name).read_text(encoding="utf-8")
     if name.endswith(".css"):
-        return re.sub(r"\s*([{};,])\s*|(:) (?=\S)", r"\1\2", text)
-    text = re.sub(r"^\s+|^\s*//.*\n|[ \t]+// .*$", "", text, flags=re.MULTILINE)
-    return "".join(map(_squeeze, text.splitlines(keepends=True)))
+        return re.sub(r"\s*([{};,>])\s*|(:) (?=\S)", r"\1\2", text).replace(";}", "}")
+    text = re.sub(r"^\s*//.*\n|^\s+|[ \t]+// .*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"(?<=[{;,(])\n", "", "".join(map(_squeeze, text.splitlines(keepends=True))))
 
 
 def _squeeze(line: str) -> str:
@@ -413,7 +423,8 @@ def _squeeze(line: str) -> str:
     if "`" in line or "/" in line:
         return line
     parts = re.split(r'("(?:\\.|[^"\\])*")', line)
-    parts[::2] = [re.sub(r" ?(=>|[=!<>]=+|&&|\|\||[,;:?=(){}[\]]) ?", r"\1", part) for part in parts[::2]]
+    signs = r" ?(=>|[=!<>]=+|&&|\|\||[,;:?=(){}[\]]) ?| ([+*<>%-]) (?![+-])"  # a - -b keeps its spaces
+    parts[::2] = [re.sub(signs, r"\1\2", part) for part in parts[::2]]
     return "".join(parts)
 
 

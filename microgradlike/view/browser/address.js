@@ -1,8 +1,8 @@
 // The state of the page as the end of a link: #step=7&view=1&node=3&n0=-2, where n0 is the leaf of the node with that id.
 // What stands there is anybody's text: what is no number, or names nothing there is, counts for nothing.
 
-function writeState({ leaves, step, view, chosen, focus }) {
-  const entries = [["step", step], ["view", view || null], ["node", chosen], ["layer", focus],
+function writeState({ leaves, step, view, chosen, focus, sizes }) {
+  const entries = [["step", step], ["view", view || null], ["node", chosen], ["layer", focus], ["sizes", sizes ? 1 : null],
     ...[...leaves].map(([i, x]) => ["n" + i, writeNumber(x)])];
   return "#" + entries.filter(([, value]) => value !== null).map((entry) => entry.join("=")).join("&");
 }
@@ -20,7 +20,8 @@ function readState(text, passes) {
   }
   const step = /^\d{1,9}$/.test(given.get("step")) ? +given.get("step") : 0;
   return { leaves, step: Math.min(step, passes.last), view: index("view", passes.views.length, 0),
-    chosen: index("node", passes.nodes.length, null), focus: index("layer", passes.layers.length, null) };
+    chosen: index("node", passes.nodes.length, null), focus: index("layer", passes.layers.length, null),
+    sizes: given.get("sizes") === "1" };
 }
 
 // A page of its own has its state in its address. One in a notebook, whose address is not its own, shows it in a

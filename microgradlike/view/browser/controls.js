@@ -36,7 +36,7 @@ function makeBars(page) {
         else page.go(page.step + 1);
       }, page.pace * 1000);
     }
-    playing.textContent = on ? "⏸ Pause" : "▶ Play";
+    playing.textContent = on ? "❚❚ Pause" : "▶ Play";
     playing.setAttribute("aria-label", on ? "Pause" : "Play");
   }
 
@@ -50,6 +50,10 @@ function makeBars(page) {
     tabs[1].setAttribute("aria-pressed", step >= seed);
     views.value = page.view;
     ledgers.value = page.chosen ?? -1;
+    if (ledgers.selectedIndex < 0) { // of an array, not drawn
+      ledgers.append(option(page.chosen, passes.nodes[page.chosen].name));
+      ledgers.value = page.chosen;
+    }
   }
 
   return { elements, play, paint };
@@ -69,7 +73,7 @@ function makeLeaves(page, asks) {
       rows = leaves.map((i) => makeLeaf(page, i, asks));
       list.prepend(...rows.map((row) => row.element));
     }
-    const i = !all.open && leaves.includes(page.chosen) ? page.chosen : null;
+    const i = page.passes.isLeaf(page.chosen) && !(all.open && leaves.includes(page.chosen)) ? page.chosen : null;
     if (i !== (chosen && chosen.leaf)) {
       chosen = i === null ? null : makeLeaf(page, i, asks);
       one.replaceChildren(...(chosen ? [chosen.element] : []));

@@ -2,9 +2,9 @@
 // end. Who wants less motion sees the chips stand on their edges. And the switch that shows sizes and signs.
 
 function makeFlow(page) {
-  const MOST = 8; // so many chips at a time can be followed
+  const MOST = 8; // so many chips at a time can be followed; all arrive before the next step is played
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const tints = el("input", { type: "checkbox", onchange: () => page.paint() });
+  const tints = el("input", { type: "checkbox", onchange: () => page.changed() });
   let current = ""; // the step, the view and the numbers whose chips are shown
   let before = 0; // the step that was shown before
   let held = new Map(); // what stands in the nodes that chips are on their way to
@@ -54,7 +54,7 @@ function makeFlow(page) {
     layer.append(chip);
     const places = Array.from({ length: 21 }, (_, k) => way(k / 20).map((x) => x.toFixed(1) + "px").join());
     const run = chip.animate(places.map((each) => ({ transform: `translate(${each})` })),
-      { duration: 550 * page.pace, delay: 90 * n, easing: "ease-in-out", fill: "both" });
+      { duration: 500 * page.pace, delay: 60 * page.pace * n, easing: "ease-in-out", fill: "both" });
     run.onfinish = () => {
       chip.remove();
       for (const term of along) {

@@ -49,7 +49,7 @@ function heatMap(page, title, rows, read) {
 
   const scale = el("div", { class: "scale", "aria-hidden": "true" }, el("span", {}, known.length ? "−" + most.toPrecision(2) : "–"), el("i", {}),
     el("span", {}, known.length ? most.toPrecision(2) : "–"));
-  return el("div", { class: "heat" }, el("div", { class: "cells" }, canvas, cursor), scale, said);
+  return el("div", { class: "heat" }, said, el("div", { class: "cells" }, canvas, cursor), scale);
 }
 
 // From −1, purple, over 0, white, to 1, green: told apart without red against green.

@@ -12,6 +12,7 @@ function makeMatrixPanel(page) {
       : what === "data" ? passes.nodes[i].value : passes.localValue(i, k);
     return {
       number, node: what === "local" ? undefined : i, edge: what === "local" ? i + "_" + k : undefined,
+      get moved() { return number !== null && (what === "gradient" ? passes.gradientMoved(i, step) : what === "data" ? passes.moved(i) : passes.localMoved(i, k)); },
       get text() { return what === "gradient" && quiz.hides(i) ? "?" : number === null ? "–" : formatNumber(number); },
       get said() { return what === "local" ? passes.local(i, k) : what === "data" ? passes.nodes[i].name : passes.gradientName(i); },
     };
@@ -20,8 +21,8 @@ function makeMatrixPanel(page) {
   function array(title, rows) {
     if (rows.flat().length > MOST) return el("figure", {}, heatMap(page, title, rows, read), el("figcaption", {}, title));
     const cell = (entry) => {
-      const { text, node, edge } = read(entry);
-      return el("td", { "data-node": node, "data-edge": edge }, text);
+      const { text, node, edge, moved } = read(entry);
+      return el("td", { "data-node": node, "data-edge": edge, class: moved && "moved" }, text);
     };
     const linked = rows.flat().map(read), nodes = linked.flatMap(({ node }) => node ?? []), edges = linked.flatMap(({ edge }) => edge ?? []);
     return el("figure", {}, el("table", { class: "vector" }, el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))))),
@@ -55,7 +56,7 @@ function makeMatrixPanel(page) {
     const inputs = errors.map(([z]) => nodes[z].inputs), w = inputs.map((each) => each.slice(0, n));
     const a = inputs[0].slice(n, 2 * n).map((_, k) => errors[0].map((z) => data(nodes[z].inputs[n + k])));
     return [el("p", { class: "rule" }, `${loss}${weight} = ${delta} (${before})ᵀ,  ${loss}${bias} = ${delta}`),
-      el("div", { class: "vectors" }, array(loss + weight, w), array(loss + bias, inputs.map((each) => [each[2 * n]])),
+      el("div", { class: "vectors apart" }, array(loss + weight, w), array(loss + bias, inputs.map((each) => [each[2 * n]])),
         array(weight, w.map((row) => row.map(data))), array(before, a))];
   }
 

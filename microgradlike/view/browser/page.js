@@ -22,8 +22,7 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
     page.quiz.arrive(s);
     page.step = s;
     focusOn(page.passes.active(s));
-    page.paint();
-    changed();
+    page.changed();
   };
   page.forth = () => {
     if (page.quiz.asking()) page.quiz.reveal("Shown.");
@@ -32,14 +31,12 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
   page.choose = (i) => {
     page.chosen = i >= 0 ? i : null;
     focusOn(page.chosen);
-    page.paint();
-    changed();
+    page.changed();
   };
   page.open = (v) => {
     page.view = v;
     page.picture.open(v);
-    page.paint();
-    changed();
+    page.changed();
   };
   page.update = (fresh, drawn) => {
     page.passes = readPasses(fresh, rules);
@@ -58,29 +55,29 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
   page.reset = () => move(new Map());
   function move(leaves) {
     page.passes.move(leaves);
-    page.paint();
-    changed();
+    page.changed();
   }
 
   // What a link holds: the leaves with other numbers than recorded, and what is shown.
   page.state = () => {
-    const { step, view, chosen, focus, passes } = page;
-    return { leaves: new Map(passes.leaves), step, view, chosen, focus };
+    const { step, view, chosen, focus, passes, flow } = page;
+    return { leaves: new Map(passes.leaves), step, view, chosen, focus, sizes: flow.tints.checked };
   };
-  page.restore = ({ leaves, step, view, chosen, focus }) => {
+  page.restore = ({ leaves, step, view, chosen, focus, sizes }) => {
+    page.flow.tints.checked = sizes;
     page.passes.move(leaves);
     if (view !== page.view) page.picture.open(page.view = view);
     page.chosen = chosen;
     page.go(step);
     if (focus === null || focus === page.focus) return;
     page.focus = focus;
-    page.paint();
-    changed();
+    page.changed();
   };
-  function changed() {
+  page.changed = () => {
+    page.paint();
     link.tell();
     if (told) told(page.state());
-  }
+  };
   page.paint = () => {
     for (const part of [page.picture, bars, now, leaves, ledger, matrix, stage]) part.paint();
     page.links.paint();

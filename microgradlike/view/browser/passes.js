@@ -76,6 +76,7 @@ function readPasses(data, rules) {
     collect();
   };
   const moved = (i) => !Object.is(now.values[i], recorded.values[i]);
+  const localMoved = (i, k) => !Object.is(now.locals[i][k], recorded.locals[i][k]);
   const gradientMoved = (i, s) => !Object.is(gradientValue(i, s), gradientValue(i, s, recordedLedger));
 
   const chainRule = (s) => passes.backward[s - seed - 1]; // what the backward pass does at step s
@@ -110,6 +111,6 @@ function readPasses(data, rules) {
       `${each.upstream} × ${term.local} = ${term.product}` +
       (term.before === null ? "" : `, running sum ${term.before} + ${term.product} = ${term.after}`)).join("; ");
   };
-  return Object.assign(passes, { leaves, recorded: engine.recorded, isLeaf, whyFixed, move, moved, gradientMoved, chainRule, known,
+  return Object.assign(passes, { leaves, recorded: engine.recorded, isLeaf, whyFixed, move, moved, localMoved, gradientMoved, chainRule, known,
     gradientValue, gradient, localValue, localNumber, active, layerOf, wanted, local, gradientName, sentence });
 }

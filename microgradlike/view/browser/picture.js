@@ -1,5 +1,11 @@
 // The picture: which element stands for a node, whether a closed box holds it or not, and what is marked in it.
 
+// All pictures, given the first and the parts of the others.
+function joinPictures(first, [more, ...others]) {
+  const parts = [...new Set(first.split("</g>")), ...more];
+  return [first, ...others.map((numbers) => numbers.map((n) => parts[n]).join("</g>"))];
+}
+
 function makePicture(page, pictures) {
   const element = el("div", { class: "picture", tabindex: 0, role: "group", "aria-label": "Graph. Down and up: from node to node" });
   let ids = new Map(); // the elements of this picture
@@ -148,7 +154,9 @@ function makePicture(page, pictures) {
     for (const drawn of lines) {
       if (!("target" in drawn)) continue;
       drawn.classList.toggle("unknown", !passes.known(drawn.target, step) || !taken(drawn.target, drawn.position));
-      if (drawn.label) write(drawn.label, drawn.sign + passes.localNumber(drawn.target, drawn.position));
+      if (!drawn.label) continue;
+      write(drawn.label, drawn.sign + passes.localNumber(drawn.target, drawn.position));
+      drawn.label.classList.toggle("moved", passes.localMoved(drawn.target, drawn.position));
     }
     if (at !== null) mark(stands[at], "active");
     if (at !== null && step < passes.seed) passes.nodes[at].inputs.forEach((_, k) => mark(edge(at, k), "along"));

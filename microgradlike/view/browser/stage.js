@@ -16,10 +16,11 @@ function makeStage(page) {
     button("−", "Zoom out (−)", () => page.zoom.by(0.8)), button("+", "Zoom in (+)", () => page.zoom.by(1.25)),
     button("Fit", "Fit to the window (0)", () => page.zoom.reset()), full, button("?", "Keys (?)", help));
   const sample = (mark, text) => el("li", {}, el("i", { class: "sample as-" + mark, "aria-hidden": "true" }), text);
+  const signs = [sample("plus", "gradient above 0, the wider the larger"), sample("minus", "gradient below 0")];
   const legend = el("ul", { class: "legend", "aria-label": "Legend" }, sample("active", "at work in this step"),
     sample("receives", "receives a product"), sample("leaf", "leaf"), sample("constant", "constant"),
     el("li", {}, as("upstream", "∇"), " gradient"), el("li", {}, as("local", "∂ₖ"), " local derivative by input k"),
-    el("li", {}, as("product", "bold"), " their product"));
+    el("li", {}, as("product", "bold"), " their product"), signs);
 
   function fill() {
     if (shadow.fullscreenElement) document.exitFullscreen();
@@ -31,7 +32,9 @@ function makeStage(page) {
     else keys.showModal();
   }
 
-  function paint() { // a part that scrolls can be reached by the keyboard
+  function paint() {
+    for (const each of signs) each.hidden = !page.flow.tints.checked;
+    // a part that scrolls can be reached by the keyboard
     for (const each of page.box.querySelectorAll("section, ol")) {
       const scrolls = each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1;
       if (scrolls) each.setAttribute("tabindex", 0);
