@@ -9,7 +9,8 @@ After the last cell each that takes little time is run once more, the last first
 same as before. A cell with the tag `once` shows what later cells change, and is left out.
 
 The solutions at the end of a notebook stand in text that is folded up, `<details>`. Their code is
-executed too, and has to be right. The links to next and previous are written here.
+executed too, and has to be right. The links to next and previous are written here, and the cell that
+installs the package.
 """
 
 import argparse
@@ -121,15 +122,21 @@ def solutions_of(notebook: NotebookNode) -> list[str]:
 
 
 def link(notebook: NotebookNode, path: Path) -> None:
-    """Fill the cells `links` (how long it is, to try it, next and previous) and `next` (at the end)."""
+    """Fill the cells `links` (how long it is, to try it, next and previous), `install` behind it (which
+    is made where it is missing), and `next` (at the end).
+    """
+    ids = [cell.id for cell in notebook.cells]
+    if "links" in ids and "install" not in ids:
+        notebook.cells.insert(ids.index("links") + 1, nbformat.v4.new_code_cell(id="install"))
     i = NOTEBOOKS.index(path)
     before = [f"← [{title(each)}]({each.name})" for each in NOTEBOOKS[i - 1 : i] if i]
     after = [f"[{title(each)}]({each.name}) →" for each in NOTEBOOKS[i + 1 : i + 2]]
     for cell in notebook.cells:
         if cell.id == "links":
-            cell.source = "\n\n".join(
-                [extent(notebook), badges(path), " · ".join([*before, *after])]
-            )
+            parts = extent(notebook), badges(path, address()), " · ".join([*before, *after])
+            cell.source = "\n\n".join(filter(None, parts))
+        elif cell.id == "install":
+            cell.source = install(address())
         elif cell.id == "next":
             cell.source = f"Next: {after[0]}" if after else "This was the last notebook."
 
@@ -150,21 +157,66 @@ def title(path: Path) -> str:
     return re.search("^# (.*)", text, re.MULTILINE)[1]
 
 
-def badges(path: Path) -> str:
-    """The links to try a notebook in the browser.
-
-    They lead straight to it once pyproject.toml names the project's `Repository` on GitHub, and
-    until then to the pages that ask for one.
-    """
+def address() -> str:
+    """The address of the project's repository that pyproject.toml declares; "" where it declares none."""
     pyproject = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    address = pyproject["project"].get("urls", {}).get("Repository", "")
-    repository = address.removeprefix("https://github.com/")
-    colab = f"{repository}/blob/main/notebooks/{path.name}" if repository else ""
-    binder = f"v2/gh/{repository}/main?labpath=notebooks%2F{path.name}" if repository else ""
+    return pyproject["project"].get("urls", {}).get("Repository", "")
+
+
+def badges(path: Path, address: str) -> str:
+    """The links to try a notebook in the browser, where a public address of it is declared."""
+    github = "https://github.com/"
+    if not address.startswith(github):
+        return ""
+    repository = address.removeprefix(github).removesuffix(".git")
     return (
         "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-        f"(https://colab.research.google.com/github/{colab}) "
-        f"[![Launch Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/{binder})"
+        f"(https://colab.research.google.com/github/{repository}/blob/main/notebooks/{path.name}) "
+        "[![Launch Binder](https://mybinder.org/badge_logo.svg)]"
+        f"(https://mybinder.org/v2/gh/{repository}/main?labpath=notebooks%2F{path.name})"
+    )
+
+
+INSTALL = """\
+# Installs microgradlike where it is missing: {what}.
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def install():
+    folders = [Path.cwd(), *Path.cwd().parents]
+    checkouts = [folder for folder in folders if (folder / "microgradlike/value.py").is_file()]
+{otherwise}
+    # Never the bare name: whoever owns it on an index may have put anything there.
+    package = f"microgradlike[all] @ {{source}}"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", package]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
+if find_spec("microgradlike") is None:
+    install()"""
+
+
+def install(address: str) -> str:
+    """The cell that installs the package: from the checkout around the notebook, or else from this address."""
+    if address:
+        return INSTALL.format(
+            what="from the checkout around this notebook, or else from the project's address",
+            otherwise=f'    source = checkouts[0].as_uri() if checkouts else "git+{address}"',
+        )
+    return INSTALL.format(
+        what="from the checkout around this notebook",
+        otherwise="""\
+    if not checkouts:
+        raise ModuleNotFoundError(
+            "microgradlike is not installed, and this notebook is in no checkout of it. "
+            "Get the project's whole folder, and open the notebook in its folder notebooks/."
+        )
+    source = checkouts[0].as_uri()""",
     )
 
 

@@ -4,7 +4,10 @@ import base64
 import copy
 import importlib.util
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -80,6 +83,94 @@ def test_numbers_say_what_the_file_names_say():
     assert [int(run.title(path).split(".")[0]) for path in run.NOTEBOOKS] == [
         int(path.name[:2]) for path in run.NOTEBOOKS
     ]
+
+
+# ── Installing ─────────────────────────────────────────────────────────────────────────────────
+
+
+def installing(source, folder, tmp_path, *options):
+    """Run a cell by a Python in a folder; what its pip was asked for, and what was said. The pip is not the real one."""
+    (tmp_path / "fake/pip").mkdir(parents=True)
+    (tmp_path / "fake/pip/__init__.py").touch()
+    (tmp_path / "fake/pip/__main__.py").write_text(
+        "import pathlib, sys\n"
+        "asked = pathlib.Path(__file__).parents[2] / 'asked'\n"
+        "asked.write_text('\\n'.join(sys.argv[1:]), encoding='utf-8')\n"
+        "sys.exit('no such network' if 'fails' in sys.argv[-1] else 0)\n"
+    )
+    (tmp_path / "cell.py").write_text(source, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, *options, str(tmp_path / "cell.py")],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "fake"), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    asked = tmp_path / "asked"
+    return asked.read_text(encoding="utf-8").splitlines() if asked.exists() else None, done.stderr
+
+
+ADDRESS = "https://github.com/someone/something"
+BARE = "-S"  # a Python without the packages that are installed
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    root = tmp_path / "my checkout"
+    (root / "microgradlike").mkdir(parents=True)
+    (root / "microgradlike/value.py").touch()
+    (root / "build/edition/student").mkdir(parents=True)
+    return root
+
+
+@pytest.mark.parametrize("address", ["", ADDRESS])
+@pytest.mark.parametrize("folder", ["build", "build/edition/student"])
+def test_where_the_package_is_missing_it_comes_from_the_checkout_around_the_notebook(
+    address, folder, checkout, tmp_path
+):
+    asked, said = installing(run.install(address), checkout / folder, tmp_path, BARE)
+    assert asked == ["install", "--quiet", f"microgradlike[all] @ {checkout.as_uri()}"]
+    assert said == ""
+
+
+def test_without_a_checkout_it_comes_from_the_declared_address_and_from_no_index(tmp_path):
+    asked, said = installing(run.install(ADDRESS), tmp_path, tmp_path, BARE)
+    assert asked == ["install", "--quiet", f"microgradlike[all] @ git+{ADDRESS}"]
+    assert said == ""
+
+
+def test_without_a_checkout_and_an_address_nothing_is_installed_and_the_cell_says_what_to_do(tmp_path):
+    asked, said = installing(run.install(""), tmp_path, tmp_path, BARE)
+    assert asked is None
+    assert "ModuleNotFoundError: microgradlike is not installed" in said
+    assert "open the notebook in its folder notebooks/." in said
+
+
+def test_where_pip_fails_the_cell_says_why(tmp_path):
+    _, said = installing(run.install(f"{ADDRESS}-fails"), tmp_path, tmp_path, BARE)
+    assert "RuntimeError: no such network" in said
+
+
+def test_where_the_package_is_there_nothing_is_installed(tmp_path):
+    (tmp_path / "microgradlike.py").touch()  # beside the cell
+    assert installing(run.install(""), tmp_path, tmp_path, BARE) == (None, "")
+
+
+def test_there_are_badges_where_an_address_is_declared(path):
+    assert run.badges(path, "") == run.badges(path, "https://forge.example.com/someone/something") == ""
+    for address in (ADDRESS, f"{ADDRESS}.git"):
+        links = re.findall(r"\]\((https://[^)]*)\)(?: |$)", run.badges(path, address))
+        assert links == [
+            f"https://colab.research.google.com/github/someone/something/blob/main/notebooks/{path.name}",
+            f"https://mybinder.org/v2/gh/someone/something/main?labpath=notebooks%2F{path.name}",
+        ]
+
+
+def test_no_badge_points_nowhere(notebook):
+    links = re.findall(r"\((https://(?:colab|mybinder)[^)]*)\)", "".join(cell.source for cell in notebook.cells))
+    assert all(run.address() and ".ipynb" in link for link in links if not link.endswith(".svg"))
+    assert bool(links) == run.address().startswith("https://github.com/")
 
 
 # ── What counts as out of date ─────────────────────────────────────────────────────────────────
