@@ -363,6 +363,12 @@ def test_the_entries_of_the_matrix_form_light_their_nodes(opened):
     assert {names[id] for id in ids(page, ".picture .node.lit")} == {"z¹₁", "z¹₂"}
     matrix.locator(".vectors").nth(1).locator("td").nth(4).hover()
     assert {names[id] for id in ids(page, ".picture .node.lit")} == {"w¹₂₂"}
+    symbols = matrix.locator("p.rule [data-node], p.rule [data-edge]")
+    assert symbols.all_inner_texts() == ["δ¹", "(w²)ᵀ δ²", "σ′(z¹)", "∂C/∂w¹", "δ¹", "a⁰", "∂C/∂b¹", "δ¹"]
+    symbols.nth(1).hover()
+    assert {names[id] for id in ids(page, ".picture .node.lit")} == {"a¹₁", "a¹₂"}
+    symbols.nth(6).hover()
+    assert {names[id] for id in ids(page, ".picture .node.lit")} == {"b¹₁", "b¹₂"}
 
 
 def test_the_keyboard_walks_from_symbol_to_symbol(opened):
@@ -398,6 +404,8 @@ def test_a_layer_of_fifty_neurons_is_a_picture_with_numbers_under_the_pointer(op
     size = canvas.bounding_box()
     canvas.hover(position={"x": size["width"] * 0.5, "y": size["height"] * 6.5 / 50})  # row 7, column 2
     said, panel = weights.locator(".said").bounding_box(), page.locator(".matrix").bounding_box()
+    assert "∂C/∂w¹" in text(weights.locator("xpath=..").locator("figcaption"))
+    assert weights.locator("xpath=..").locator("figcaption").bounding_box()["y"] < size["y"]
     assert panel["y"] <= said["y"] <= said["y"] + said["height"] <= panel["y"] + panel["height"]
     label = "w¹₇,₂" if "w¹₇,₂" in grads else "w¹₇₂"
     assert text(weights.locator(".said")) == f"∂C/∂{label} = {grads[label]}"

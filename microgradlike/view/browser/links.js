@@ -5,12 +5,16 @@ function symbol(role, node, edge, ...text) {
   return el("b", { class: role, "data-node": node, "data-edge": edge }, ...text);
 }
 
+// A pattern for any of these texts, the longest first.
+function anyOf(texts) {
+  return [...texts].sort((a, b) => b.length - a.length).map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|");
+}
+
 // A formula, with the names of these nodes in it as symbols.
 function formulaOf(passes, text, among) {
   const names = new Map(among.map((i) => [passes.nodes[i].name, i]).filter(([name]) => text.includes(name) && /\p{L}/u.test(name)));
   if (!names.size) return [text];
-  const plain = [...names.keys()].sort((a, b) => b.length - a.length).map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
-  return text.split(new RegExp(`(?<![\\p{L}\\p{N}])(${plain.join("|")})(?![\\p{L}\\p{N}])`, "u"))
+  return text.split(new RegExp(`(?<![\\p{L}\\p{N}])(${anyOf(names.keys())})(?![\\p{L}\\p{N}])`, "u"))
     .map((part, n) => (n % 2 ? el("span", { "data-node": names.get(part) }, part) : part));
 }
 

@@ -19,14 +19,26 @@ function makeMatrixPanel(page) {
   }
 
   function array(title, rows) {
-    if (rows.flat().length > MOST) return el("figure", {}, heatMap(page, title, rows, read), el("figcaption", {}, title));
+    const caption = el("figcaption", linked(rows), title);
+    if (rows.flat().length > MOST) return el("figure", {}, caption, heatMap(page, title, rows, read));
     const cell = (entry) => {
       const { text, node, edge, moved } = read(entry);
       return el("td", { "data-node": node, "data-edge": edge, class: moved && "moved" }, text);
     };
-    const linked = rows.flat().map(read), nodes = linked.flatMap(({ node }) => node ?? []), edges = linked.flatMap(({ edge }) => edge ?? []);
-    return el("figure", {}, el("table", { class: "vector" }, el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))))),
-      el("figcaption", { "data-node": nodes.join(" ") || null, "data-edge": edges.join(" ") || null }, title));
+    return el("figure", {}, el("table", { class: "vector" }, el("tbody", {}, rows.map((row) => el("tr", {}, row.map(cell))))), caption);
+  }
+
+  // What lights all entries of an array, unless they are too many to follow.
+  function linked(rows) {
+    const all = rows.flat().length > 1000 ? [] : rows.flat().map(read), some = (what) => all.flatMap((each) => each[what] ?? []).join(" ") || null;
+    return { "data-node": some("node"), "data-edge": some("edge") };
+  }
+
+  // An equation with the titles of these arrays in it as symbols.
+  function equation(text, arrays) {
+    const rows = new Map(arrays);
+    return el("p", { class: "rule" }, text.split(new RegExp(`(${anyOf(rows.keys())})`)).map((part, n) =>
+      (n % 2 ? el("span", linked(rows.get(part)), part) : part)));
   }
 
   function paint() {
@@ -41,10 +53,12 @@ function makeMatrixPanel(page) {
     const select = el("select", { "aria-label": "Layer in focus", onchange: () => { page.focus = +select.value; paint(); } },
       layers.map((each, m) => el("option", { value: m }, each.name)));
     select.value = l;
-    element.replaceChildren(el("h2", {}, "Matrix form, ", select), el("p", { class: "rule" }, layer.equation),
+    const local = slopes?.map((row) => row.map(([i, k]) => ["local", i, k]));
+    const arrays = [[delta, errors], ...(outputs ? [[layer.arrives, outputs]] : []), ...(slopes ? [[layer.slope, local]] : [])];
+    element.replaceChildren(el("h2", {}, "Matrix form, ", select), equation(layer.equation, arrays),
       el("div", { class: "vectors" }, array(delta, errors),
         ...(outputs ? [el("span", {}, slopes ? "=" : "= Jᵀ"), array(layer.arrives, outputs)] : []),
-        ...(slopes ? [el("span", {}, "⊙"), array(layer.slope, slopes.map((row) => row.map(([i, k]) => ["local", i, k])))] : [])),
+        ...(slopes ? [el("span", {}, "⊙"), array(layer.slope, local)] : [])),
       ...weights(layer));
     if (within && focused.tagName === "SELECT") select.focus();
   }
@@ -55,8 +69,10 @@ function makeMatrixPanel(page) {
     const { nodes, root } = page.passes, loss = `∂${nodes[root].wrapped || nodes[root].name}/∂`, data = (i) => ["data", i];
     const inputs = errors.map(([z]) => nodes[z].inputs), w = inputs.map((each) => each.slice(0, n));
     const a = inputs[0].slice(n, 2 * n).map((_, k) => errors[0].map((z) => data(nodes[z].inputs[n + k])));
-    return [el("p", { class: "rule" }, `${loss}${weight} = ${delta} (${before})ᵀ,  ${loss}${bias} = ${delta}`),
-      el("div", { class: "vectors apart" }, array(loss + weight, w), array(loss + bias, inputs.map((each) => [each[2 * n]])),
+    const b = inputs.map((each) => [each[2 * n]]);
+    return [equation(`${loss}${weight} = ${delta} (${before})ᵀ,  ${loss}${bias} = ${delta}`,
+      [[loss + weight, w], [delta, errors], [before, a], [loss + bias, b]]),
+      el("div", { class: "vectors apart" }, array(loss + weight, w), array(loss + bias, b),
         array(weight, w.map((row) => row.map(data))), array(before, a))];
   }
 
