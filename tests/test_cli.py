@@ -73,6 +73,7 @@ def test_explain_steps_at_the_press_of_a_key(monkeypatch):
     monkeypatch.setattr("click.getchar", key)
     output = run("explain", "x*x", "x=3", "--step").stdout
     assert re.findall(r"step (\d) of 3", output) == ["0", "1", "2", "1", "2", "3", "3"]
+    assert max(map(len, re.findall("step .*", output))) <= 38  # fits 40 columns, also where there are 100 steps
     assert output.count("L = x·x = 9") == 4  # in the forward step, twice, and in the last step, twice
     assert len(re.findall("^L = x·x$", output, re.MULTILINE)) == 7 and "∂₁L = x" in output
 

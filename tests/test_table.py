@@ -154,6 +154,8 @@ def test_nbconvert_keeps_its_spaces(browse, tmp_path):
 def test_html_neither_takes_on_nor_leaks_style():
     page = ElementTree.fromstring(Table([row("a", "b"), [], row("c")])._repr_html_())
     assert {attribute for tag in page.iter() for attribute in tag.attrib} == {"style", "colspan", "tabindex"}
+    (scrolls,) = (tag for tag in page.iter() if tag.get("tabindex"))  # what is cut off is reached by the keyboard
+    assert (scrolls.tag, scrolls.get("tabindex"), scrolls.get("style")) == ("div", "0", "overflow-x:auto")
 
 
 def test_it_prints_as_itself():

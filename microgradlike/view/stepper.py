@@ -12,7 +12,7 @@ from microgradlike.view.table import Row, Table
 FORWARD = {"\r", "\n", " ", "\x1b[C", "\x1b[B", "j", "l", "\xe0M"}  # the arrow keys as Unix and Windows send them
 BACK = {"\x1b[D", "\x1b[A", "h", "k", "\xe0K", "\x7f", "\b"}
 QUIT = {"q", "\x1b", "\x03", "\x04"}
-HELP = "space or → forward, ← back, q quit"
+HELP = "→ forward, ← back, q quit"
 
 
 def screens(it: Explanation) -> Iterator[Table]:
