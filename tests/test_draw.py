@@ -486,8 +486,8 @@ digraph {
 def test_a_softmax_layer_runs_from_left_to_right_as_well():
     drawn = draw(nn.quadratic(nn.MLP(2, [3], output="softmax", seed=0)([1, 2]), [0, 1, 0]))
     lines = [line.split() for line in render(drawn.source, "plain").decode().splitlines()]
-    x = {line[1]: float(line[2]) for line in lines if line[0] == "node"}
-    assert all(x[line[1]] < x[line[2]] for line in lines if line[0] == "edge")
+    at = {line[1]: (float(line[2]), -float(line[3])) for line in lines if line[0] == "node"}
+    assert all(at[line[1]] < at[line[2]] for line in lines if line[0] == "edge")  # or, within a neuron, downwards
 
 
 def test_neurons_of_several_samples_stand_below_each_other():
@@ -533,13 +533,13 @@ def test_the_source_as_written():
         == GOLDEN
         + (
             '\tn0 [label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
-            '<tr><td align="left" width="14"><b>x</b></td><td align="left" width="26"></td></tr>'
+            '<tr><td align="left" width="14"><b>x</b></td><td align="right" width="26"></td></tr>'
             '<tr><td align="left" width="14">3</td>'
             '<td align="left" width="26"><font color="#b42318">∇ –</font></td></tr></table>>'
             ' class=leaf color="#4a7fb5" fillcolor="#e3eefb" id=n0 style=filled]\n'
             '\tn1 [label=<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">'
             '<tr><td align="left" width="14"><b>y</b></td>'
-            '<td align="left" width="26"><font color="#59636e">×</font></td></tr>'
+            '<td align="right" width="26"><font color="#59636e">×</font></td></tr>'
             '<tr><td align="left" width="14">9</td>'
             '<td align="left" width="26"><font color="#b42318">∇ –</font></td></tr></table>>'
             ' class="operation root" color="#8a6a00" fillcolor="#fff4cc" id=n1 peripheries=2 style="rounded,filled"]\n'

@@ -46,40 +46,45 @@ def box(
     live: bool = False,
     below: bool = False,
 ) -> Box:
-    """Write the label of a node: name and operation above data and gradient, then the rows, local derivatives `below`.
+    """Write the label of a node: name and operation above data and gradient, then the rows.
 
-    In a `live` picture numbers change: there is room for any, the gradient below the data.
+    In a `live` picture numbers change: there is room for any, and without rows the gradient is below the data. In a
+    closed box the local derivatives are `below` their rows, and what `more` there is beside the name.
     """
     title = _bold(name) if labelled else _colored(MUTED, name)
     first, second = text_width([name], bold=labelled), text_width([symbol])
-    lines = [_line(title, _colored(MUTED, symbol), (first, second))]
+    lines = [_line(title, _colored(MUTED, symbol), (first, second), align="right")]
     widths = [first + second]
-    if live and data:
+    number, slope = ([WIDEST], [f"∇ {WIDEST}"]) if live else ([], [])
+    if live and data and not rows:
         widths += [text_width([data, WIDEST]), text_width([gradient, f"∇ {WIDEST}"]) if gradient else 0]
         texts = [text for text in (_text(data), _colored(GRADIENT, gradient)) if text]
         lines += [f'<tr><td align="left" colspan="2" width="{max(widths)}">{text}</td></tr>' for text in texts]
     elif data:
-        first, second = max(first, text_width([data])), max(second, text_width([gradient]))
+        first = max(first, text_width([data, *number]))
+        second = max(second, text_width([gradient, *slope]) if gradient else 0)
         lines = [
-            _line(title, _colored(MUTED, symbol), (first, second)),
+            _line(title, _colored(MUTED, symbol), (first, second), align="right"),
             _line(_text(data), _colored(GRADIENT, gradient), (first, second)),
         ]
         widths = [first + second]
+    if more and below:
+        lines = [_line(title, _more(more), (first, text_width([more[1]])))]
+        widths, more = [first + text_width([more[1]])], None
     head = _table("".join(lines))
     width, height = max(widths), float(LINE_HEIGHT * len(lines))
     if rows or more:
         columns = list(zip(*((row.name, row.data, row.gradient) for row in rows), strict=True)) or [(), (), ()]
-        room = [text_width(columns[0], bold=True), text_width([*columns[1], *[WIDEST] * live])]
-        room += [text_width([*columns[2], *[f"∇ {WIDEST}"] * live]) if any(columns[2]) else 0]
+        room = [text_width(columns[0], bold=True), text_width([*columns[1], *number])]
+        room += [text_width([*columns[2], *slope]) if any(columns[2]) else 0]
         edges = [row.local_grad for row in rows if row.edge_id]
         beside = text_width([*edges, *[f"↑ {WIDEST}"] * (live and bool(edges))], 9)
         inside = "".join(f"{_row(row, room, beside, below)}" for row in rows)
         height += 8 + (LINE_HEIGHT + 7.2) * len(rows) + (16.5 * len(edges) if below else 0)
         width = max(width, sum(room) + 8 + (0 if below else beside))
         if more:
-            id, words = more
-            inside += f'<tr><td id="{id}" href="#more" align="left" colspan="2">{_colored(MUTED, words)}</td></tr>'
-            height, width = height + LINE_HEIGHT + 2, max(width, text_width([words]))
+            inside += f"<tr>{_more(more, colspan=2)}</tr>"
+            height, width = height + LINE_HEIGHT + 2, max(width, text_width([more[1]]))
         head = _table(f"<tr><td>{head}</td></tr><tr><td>{_table(inside, cellspacing=2)}</td></tr>")
         width, height = width + 4, height + 4
     return Box(f"<{head}>", width + 12, height + 5)
@@ -96,8 +101,15 @@ def constant(name: str, data: str) -> Box:
 
 
 def chip(words: str, color: str, live: bool = False) -> Box:
-    """Write a small label on a light ground of its own, as on the edges."""
-    room = text_width([words, *[WIDEST] * live], 9)
+    """Write a small label on a light ground of its own, as on the edges.
+
+    In a `live` picture there is room for any number, and for what the page writes before it. The page makes the ground.
+    """
+    if live:
+        room = text_width([words, f"∂₁ {WIDEST}"], 9)
+        cell = f'<tr><td width="{room}">{_colored(color, words)}</td></tr>'
+        return Box(f"<{_table(cell)}>", room + 4, 18)
+    room = text_width([words], 9)
     ground = _table(f'<tr><td bgcolor="#ffffff" style="rounded" cellpadding="1">{_colored(color, words)}</td></tr>')
     cell = f'<tr><td align="left" width="{room}">{ground}</td></tr>'
     return Box(f"<{_table(cell, cellspacing=2)}>", room + 4, 18)
@@ -161,9 +173,18 @@ def _row(row: Row, widths: Sequence[int], beside: int, below: bool) -> str:
     return f"<tr>{node}</tr>" + f"<tr>{edge}</tr>" * bool(edge) if below else f"<tr>{node}{edge}</tr>"
 
 
-def _line(left: str, right: str, widths: tuple[int, int]) -> str:
-    cells = [f'<td align="left" width="{w}">{cell}</td>' for cell, w in zip((left, right), widths, strict=True)]
-    return f"<tr>{''.join(cells)}</tr>"
+def _line(left: str, right: str, widths: tuple[int, int], align: str = "left") -> str:
+    """Write a row of two cells; `right` may be a cell already."""
+    first = f'<td align="left" width="{widths[0]}">{left}</td>'
+    second = right if right.startswith("<td") else f'<td align="{align}" width="{widths[1]}">{right}</td>'
+    return f"<tr>{first}{second}</tr>"
+
+
+def _more(more: tuple[str, str], colspan: int = 1) -> str:
+    """Write the cell of a sign that something is not drawn."""
+    id, words = more
+    align = "left" if colspan > 1 else "right"
+    return f'<td id="{id}" href="#more" align="{align}" colspan="{colspan}">{_colored(MUTED, words)}</td>'
 
 
 def _table(rows: str, cellspacing: int = 0, cellpadding: int = 1) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import accumulate, cycle
-from math import hypot, prod
+from math import atan2, degrees, hypot, prod
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -36,10 +36,16 @@ SIDES = {
     "LR": {"tail": "e", "head": "w"}, "RL": {"tail": "w", "head": "e"},
     "TB": {"tail": "s", "head": "n"}, "BT": {"tail": "n", "head": "s"},
 }  # fmt: skip
-
+DOWN = {name: {"tail": "s", "head": "n"} if name in ("LR", "RL") else {"tail": "e", "head": "w"} for name in SIDES}
+AROUND = {
+    "LR": {"tail": "e", "head": "ne"}, "RL": {"tail": "w", "head": "nw"},
+    "TB": {"tail": "s", "head": "sw"}, "BT": {"tail": "n", "head": "nw"},
+}  # fmt: skip
 
 MOST_BENT = 5_000  # boxes times edges: above this, edges are straight
 MOST_CROSSED = 500  # columns that edges pass: above this, the longest are drawn when the boxes have their places
+BELOW = 32.0  # points between boxes below each other, for the local derivative and a sum
+FLAT = 0.2  # the steepest slope of an edge that its local derivative stands beside, not on
 MOST_AT_HEAD = 6  # edges that end at one point, and have their local derivatives there
 
 
@@ -332,7 +338,8 @@ class _Drawing:
             if input in self.box or node in self.box:
                 ends = self.box.get(input, self._id(input)), self.box.get(node, self._id(node))
                 if ends[0] != ends[1]:
-                    ends = ends[0] + self._row_port(input, "tail"), ends[1] + self._row_port(node, "head")
+                    if not self._grid or self.path.get(input, ())[:1] != self.path.get(node, ())[:1]:
+                        ends = ends[0] + self._row_port(input, "tail"), ends[1] + self._row_port(node, "head")
                     if ends not in self.joined:
                         self.joined.add(ends)
                         dot.edge(*ends, id=id, **look)
@@ -374,12 +381,22 @@ class _Drawing:
         """Return the attributes of a label that stands on the edge where it ends; of two from one node, on either side."""
         assert self._grid
         twins = [j for j in self.edges[node] if node.inputs[j] is node.inputs[k]]
-        (start, y), (end, to) = (self._grid.place[self._id(each)] for each in (node.inputs[k], node))
-        sizes = self._grid.size[self._id(node.inputs[k])].main + self._grid.size[self._id(node)].main
-        slope = min(abs(to - y) / max(end - start - sizes / 2, 1.0), 2.0)
-        distance = (label.width / 2 + 12) * hypot(1, slope)
-        angle = 25 * (2 * twins.index(k) - len(twins) + 1)
-        return {"headlabel": label.label, "labelangle": f"{angle}", "labeldistance": f"{distance / 10:.2f}"}
+        ids = self._id(node.inputs[k]), self._id(node)
+        side = 2 * twins.index(k) - len(twins) + 1
+        level = self.rankdir in ("LR", "RL")
+        (start, y), (end, to) = (self._grid.place[id] for id in ids)
+        if self._grid.goes_down(*ids):
+            along, beside = (9.0, label.width / 2 + 6) if level else (label.width / 2 + 8, label.height / 2 + 2)
+            distance, angle = hypot(along, beside), (side or 1) * degrees(atan2(beside, along))
+        else:
+            sizes = sum(self._grid.size[id].main for id in ids)
+            slope = min(abs(to - y) / max(end - start - sizes / 2, 1.0), 2.0) if start < end else 0.0
+            distance, angle = (label.width / 2 + 12) * hypot(1, slope), 25.0 * side
+            if not side and slope < FLAT and level:  # above it, or below one that comes from below
+                turn = 1 if (y <= to) == (self.rankdir == "RL") else -1
+                angle = turn * degrees(atan2(label.height / 2 + slope * label.width / 2, distance))
+                angle *= 1 if start < end else -1
+        return {"headlabel": label.label, "labelangle": f"{angle:.1f}", "labeldistance": f"{distance / 10:.2f}"}
 
     def _row_port(self, node: Value, end: str) -> str:
         """Return where an edge meets a closed box: at the row of the node, if it has one."""
@@ -390,9 +407,15 @@ class _Drawing:
 
     def _side(self, input: Value, node: Value, end: str) -> str:
         """Return the side of the box at which an edge begins or ends, where the grid tells which way it goes."""
-        if not self._grid or self._grid.columns[self._id(input)] >= self._grid.columns[self._id(node)]:
+        if not self._grid:
             return ""
-        return f":{SIDES[self.rankdir][end]}"
+        ids = self._id(input), self._id(node)
+        if self._grid.goes_down(*ids):
+            return f":{DOWN[self.rankdir][end]}"
+        before, after = (self._grid.place[id][0] for id in ids)
+        if before == after:  # around what stands between them
+            return f":{AROUND[self.rankdir][end]}"
+        return f":{SIDES[self.rankdir][end]}" if before < after else ""
 
     # ── Places in the grid ─────────────────────────────────────────────────────────────────────
 
@@ -417,7 +440,8 @@ class _Drawing:
         closed = {path: self._size(self._closed_label(path)) for path in self.closed & self.clusters.keys()}
         local_grads = [] if self.live else [format_number(v.local_grads[k]) for v in nodes for k in self.edges[v]]
         gap = boxes.chip(max(local_grads, key=len, default=""), "", self.live).width + 14 if self.local_grads else 40.0
-        return Grid(sizes, inputs, path, closed, gap)
+        below = BELOW if self.rankdir in ("LR", "RL") else gap
+        return Grid(sizes, inputs, path, closed, gap, below, stacked=bool(self.rows))
 
     def _size(self, box: boxes.Box, outline: float = 0.0) -> Size:
         extents = box.width + outline, box.height + outline

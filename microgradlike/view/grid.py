@@ -1,16 +1,19 @@
 """Where the boxes of a network stand: a column for each layer, in it a row for each neuron, and in that a lane for each sample.
 
 `main` is the way from the inputs to the result, `cross` the way down a column, both in points. Labels of `nn` tell
-layers and neurons. Between and after the layers the other nodes stand in columns of their own, each as near as there
-is room to what it is computed from. Graphviz draws the boxes in these places, and the edges between them.
+layers and neurons. A z that holds its parameters is wide: its activation then stands below it. Between and after the
+layers the other nodes stand in columns of their own, each as near as there is room to what it is computed from.
+Graphviz draws the boxes in these places, and the edges between them.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import copysign
 from typing import NamedTuple
 
 from microgradlike.notation.digits import plain_digits
@@ -20,7 +23,11 @@ Path = tuple[str, ...]
 Column = tuple[int, float]  # a layer, and the number of operations after its first one
 
 GAP, PAD, TITLE = 10.0, 8.0, 16.0  # points: between boxes below each other, around them in a frame, for its name
-MOST_MAIN, MOST_CROSS = 2100.0, 900.0  # a network that is no larger with all boxes open keeps its places
+STEEP = 0.05  # for each point that layers are high, between them, for edges that are less steep
+MOST_BELOW = 3  # results of each other in one column
+# A network that is no wider with all boxes open keeps its columns when they close: so much the page shows as a whole,
+# and readable, in a window of 1280×800 pixels. Of height there is too little to keep any free.
+MOST_MAIN = 1680.0
 
 
 class Size(NamedTuple):
@@ -92,6 +99,8 @@ class Grid:
     path: Mapping[str, Path]  # the layer and neuron of a box, or the layer; the others are in none
     closed: Mapping[Path, Size]  # the groups that are drawn as one box
     gap: float  # between columns, for the labels of edges
+    below: float  # between boxes below each other with an edge from one to the other, for its label and a sum
+    stacked: bool  # whether the boxes of a neuron stand below each other
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -99,51 +108,97 @@ class Grid:
         found: dict[str, Column] = {}
         for id in self.size:
             if id in self.path:
-                own = [found[i][1] for i in self.inputs[id] if self._layer(i) == self._layer(id)]
+                own = [
+                    found[i][1] + (found[i][1] < 0 or not self._are_stacked(i, id))
+                    for i in self.inputs[id]
+                    if self._layer(i) == self._layer(id) and i not in self.beside
+                ]
                 parameter = not self.inputs[id] and len(self.path[id]) > 1
-                found[id] = self._layer(id), -1 if parameter else max(own, default=-1) + 1
+                found[id] = self._layer(id), -1 if parameter else max(own, default=0)
         last = {layer: max(d for l, d in found.values() if l == layer) for layer, _ in found.values()}  # noqa: E741
-        for id in self.size:
-            if id not in self.path and self.inputs[id]:
-                known = [found[i] for i in self.inputs[id] if i in found]
-                layer = max((layer for layer, _ in known), default=0)
-                found[id] = layer, max([last.get(layer, 0), *(d for l, d in known if l == layer)]) + 1  # noqa: E741
+        results = [id for id in self.size if id not in self.path and self.inputs[id]]
+        for id in results:
+            known = [found[i] for i in self.inputs[id] if i in found]
+            layer = max((layer for layer, _ in known), default=0)
+            found[id] = layer, max([last.get(layer, 0), *(d for l, d in known if l == layer)]) + 1  # noqa: E741
+        alone = {column for column, n in Counter(found[id] for id in results).items() if n == 1}
+        below: dict[str, int] = {}  # a result that has its column for itself may stand below what alone it came from
+        for id in results:
+            sources = {i for i in self.inputs[id] if self.inputs[i]}
+            above = sources.pop() if len(sources) == 1 and found[id] in alone else None
+            if above in below and below[above] < MOST_BELOW:
+                below[id], found[id] = below[above] + 1, found[above]
+            elif above is not None and found[id] in alone:
+                below[id] = 1
         used: dict[str, Column] = {}
         for id, inputs in self.inputs.items():
             used |= {i: min(used.get(i, found[id]), found[id]) for i in inputs if i not in found}
         for id, (layer, depth) in used.items():  # right before what they enter: a layer, or a result
             found[id] = layer, -1.5 if depth <= last.get(layer, -1) else depth - 0.5
+        found |= {leaf: found[id] for leaf, id in self.beside.items()}
         return {id: found.get(id, (0, 0)) for id in self.size}
 
     @cached_property
+    def beside(self) -> dict[str, str]:
+        """The constants that stand before the box they enter, in its column; of several, the first."""
+        found: dict[str, str] = {}
+        widest = max((self.size[id].main for id, path in self.path.items() if len(path) > 1), default=0.0)
+        for id in self.path if self.stacked else ():
+            for i in self.inputs[id]:
+                alone = not self.inputs[i] and i not in found and self._are_stacked(i, id) and id not in found.values()
+                if alone and self.size[i].main + self.gap / 2 + self.size[id].main / 2 <= widest / 2:
+                    found[i] = id
+        return found
+
+    def _are_stacked(self, one: str, other: str) -> bool:
+        """Whether these boxes are in a neuron whose boxes stand below each other."""
+        path = self.path.get(one, ())
+        return self.stacked and len(path) > 1 and path == self.path.get(other)
+
+    def _row_gap(self, path: Path) -> float:
+        return self.below if self.stacked and len(path) > 1 else GAP
+
+    @cached_property
     def cells(self) -> dict[Path, list[list[str]]]:
-        """The rows of each neuron, one for each z, and of each layer for what none of its neurons has alone."""
+        """The rows of each neuron, and of each layer for what none of its neurons has alone.
+
+        There is one for each z, or, where they are stacked, for each box: a constant is beside what it enters.
+        """
         found: dict[Path, list[list[str]]] = {path: [] for path in sorted(set(self.path.values()), key=numbers)}
         row_of: dict[str, list[str]] = {}
         for id in sorted(self.path, key=lambda id: self.columns[id][1] >= 0):  # parameters first, above what they enter
-            rows, column = found[self.path[id]], self.columns[id]
-            own = [row for i in self.inputs[id] if (row := row_of.get(i)) and row in rows and self.columns[i][1] >= 0]
-            free = [row for row in own[:1] if all(self.columns[i] != column for i in row)]
-            if not free and len(self.path[id]) == 1:  # below each other in their columns
-                free = [row for row in rows if all(self.columns[i] != column for i in row)]
+            rows, column, inputs = found[self.path[id]], self.columns[id], self.inputs[id]
+            if id in self.beside:
+                continue
+            is_free = [all(self.columns[i] != column and self.columns[i][1] >= 0 for i in row) for row in rows]
+            own = [r for i in inputs if row_of.get(i) in rows and is_free[r := rows.index(row_of[i])]]
+            if self._are_stacked(id, id):
+                above = [rows.index(row_of[i]) for i in inputs if row_of.get(i) in rows and self.columns[i] == column]
+                free = [r for r in range(max(above, default=-1) + 1, len(rows)) if is_free[r]]
+            else:  # what is in the layer alone stands below each other in its columns
+                free = own or [r for r in range(len(rows)) if is_free[r] and len(self.path[id]) == 1]
             if not free:
                 rows.append([])
-            row_of[id] = free[0] if free else rows[-1]
+            row_of[id] = rows[free[0] if free else -1]
             row_of[id].append(id)
+        for leaf, id in self.beside.items():
+            row_of[id].append(leaf)
         return found
 
     @cached_property
     def keeps_columns(self) -> bool:
         """Whether a closed box has the width that it needs when it opens."""
-        return sum(self._widths.values()) + self.gap * len(self._widths) <= MOST_MAIN
+        layers = {column[0] for column in (self.columns[id] for id in self.path)}
+        frames = len(layers) * (4 * PAD + STEEP * max(self._layer_heights))
+        return sum(self._widths.values()) + self.gap * (len(self._widths) - 1) + frames <= MOST_MAIN
 
     @cached_property
-    def keeps_rows(self) -> bool:
-        """Whether a closed box has the height that it needs when it opens."""
+    def _layer_heights(self) -> list[float]:
+        """The extents of the layers on the cross way, with all boxes open."""
         layers: dict[Path, float] = {}
         for path in self.cells:
             layers[path[:1]] = layers.get(path[:1], 0) + self._height(path) + GAP
-        return max(layers.values()) <= MOST_CROSS
+        return list(layers.values())
 
     @cached_property
     def _widths(self) -> dict[Column, float]:
@@ -155,8 +210,8 @@ class Grid:
 
     def _height(self, path: Path) -> float:
         """Return the extent of an open cell on the cross way."""
-        rows = [max(self.size[id].cross for id in row) + GAP for row in self.cells[path]]
-        return sum(rows) - GAP + 2 * PAD + (TITLE if len(path) > 1 else 0)
+        rows = [max(self.size[id].cross for id in row) for row in self.cells[path]]
+        return sum(rows) + self._row_gap(path) * (len(rows) - 1) + 2 * PAD + (TITLE if len(path) > 1 else 0)
 
     def _is_open(self, path: Path) -> bool:
         return not any(path[: i + 1] in self.closed for i in range(len(path)))
@@ -179,13 +234,10 @@ class Grid:
             self._place_layer(layer, cross, spans)
         main, blocks = self._place_columns(spans)
         self._place_others(main, cross)
-        shown = [id for id in cross if self._is_open(self.path.get(id, ()))]
-        top = (
-            min([cross[id] - self.size[id].cross / 2 for id in shown] + [start for start, _ in spans.values()])
-            - PAD
-            - TITLE
-        )
-        end = max([cross[id] + self.size[id].cross / 2 for id in shown] + [end for _, end in spans.values()]) + PAD
+        inside = [id for id in self.path if self._is_open(self.path[id])]
+        starts = [cross[id] - self.size[id].cross / 2 for id in inside] + [start for start, _ in spans.values()]
+        ends = [cross[id] + self.size[id].cross / 2 for id in inside] + [end for _, end in spans.values()]
+        top, end = min(starts) - PAD - TITLE, max(ends) + PAD
         frames = {layer: Frame(blocks[layer][0], top, blocks[layer][1], end) for layer in blocks}
         for path, (start, stop) in spans.items():
             if len(path) > 1:
@@ -194,17 +246,17 @@ class Grid:
         for id, path in self.path.items():
             if len(path) == 1 and not self.inputs[id]:  # the sign that there are more neurons
                 place[id] = frames[path].centre[0], cross[id]
+        for leaf in self.beside:
+            column = self.columns[leaf]
+            place[leaf] = main[column] + (self.size[leaf].main - self._widths[column]) / 2, cross[leaf]
         return place, frames
 
     def _place_layer(self, layer: Path, cross: dict[str, float], spans: dict[Path, tuple[float, float]]) -> None:
         """Lay the neurons of a layer below each other, then what it has besides, with the middle at 0."""
         cells = [path for path in self.cells if path[:1] == layer and len(path) > 1]
         cells += [path for path in self.cells if path == layer]
-        heights = [
-            self._height(path) if self.keeps_rows or path not in self.closed else self.closed[path].cross
-            for path in cells
-        ]
-        if layer in self.closed and not self.keeps_rows:
+        heights = [self.closed[path].cross if path in self.closed else self._height(path) for path in cells]
+        if layer in self.closed:
             cells, heights = [layer], [self.closed[layer].cross]
             inside = [id for path in self.cells if path[:1] == layer for row in self.cells[path] for id in row]
             cross |= {id: (i + 0.5) / len(inside) * heights[0] - heights[0] / 2 for i, id in enumerate(inside)}
@@ -212,12 +264,13 @@ class Grid:
         for path, height in zip(cells, heights, strict=True):
             spans[path] = start, start + height
             at = start + PAD + (TITLE if len(path) > 1 else 0)
-            rows = [] if path in self.closed and len(path) == 1 else self.cells[path]
+            rows = [] if layer in self.closed else self.cells[path]
             for row in rows:
-                high = max(self.size[id].cross for id in row)
-                high = high if self.keeps_rows or self._is_open(path) else (height - TITLE - 2 * PAD) / len(rows) - GAP
+                high, gap = max(self.size[id].cross for id in row), self._row_gap(path)
+                if path in self.closed:
+                    high = (height - TITLE - 2 * PAD) / len(rows) - gap
                 cross |= dict.fromkeys(row, at + high / 2)
-                at += high + GAP
+                at += high + gap
             start += height + GAP
 
     def _place_columns(
@@ -229,26 +282,30 @@ class Grid:
         at = 0.0
         names = {numbers(path)[0]: path[:1] for path in self.cells}
         inside = {self.columns[id]: self.path[id] for id in self.path}
-        steep = self.gap + 0.08 * (max(end for _, end in spans.values()) - min(start for start, _ in spans.values()))
+        heights = self._layer_heights if self.keeps_columns else [end - start for start, end in spans.values()]
+        steep = STEEP * max(heights)
         last: Path | None = None
         for column, width in self._widths.items():
             layer = names[column[0]] if column in inside else None
             own = [c for c in self._widths if c in inside and c[0] == column[0]]
             if layer and layer != last:  # its first column
-                at += steep - self.gap if middle else 0
-                total = sum(self._widths[c] for c in own) + self.gap * (len(own) - 1) + 4 * PAD
+                at += steep if middle else 0
+                opens = any(self._is_open(path) for path in self.cells if path[:1] == layer and len(path) > 1)
+                common = {self.columns[id] for id, path in self.path.items() if path == layer and self.inputs[id]}
+                held = [c for c in own if opens or self.keeps_columns or (c in common and layer not in self.closed)]
+                total = sum(self._widths[c] for c in held) + self.gap * (len(held) - 1) + 4 * PAD
                 shut = [
                     size.main + (2 * PAD if len(path) > 1 else 0)
                     for path, size in self.closed.items()
                     if path[:1] == layer
                 ]
-                opens = self.keeps_columns or any(
-                    self._is_open(path) for path in self.cells if path[:1] == layer and len(path) > 1
-                )
-                room = max([*shut, total if opens else 0])
-                blocks[layer] = at, at + room
+                is_full = opens or (bool(common) and layer not in self.closed) or not shut
+                tight = max([*shut, total if is_full else 0])
+                room = max(tight, total)
+                blocks[layer] = at + (room - tight) / 2, at + (room + tight) / 2
                 inner = at + (room - total) / 2 + 2 * PAD
-                for c in own:
+                middle |= dict.fromkeys(own, at + room / 2)
+                for c in held:
                     middle[c] = inner + self._widths[c] / 2
                     inner += self._widths[c] + self.gap
                 at += room + self.gap
@@ -282,13 +339,21 @@ class Grid:
             for id in here:
                 known = [cross[i] for i in self.inputs[id] if i in cross]
                 wanted[id] = sum(known) / len(known) if known else 0.0
+                if above := [i for i in self.inputs[id] if self.columns[i] == column]:
+                    wanted[id] = wanted[above[0]] + (self.size[above[0]].cross + self.size[id].cross) / 2 + self.below
+                elif any(column == self.columns[i] for each in here for i in self.inputs[each]):  # the first of a stack
+                    wanted[id] -= sum(self.size[each].cross + self.below for each in here[1:]) / 2
             for id in sorted(here, key=wanted.__getitem__):
                 cross[id] = _free(wanted[id], self.size[id].cross, taken.setdefault(column, []))
         for id in results:
+            known = [cross[i] for i in self.inputs[id] if i in cross]
             for k, i in enumerate(self.inputs[id]):
                 if i not in cross:
                     lines = self._passing(self.columns[i], main, cross)
-                    side = 1 if k else -1
+                    steep = [
+                        y for y in known if abs(y - cross[id]) > self.size[id].cross / 2
+                    ]  # edges to keep away from
+                    side = copysign(1, cross[id] - steep[0]) if steep else 1 if k else -1
                     near = cross[id] + side * (self.size[id].cross + GAP) / 2
                     cross[i] = _free(near, self.size[i].cross, taken.setdefault(self.columns[i], []), lines)
         for id in self.size:  # a leaf alone
@@ -304,6 +369,14 @@ class Grid:
                     start = main[self.columns[i]]
                     found.append(cross[i] + (y - cross[i]) * (at - start) / (end - start))
         return found
+
+    def goes_down(self, start: str, end: str) -> bool:
+        """Return whether an edge goes straight down, within a column."""
+        if self.columns[start] != self.columns[end] or start in self.beside:
+            return False
+        top, foot = self.place[start][1], self.place[end][1]
+        between = (id for id, column in self.columns.items() if column == self.columns[end])
+        return not any(top < self.place[id][1] < foot for id in between)
 
     def _layer(self, id: str) -> int:
         return int(numbers(self.path[id])[0]) if id in self.path else 0

@@ -59,9 +59,10 @@ function makePicture(page, pictures) {
       drawn.position = +k;
       drawn.label = drawn.querySelector(":scope > text");
       drawn.sign = drawn.label?.textContent.replace(/\S*$/, ""); // what stands before the number
-      if (drawn.sign === "") { // say which number it is
-        drawn.sign = passes.local(+i, +k).slice(0, String(+k + 1).length + 1) + " ";
-        drawn.label.setAttribute("dx", -5);
+      if (drawn.sign === "") {
+        drawn.sign = passes.local(+i, +k).slice(0, String(+k + 1).length + 1) + " "; // which number it is
+        const { x, width } = drawn.label.getBBox();
+        if (width) for (const [name, at] of [["x", x + width / 2], ["text-anchor", "middle"]]) drawn.label.setAttribute(name, at);
       }
     }
     nodes.forEach((node, i) => boxes[i] && (node.drawn || []).forEach((input, k) => {
