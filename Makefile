@@ -62,6 +62,7 @@ benchmarks: $(VENV)/installed-dev  ## speed and memory beside micrograd and NumP
 	$(VENV)/bin/python -m benchmarks.jax_compile
 	$(VENV)/bin/python -m benchmarks.scale
 	$(VENV)/bin/python -m benchmarks.gpu --batches 128 1024
+	$(VENV)/bin/python -m benchmarks.layout
 	$(VENV)/bin/python -m benchmarks.page
 
 # PyTorch takes gigabytes, so nothing here installs it: say which Python has it.

@@ -289,7 +289,7 @@ def test_neurons_and_layers_open_and_close(stepped, screenshot):
     screenshot(page, "network-closed")
     order = topological_order(network(4, 3, 2))
     label = {node.label: f"n{i}" for i, node in enumerate(order)}
-    page.locator(".node.group").filter(has_text="neuron 2 ▸").last.click()
+    page.locator(".node.group > text").filter(has_text="neuron 2 ▸").last.click()
     assert len(closed()) == 4
     opened = {each for each in label if page.locator(f"[id$=-{label[each]}]").count()}
     assert {"z²₂", "a²₂", "w²₂₁", "b²₂"} <= opened or {"z¹₂", "a¹₂", "w¹₂₁", "b¹₂"} <= opened
@@ -299,7 +299,7 @@ def test_neurons_and_layers_open_and_close(stepped, screenshot):
     assert len(closed()) == 5
     page.locator(".cluster > text").filter(has_text="layer 1").click()
     assert "layer 1 ▸" in closed()
-    page.locator(".node.group").filter(has_text="layer 1 ▸").click()
+    page.locator(".node.group > text").filter(has_text="layer 1 ▸").click()
     assert "layer 1 ▸" not in closed()
     detail.select_option("layers as boxes")
     assert closed() == ["layer 1 ▸", "layer 2 ▸"]
