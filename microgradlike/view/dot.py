@@ -255,7 +255,9 @@ class _Drawing:
         boxes_and_edges = len(self.index) - len(self.rows), sum(map(len, self.edges.values()))
         large = prod(boxes_and_edges) > MOST_BENT  # Graphviz might take minutes to bend edges around boxes
         if self.in_grid:
-            picture.graph_attr.update({"layout": "nop", **(style.STRAIGHT if large else {"splines": "true"})})
+            # What keeps its place has the same coordinates in every picture: a page holds it once.
+            picture.graph_attr.update({"layout": "nop", "notranslate": "true"})
+            picture.graph_attr.update(style.STRAIGHT if large else {"splines": "true"})
         elif large:
             picture.graph_attr.update(style.LARGE)
         if not self.in_grid and self._comes_back(
