@@ -269,6 +269,8 @@ def residual(w, b, x):
     return [{} for row, bias, xj in zip(w, b, x)]
 """
 
+MAXOUT = "def maxout_error(w_next, delta_next, z): return {}"
+
 RIGHT = {  # others than the solutions in the notebook
     (0, "step-add"): ["def add(a, b):\n    return Value(as_value(b).data + a.data, [as_value(b), a], [1, 1])"],
     (0, "step-minus"): [MINUS.format("-(a - b)"), MINUS.format("as_value(b) + a * -1")],
@@ -349,6 +351,12 @@ RIGHT = {  # others than the solutions in the notebook
     (8, "exercise-4"): [
         "def weights_of(name): return [(t <= len(name)) / (len(name) + 1) for t in range(12)]",
         "def weights_of(name): return np.r_[np.full(len(name) + 1, 1 / (len(name) + 1)), np.zeros(11 - len(name))]",
+    ],
+    (9, "exercise-1"): ["'layer', 'loss', 'layer'", "['Layer ', 'LOSS', 'layer']"],
+    (9, "exercise-2"): ["238200", "10 * 30 * (784 + 10)", "np.int64(238_200)"],
+    (9, "exercise-3"): [
+        MAXOUT.format("sum(w.T @ d for w, d in zip(w_next, delta_next)) * (z == z.max(axis=0))"),
+        MAXOUT.format("np.einsum('mkj,mk->j', w_next, delta_next) * (z > z[::-1])"),
     ],
 }  # fmt: skip
 
@@ -558,6 +566,24 @@ WRONG = {  # with a part of what is said
         "def weights_of(name): return [1 / 12] * 12": "12 weights are not 0",
         "def weights_of(name): return [1.0] * (len(name) + 1) + [0.0] * (11 - len(name))": "add up to 4",
         "def weights_of(name): return [0.0] * (11 - len(name)) + [1 / (len(name) + 1)] * (len(name) + 1)": "The first 4",
+    },
+    (9, "exercise-1"): {
+        "'loss', 'loss', 'loss'": "to show the form",
+        "'layer', 'layer', 'layer'": "What does one differentiate?",
+        "'loss', 'layer', 'layer'": "δ has an upper index",
+        "'loss', 'layer', 'loss'": "other way round",
+        "'layer', 'loss', 'loss'": "Right but for number 3",
+    },
+    (9, "exercise-2"): {"23820": "one sample", "23860": "not multiplied; and", "238600": "not multiplied",
+                        "235200": "There are two", "47640": "ten samples", "10": "Hint: For one sample"},
+    (9, "exercise-3"): {
+        MAXOUT.format("w_next.reshape(-1, z.shape[1]).T @ delta_next.ravel()"): "shape should be (2, 4), and is (4,)",
+        MAXOUT.format("np.array(2 * [w_next.reshape(-1, z.shape[1]).T @ delta_next.ravel()])"): "what arrives at a",
+        MAXOUT.format("(w_next.reshape(-1, z.shape[1]).T @ delta_next.ravel()) * (z == z.min(axis=0))"): "The other z",
+        MAXOUT.format("(w_next[0].T @ delta_next[0]) * (z == z.max(axis=0))"): "Add up both parts",
+        MAXOUT.format("(w_next[1].T @ delta_next[1]) * (z == z.max(axis=0))"): "Add up both parts",
+        MAXOUT.format("(w_next.sum(axis=0).T @ delta_next.sum(axis=0)) * (z == z.max(axis=0))"): "one under the other",
+        MAXOUT.format("w_next @ delta_next"): "mismatch",
     },
 }  # fmt: skip
 
