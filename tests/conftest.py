@@ -38,6 +38,7 @@ LEFT_OUT = {
     "test_passes.py": "numpy",
     "test_people.py": "numpy",
     "test_program_values.py": "numpy",
+    "test_questions.py": "nbformat",
     "test_readme.py": "click",
     "test_widget.py": "anywidget",
 }

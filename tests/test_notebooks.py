@@ -254,3 +254,26 @@ def test_in_a_kernel_an_answer_that_does_not_end_is_stopped_and_the_next_cell_ru
     said = ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
     assert said[1].startswith("✗ Not yet. It was stopped after 0.5 seconds:")
     assert said[2] == "✓ Right.\n"
+
+
+# ── As a page ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.browser
+def test_what_is_folded_in_a_notebook_is_folded_in_a_page_and_a_link_opens_it(browse, tmp_path):
+    read = [nbformat.read(path, as_version=4) for path in run.NOTEBOOKS]
+    hidden = [
+        [cell.id for cell in code(each) if cell.metadata.get("jupyter", {}).get("source_hidden")] for each in read
+    ]
+    ((notebook, folded),) = [(each, ids) for each, ids in zip(read, hidden, strict=True) if ids]
+    exporter = pytest.importorskip("nbconvert").HTMLExporter(mathjax_url="", require_js_url="", jquery_url="")
+    exporter.mermaid_js_url = ""
+    exported = exporter.from_notebook_node(notebook)[0].replace('<script src=""></script>', "")
+    (tmp_path / "page.html").write_text(exported, encoding="utf-8")
+    page = browse((tmp_path / "page.html").as_uri())
+    assert page.locator('[id="cell-id=evidence"] .jp-InputArea').is_visible()
+    for id in folded:
+        assert not page.locator(f'[id="cell-id={id}"] .jp-InputArea').is_visible()
+    for id in folded:
+        page.locator(f'a[href="#cell-id={id}"]').click()
+        assert page.locator(f'[id="cell-id={id}"] .jp-InputArea').is_visible()
