@@ -1,0 +1,251 @@
+"""A drawing written in DOT: nodes and clusters, edges and their labels, and in a network the places of all of them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import accumulate
+from math import atan2, degrees, hypot, prod
+from typing import Any
+
+from microgradlike import ops
+from microgradlike.notation.digits import format_number
+from microgradlike.value import Value
+from microgradlike.view import boxes, style
+from microgradlike.view.changes import change_note
+from microgradlike.view.choose import operands
+from microgradlike.view.contents import Contents, groups_around
+from microgradlike.view.diagram import Diagram
+from microgradlike.view.grid import Grid, Path, Size
+
+SIDES = {
+    "LR": {"tail": "e", "head": "w"}, "RL": {"tail": "w", "head": "e"},
+    "TB": {"tail": "s", "head": "n"}, "BT": {"tail": "n", "head": "s"},
+}  # fmt: skip
+DOWN = {name: {"tail": "s", "head": "n"} if name in ("LR", "RL") else {"tail": "e", "head": "w"} for name in SIDES}
+AROUND = {
+    "LR": {"tail": "e", "head": "ne"}, "RL": {"tail": "w", "head": "nw"},
+    "TB": {"tail": "s", "head": "sw"}, "BT": {"tail": "n", "head": "nw"},
+}  # fmt: skip
+
+MOST_BENT = 5_000  # boxes times edges: above this, edges are straight
+MOST_CROSSED = 500  # columns that edges pass: above this, the longest are drawn when the boxes have their places
+BELOW = 32.0  # points between boxes below each other, for the local derivative and a sum
+FLAT = 0.2  # the steepest slope of an edge that its local derivative stands beside, not on
+MOST_AT_HEAD = 6  # edges that end at one point, and have their local derivatives there
+
+
+class Drawing(Contents):
+    """What to draw, and where it stands."""
+
+    def write(self) -> Diagram:
+        import graphviz
+
+        look = style.GRAPH | {"rankdir": self.rankdir}
+        picture = graphviz.Digraph(graph_attr=look, node_attr=style.NODE, edge_attr=style.EDGE)
+        clusters = self.clusters
+        for node in self.index:
+            path = self.path.get(node, ())
+            if node not in self.rows and (
+                closed := [around for around in groups_around(path) if around in self.closed]
+            ):
+                self.box[node] = f"c{list(clusters).index(closed[0]) - 1}"
+        for node, box in list(self.box.items()):
+            self.box |= {node.inputs[k]: box for k in self.edges[node] if node.inputs[k] in self.rows}
+        for path in clusters:
+            if path in self.closed and not any(around in self.closed for around in groups_around(path[:-1])):
+                self.shown |= {node: self._id(node) for node in self._members(path)[: 2 * self.max_terms]}
+        boxes_and_edges = len(self.index) - len(self.rows), sum(map(len, self.edges.values()))
+        large = prod(boxes_and_edges) > MOST_BENT  # Graphviz might take minutes to bend edges around boxes
+        if self.in_grid:
+            # What keeps its place has the same coordinates in every picture: a page holds it once.
+            picture.graph_attr.update({"layout": "nop", "notranslate": "true"})
+            picture.graph_attr.update(style.STRAIGHT if large else {"splines": "true"})
+        elif large:
+            picture.graph_attr.update(style.LARGE)
+        if not self.in_grid and self._comes_back(
+            clusters
+        ):  # by itself Graphviz ranks each cluster apart, as if nothing came back
+            picture.graph_attr["newrank"] = "true"
+        self._write_nodes(picture, ())
+        for node in self.index:
+            self._write_edges(picture, node)
+        note = change_note(self.changed, self.names)
+        if self._looks or note:
+            picture.attr(label=boxes.legend(self._looks, note))
+        return Diagram(
+            picture.source, self._titles(clusters), tuple(sign.title for sign in self._signs.values() if sign.title)
+        )
+
+    def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
+        """Return whether a way through the graph leaves a cluster and enters it again, as in a softmax layer."""
+        # A closed group is one box, to which edges must come back.
+        around = {v: set(groups_around(path)) for path, nodes in clusters.items() for v in nodes if v not in self.box}
+        left: dict[Value, set[Path]] = {}
+        for node in self.index:
+            inside = around.get(node, set())
+            inputs = [node.inputs[k] for k in self.edges[node]]
+            left[node] = set().union(*(left[v] | around.get(v, set()) - inside for v in inputs))
+            if not left[node].isdisjoint(inside):
+                return True
+        return False
+
+    def _write_nodes(self, dot: Any, path: Path) -> None:
+        """Write the nodes of a cluster, then the clusters within it."""
+        for node in self.clusters[path]:
+            id = self._id(node)
+            dot.node(id, self._label(node).label, id=id, **self._pos(id), **self._look(node))
+        for id, sign in self._signs.items():
+            if sign.path == path:
+                dot.node(id, boxes.chip(sign.words, style.MUTED).label, id=id, **self._pos(id), **style.MORE)
+        for i, inner in enumerate(self.clusters, start=-1):
+            if inner in self.closed and inner[:-1] == path:
+                place = self._place(*self._grid.frames[inner].centre) if self._grid else {}
+                dot.node(f"c{i}", self._closed_label(inner).label, id=f"c{i}", **place, **style.GROUP)
+            elif inner and inner[:-1] == path:
+                frame = boxes.frame(f"c{i}", inner[-1]) | self._frame(inner)
+                with dot.subgraph(name=f"cluster_{i}", graph_attr=frame) as cluster:
+                    self._write_nodes(cluster, inner)
+
+    def _write_edges(self, dot: Any, node: Value) -> None:
+        """Write the edges into a node. That of xₖ ends beside the row of wₖ, if there is one."""
+        side = {"LR": "w", "RL": "e"}.get(self.rankdir)
+        ports: dict[str, str] = {}
+        for k in self.edges[node]:
+            input, operand = node.inputs[k], operands(node)[k]
+            look = {"class": "constant"} if input.op is ops.CONSTANT else {}
+            id = self._edge_id(node, k)
+            if input in self.box or node in self.box:
+                ends = self.box.get(input, self._id(input)), self.box.get(node, self._id(node))
+                if ends[0] != ends[1]:
+                    if not self._grid or self.path.get(input, ())[:1] != self.path.get(node, ())[:1]:
+                        ends = ends[0] + self._row_port(input, "tail"), ends[1] + self._row_port(node, "head")
+                    if ends not in self.joined:
+                        self.joined.add(ends)
+                        dot.edge(*ends, id=id, **look)
+            elif input in self.rows:
+                ports["x" + operand[1:]] = f":{self._id(input)}:{side}" if side else ""
+            else:
+                label = boxes.chip(format_number(node.local_grads[k]), style.LOCAL, self.live)
+                ends = self._id(input) + self._side(input, node, "tail"), self._id(node)
+                ends = ends[0], ends[1] + (ports.get(operand) or self._side(input, node, "head"))
+                if self._grid and self.local_grads and (operand in ports or len(self.edges[node]) <= MOST_AT_HEAD):
+                    look |= self._at_head(node, k, label)  # for the middles of crossing edges meet
+                if (node, k) in self._late:
+                    look["late"] = "true"
+                dot.edge(*ends, label.label if self.local_grads and not self._grid else "", id=id, **look)
+        for id in self._more_beside(node):
+            dot.edge(id, self._id(node), style="dotted", id=f"e{id}")
+
+    @cached_property
+    def _late(self) -> set[tuple[Value, int]]:
+        """The edges that `render` leaves out while Graphviz looks for places: it would take minutes over many long ones."""
+        rank: dict[Value, int] = {}
+        for node in self.index:
+            rank[node] = max((rank[node.inputs[k]] + 1 for k in self.edges[node]), default=0)
+        first: dict[Value, int] = {}  # where the nodes that use a leaf begin
+        for node in self.index:
+            for k in self.edges[node]:
+                first[node.inputs[k]] = min(first.get(node.inputs[k], rank[node]), rank[node])
+        crossed = {
+            (node, k): rank[node] - (rank[input] if self.edges[input] else first[input] - 1) - 1
+            for node in self.index
+            for k in self.edges[node]
+            for input in [node.inputs[k]]
+        }
+        order = sorted(crossed, key=crossed.__getitem__)
+        sums = accumulate(crossed[edge] for edge in order)
+        return {edge for edge, total in zip(order, sums, strict=True) if total > MOST_CROSSED and not self.in_grid}
+
+    def _at_head(self, node: Value, k: int, label: boxes.Box) -> dict[str, str]:
+        """Return the attributes of a label that stands on the edge where it ends; of two from one node, on either side."""
+        assert self._grid
+        twins = [j for j in self.edges[node] if node.inputs[j] is node.inputs[k]]
+        ids = self._id(node.inputs[k]), self._id(node)
+        side = 2 * twins.index(k) - len(twins) + 1
+        level = self.rankdir in ("LR", "RL")
+        (start, y), (end, to) = (self._grid.place[id] for id in ids)
+        if self._grid.goes_down(*ids):
+            along, beside = (9.0, label.width / 2 + 6) if level else (label.width / 2 + 8, label.height / 2 + 2)
+            distance, angle = hypot(along, beside), (side or 1) * degrees(atan2(beside, along))
+        else:
+            sizes = sum(self._grid.size[id].main for id in ids)
+            slope = min(abs(to - y) / max(end - start - sizes / 2, 1.0), 2.0) if start < end else 0.0
+            distance, angle = (label.width / 2 + 12) * hypot(1, slope), 25.0 * side
+            if not side and slope < FLAT and level:  # above it, or below one that comes from below
+                turn = 1 if (y <= to) == (self.rankdir == "RL") else -1
+                angle = turn * degrees(atan2(label.height / 2 + slope * label.width / 2, distance))
+                angle *= 1 if start < end else -1
+        return {"headlabel": label.label, "labelangle": f"{angle:.1f}", "labeldistance": f"{distance / 10:.2f}"}
+
+    def _row_port(self, node: Value, end: str) -> str:
+        """Return where an edge meets a closed box: at the row of the node, if it has one."""
+        sides = SIDES[self.rankdir][end]
+        if node not in self.box:
+            return f":{sides}" if self._grid else ""
+        return f":{self._id(node)}:{sides}" if node in self.shown and self.rankdir in ("LR", "RL") else ""
+
+    def _side(self, input: Value, node: Value, end: str) -> str:
+        """Return the side of the box at which an edge begins or ends, where the grid tells which way it goes."""
+        if not self._grid:
+            return ""
+        ids = self._id(input), self._id(node)
+        if self._grid.goes_down(*ids):
+            return f":{DOWN[self.rankdir][end]}"
+        before, after = (self._grid.place[id][0] for id in ids)
+        if before == after:  # around what stands between them
+            return f":{AROUND[self.rankdir][end]}"
+        return f":{SIDES[self.rankdir][end]}" if before < after else ""
+
+    # ── Places in the grid ─────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def _grid(self) -> Grid | None:
+        if not self.in_grid:
+            return None
+        nodes = [node for node in self.index if node not in self.rows]
+        inputs = {
+            self._id(v): [self._id(i) for k in self.edges[v] if (i := v.inputs[k]) not in self.rows] for v in nodes
+        }
+        outline = {self.root: 8.0}  # its second one
+        sizes = {self._id(node): self._size(self._label(node), outline.get(node, 0.0)) for node in nodes}
+        path = {self._id(node): self.path[node] for node in nodes if node in self.path}
+        for id, sign in self._signs.items():
+            if sign.path is not None:
+                sizes[id], inputs[id] = self._size(boxes.chip(sign.words, style.MUTED)), []
+            if sign.path:
+                path[id] = sign.path
+            elif sign.below:  # the last of the inputs
+                inputs[self._id(sign.below)].append(id)
+        closed = {path: self._size(self._closed_label(path)) for path in self.closed & self.clusters.keys()}
+        local_grads = [] if self.live else [format_number(v.local_grads[k]) for v in nodes for k in self.edges[v]]
+        gap = boxes.chip(max(local_grads, key=len, default=""), "", self.live).width + 14 if self.local_grads else 40.0
+        below = BELOW if self.rankdir in ("LR", "RL") else gap
+        return Grid(sizes, inputs, path, closed, gap, below, stacked=bool(self.rows))
+
+    def _size(self, box: boxes.Box, outline: float = 0.0) -> Size:
+        extents = box.width + outline, box.height + outline
+        return Size(*extents) if self.rankdir in ("LR", "RL") else Size(*reversed(extents))
+
+    def _pos(self, id: str) -> dict[str, str]:
+        return self._place(*self._grid.place[id]) if self._grid else {}
+
+    def _place(self, main: float, cross: float) -> dict[str, str]:
+        return {"pos": "{:.1f},{:.1f}".format(*self._point(main, cross))}
+
+    def _point(self, main: float, cross: float) -> tuple[float, float]:
+        """Return x and y, upward, of a place in the grid."""
+        return {"LR": (main, -cross), "RL": (-main, -cross), "TB": (cross, -main), "BT": (cross, main)}[self.rankdir]
+
+    def _frame(self, path: Path) -> dict[str, str]:
+        """Return the extent of a cluster, and the place of its name at its left and top."""
+        if not self._grid:
+            return {}
+        frame = self._grid.frames[path]
+        corners = self._point(frame.main, frame.cross), self._point(frame.main_end, frame.cross_end)
+        left, right = sorted(x for x, _ in corners)
+        bottom, top = sorted(y for _, y in corners)
+        width = boxes.text_width([path[-1]], 10)
+        return {
+            "bb": f"{left:.1f},{bottom:.1f},{right:.1f},{top:.1f}",
+            "lp": f"{left + width / 2 + 4:.1f},{top - 9:.1f}",
+        }
