@@ -352,7 +352,8 @@ def test_a_leaf_is_dragged_and_typed_and_marked_until_all_is_as_recorded(browse,
     assert 1.5 < a < 2.5
     assert format_number(a * 3 * (a + 3)) in picture.text_content()
     assert "was -2" in page.locator(".number").first.inner_text()
-    assert picture.locator("text.moved").count() == 8  # all but the number of b and the seed
+    assert picture.locator(".node > text.moved").count() == 8  # all but the number of b and the seed
+    assert picture.locator(".edge > text.moved").count() == 3  # ∂₂d = a, ∂₁f = e, ∂₂f = d
     typed = page.get_by_label("a as a number")
     typed.fill("−0,5")
     assert format_number(-0.5 * 3 * 2.5) in picture.text_content()
