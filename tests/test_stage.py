@@ -206,8 +206,9 @@ def test_zoom_by_keys_buttons_wheel_and_dragging(stepped):
     page.keyboard.press("+")
     page.keyboard.press("+")
     place = drawn(page)
+    page.mouse.move(before["x"] + 105, before["y"] + 5)
     page.mouse.down()
-    page.mouse.move(before["x"] - 45, before["y"] - 25, steps=3)
+    page.mouse.move(before["x"] + 55, before["y"] - 25, steps=3)
     page.mouse.up()
     assert drawn(page)["x"] == pytest.approx(place["x"] - 50, abs=2)
     assert drawn(page)["y"] == pytest.approx(place["y"] - 30, abs=2)
@@ -493,6 +494,8 @@ def test_printed_on_a4_nothing_is_lost(stepped, screenshot, make):
 @pytest.mark.browser
 def test_labels_of_edges_stand_on_the_paper_of_the_page(stepped):
     page = stepped(lecture(), step=9, color_scheme="dark")
-    fills = page.locator(".picture .edge > [stroke=none]").evaluate_all("all => all.map(e => getComputedStyle(e).fill)")
-    assert len(fills) == 6
-    assert set(fills) == {page.locator(".box").evaluate("e => getComputedStyle(e).backgroundColor")}
+    grounds = page.locator(".picture .edge > polygon ~ text").evaluate_all(
+        "all => all.map(e => getComputedStyle(e).stroke)"
+    )
+    assert len(grounds) == 6
+    assert set(grounds) == {page.locator(".box").evaluate("e => getComputedStyle(e).backgroundColor")}
