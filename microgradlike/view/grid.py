@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import copysign
 from typing import NamedTuple
 
@@ -53,10 +53,15 @@ class Frame(NamedTuple):
 
 def by_layer(node: Value) -> Path | None:
     """Return the layer and neuron that a label of `nn` tells: of w²₁₃, b²₁, z²₁ and a²₁, layer 2 and neuron 1."""
-    label = re.fullmatch("([wbza])[′″]?([⁰¹²³⁴⁵⁶⁷⁸⁹]+)([₀₁₂₃₄₅₆₇₈₉]+)(,[₀₁₂₃₄₅₆₇₈₉]+)?", node.label)
-    if not label:
+    return _place_of(node.label)
+
+
+@lru_cache(65_536)  # a page asks for each node in each of its pictures
+def _place_of(label: str) -> Path | None:
+    parts = re.fullmatch("([wbza])[′″]?([⁰¹²³⁴⁵⁶⁷⁸⁹]+)([₀₁₂₃₄₅₆₇₈₉]+)(,[₀₁₂₃₄₅₆₇₈₉]+)?", label)
+    if not parts:
         return None
-    letter, layer, neuron, comma = label.groups()
+    letter, layer, neuron, comma = parts.groups()
     if letter == "w" and not comma:  # two indices of one digit each
         neuron = neuron[0]
     return f"layer {plain_digits(layer)}", f"neuron {plain_digits(neuron)}"
