@@ -153,6 +153,7 @@ ERRORS = [
     ("draw", ValueError, lambda: mg.draw(number() * 2.0, max_nodes=1)),
     ("draw", RuntimeError, lambda: without_graphviz(mg.draw(number()).svg)),
     ("explain", TypeError, lambda: mg.explain(1.0)),
+    ("explain", ValueError, lambda: mg.explain(number(), only=[number()])),
     ("finite_differences", TypeError, lambda: mg.finite_differences(abs, [number()])),
     ("finite_differences", ValueError, lambda: mg.finite_differences(*recorded_once())),
     ("finite_differences", ValueError, lambda: mg.finite_differences(number, [number()], eps=1e-300)),
