@@ -190,6 +190,7 @@ def test_what_tests_may_lack_is_said_of_files_that_exist_and_of_what_extras_brin
         "Graphviz",
         "IPython",
         "axe_playwright_python",
+        "torch",
     }
 
 

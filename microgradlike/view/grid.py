@@ -156,7 +156,7 @@ class Grid:
         return found
 
     def _are_stacked(self, one: str, other: str) -> bool:
-        """Whether these boxes are in a neuron whose boxes stand below each other."""
+        """Return whether these boxes are in a neuron whose boxes stand below each other."""
         path = self.path.get(one, ())
         return self.stacked and len(path) > 1 and path == self.path.get(other)
 
