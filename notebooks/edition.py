@@ -119,9 +119,9 @@ section {{ break-after: page }} section:last-child {{ break-after: auto }}
 </style>
 <section><h1>The rules</h1>
 <p>Each operation multiplies the gradient of its result y by its local derivative, and adds the product to the
-gradient of the input: ∂L/∂x += ∂L/∂y · ∂y/∂x. In topological order, from L back; ∂L/∂L = 1. Operations of any
+gradient of the input: ∂L/∂xₖ += ∂L/∂y · ∂ₖy. In topological order, from L back; ∂L/∂L = 1. Operations of any
 number of inputs stand here with two; ties is how many of them are the largest.</p>
-<table><tr><th>operation<th>value<th>local derivatives, in the order of the inputs</tr>
+<table><tr><th>operation<th>value<th>local derivatives ∂₁y, ∂₂y, … in the order of the inputs</tr>
 {rules}</table></section>
 <section><h1>The equations</h1>
 <h2>As the textbook has them</h2>
