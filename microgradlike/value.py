@@ -175,8 +175,9 @@ def topological_order(root: Value) -> list[Value]:
     if not isinstance(root, Value):
         check_class(root)
         raise TypeError(f"expected the Value to start from, such as a loss, got {type(root).__name__}: {root!r:.60}")
-    with one_at_a_time:
-        return in_topological_order(root)
+    with one_at_a_time:  # a return in here might, on Ctrl-C, skip its end
+        order = in_topological_order(root)
+    return order  # noqa: RET504
 
 
 def constant(number: Any) -> Value:

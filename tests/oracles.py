@@ -173,22 +173,31 @@ COMPLEX_SIGMA = {  # σ of a layer, for complex numbers as well: steps along i t
 # ── Mistakes in a row ──────────────────────────────────────────────────────────────────────────
 
 
-def change(op, **attributes):
-    """Give the row other attributes. It is frozen, so that nobody does so by mistake, and written out in methods."""
-    for name, attribute in attributes.items():
-        object.__setattr__(op, name, attribute)
-    compile_rows(vars(value))
+@contextmanager
+def compiled_anew():
+    """Methods of Value that are written out anew from the rows as they are now; afterwards they are those of before."""
+    kept = {name: member for name, member in vars(value.Value).items() if callable(member)}
+    try:
+        compile_rows(vars(value))
+        yield
+    finally:
+        for name, member in kept.items():
+            if vars(value.Value)[name] is not member:
+                setattr(value.Value, name, member)
 
 
 @contextmanager
 def broken(op, **attributes):
     """The row with other attributes, for a while."""
     kept = {name: getattr(op, name) for name in attributes}
-    change(op, **attributes)
     try:
-        yield
+        for name, attribute in attributes.items():  # it is frozen, so that nobody does so by mistake
+            object.__setattr__(op, name, attribute)
+        with compiled_anew():
+            yield
     finally:
-        change(op, **kept)
+        for name, attribute in kept.items():
+            object.__setattr__(op, name, attribute)
 
 
 def mistaken(op, mistake):

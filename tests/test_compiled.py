@@ -8,7 +8,7 @@ import traceback
 from itertools import product
 
 import pytest
-from oracles import broken
+from oracles import broken, compiled_anew
 
 import microgradlike
 from microgradlike import Value, affine, dot, logsumexp, maxout, ops, value
@@ -105,14 +105,10 @@ def test_a_new_row_with_a_method_is_written_out(monkeypatch):
     )  # fmt: skip
     monkeypatch.setattr(ops, "SILU", silu, raising=False)
     monkeypatch.setattr(Value, "silu", lambda self: value.unary(ops.SILU, self), raising=False)
-    compiled.compile_rows(vars(value))
-    try:
+    with compiled_anew():
         node = Value(0.3).silu()
         assert hasattr(Value.silu, "__wrapped__")
         assert recorded(node) == recorded(Value.silu.__wrapped__(Value(0.3)))
-    finally:
-        monkeypatch.undo()
-        compiled.compile_rows(vars(value))
 
 
 def test_a_traceback_and_a_debugger_show_the_lines():
