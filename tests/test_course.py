@@ -1,6 +1,8 @@
 """The helpers of the course: exercises that are checked without giving the answer away, and a style of plots."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 from itertools import count
@@ -230,3 +232,27 @@ def test_the_style_is_found_by_name():
     with pyplot.style.context("microgradlike.course"):
         assert pyplot.rcParams["axes.spines.top"] is False
         assert len(pyplot.rcParams["axes.prop_cycle"]) == 6
+
+
+def test_a_limit_leaves_nothing_behind_that_a_tracer_stumbles_over():
+    code = """
+import sys
+from microgradlike.course.limit import within
+
+def endless():
+    while True:
+        pass
+
+def tracer(frame, event, arg):
+    frame.f_trace_opcodes = True
+    return tracer
+
+assert within(10.0, lambda: 1) == 1
+try:
+    within(0.05, endless)
+except TimeoutError:
+    sys.settrace(tracer)
+    print(sum(i for i in range(100)))
+"""
+    run = [sys.executable, "-c", code]
+    assert subprocess.run(run, capture_output=True, text=True, timeout=30, check=True).stdout == "4950\n"

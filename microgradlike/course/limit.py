@@ -27,7 +27,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
 
     Where Python has no threads or cannot raise in one (in a browser, on PyPy), there is no limit; it says so first.
     """
-    thread, begun, ended, turn = get_ident(), Event(), Event(), Lock()
+    thread, begun, raised, ended, turn = get_ident(), Event(), Event(), Event(), Lock()
 
     def watch() -> None:
         begun.wait()
@@ -38,15 +38,20 @@ def within(seconds: float, call: Callable[[], T]) -> T:
                 print("It is in a long call that cannot be stopped from here: interrupt it.", flush=True)
             with turn:
                 if not ended.is_set():
-                    _raise_in(thread, _OutOfTime)
+                    raised.set()
+                    _raise_in(thread)
 
     def end() -> None:
         with turn:
             ended.set()
-        _raise_in(thread, None)  # takes back what has not come yet
+        if raised.is_set():  # and may not have come yet
+            with suppress(_OutOfTime):
+                _raise_in(thread)  # in place of that one
+                while True:
+                    pass
 
     try:
-        _raise_in(thread, None)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc  # noqa: B018 — is there such a thing?
         Thread(target=watch, daemon=True).start()
     except (AttributeError, RuntimeError):
         print("There is no time limit here: if it does not end, interrupt it.")
@@ -64,6 +69,10 @@ def within(seconds: float, call: Callable[[], T]) -> T:
         raise TimeoutError(f"not done after {seconds:g} s") from None
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Have Python raise an exception in a thread, at its next step; None takes it back."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error and ctypes.py_object(error))
+def _raise_in(thread: int) -> None:
+    """Have Python raise an exception in a thread, at its next step.
+
+    What is raised must come. To take it back by NULL leaves Python looking for it before every step, and one that
+    traces instructions at the same place for ever.
+    """
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_OutOfTime))
