@@ -25,7 +25,7 @@ LEFT_OUT = {
     "test_crosscheck.py": "numpy",
     "test_deltas.py": "mpmath",
     "test_docstrings.py": "numpy",
-    "test_editions.py": "nbconvert",
+    "test_editions.py": "nbformat",
     "test_equations.py": "numpy",
     "test_exercises.py": "nbformat",
     "test_files.py": "click",
