@@ -436,7 +436,7 @@ def test_two_processes_train_as_one_does_and_go_on_after_one_is_killed(tmp_path)
 
     def start(steps):
         return subprocess.Popen(
-            [*together, "--steps", str(steps)], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*together, "--steps", str(steps)], cwd=tmp_path, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": f"{VIRTUAL}=8", "PYTHONUTF8": "1"},
         )  # fmt: skip
 
@@ -475,7 +475,12 @@ def test_bad_input_to_several_processes_is_said_once(tmp_path):
     command = ["train", "moons", "--engine", "jax", "--processes", "2", "--checkpoint", "file"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "PYTHONUTF8": "1"}
     result = subprocess.run(
-        [sys.executable, "-m", "microgradlike", *command], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "microgradlike", *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert (result.returncode, result.stderr) == (2, "Error: checkpoints need a folder, and file is none\n")
 
