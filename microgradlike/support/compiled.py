@@ -31,7 +31,7 @@ from itertools import count
 from typing import Any
 
 from microgradlike.primitive import Operation
-from microgradlike.support.written import AND, ATOM, CHOICE, COMPARE, PRODUCT, SUM, Language
+from microgradlike.support.written import AND, ATOM, CHOICE, COMPARE, SUM, Language
 
 FILE = "<operators of microgradlike.Value>"
 
@@ -50,17 +50,6 @@ PYTHON = Language(
         "power": ("pow({0}, {1})", ATOM, CHOICE, CHOICE),
         "maximum": ("{0} if {0} > {1} or {0} != {0} else {1}", CHOICE, SUM, SUM),
         "minimum": ("{0} if {0} < {1} or {0} != {0} else {1}", CHOICE, SUM, SUM),
-        "add": ("{0} + {1}", SUM, SUM, PRODUCT),
-        "sub": ("{0} - {1}", SUM, SUM, PRODUCT),
-        "mul": ("{0} * {1}", PRODUCT, PRODUCT, ATOM),
-        "divide": ("{0} / {1}", PRODUCT, PRODUCT, ATOM),
-        "neg": ("-{0}", SUM, ATOM),
-        "lt": ("{0} < {1}", COMPARE, SUM, SUM),
-        "gt": ("{0} > {1}", COMPARE, SUM, SUM),
-        "le": ("{0} <= {1}", COMPARE, SUM, SUM),
-        "ge": ("{0} >= {1}", COMPARE, SUM, SUM),
-        "eq": ("{0} == {1}", COMPARE, SUM, SUM),
-        "ne": ("{0} != {1}", COMPARE, SUM, SUM),
         "and": ("{0} and {1}", AND, COMPARE, COMPARE),
         "where": ("{1} if {0} else {2}", CHOICE, AND, AND, CHOICE),
         "float": ("float({0})", ATOM, CHOICE),

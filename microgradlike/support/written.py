@@ -17,6 +17,19 @@ from microgradlike.primitive import Operation
 # How strongly an operator binds: an operand that binds less stands in brackets. A minus before an operand counts as
 # an addition: a−−b would be something else in JavaScript.
 CHOICE, AND, COMPARE, SUM, PRODUCT, ATOM = range(6)
+OPERATORS: dict[str, tuple[Any, ...]] = {  # that languages write alike
+    "add": ("{0} + {1}", SUM, SUM, PRODUCT),
+    "sub": ("{0} - {1}", SUM, SUM, PRODUCT),
+    "mul": ("{0} * {1}", PRODUCT, PRODUCT, ATOM),
+    "divide": ("{0} / {1}", PRODUCT, PRODUCT, ATOM),
+    "neg": ("-{0}", SUM, ATOM),
+    "lt": ("{0} < {1}", COMPARE, SUM, SUM),
+    "gt": ("{0} > {1}", COMPARE, SUM, SUM),
+    "le": ("{0} <= {1}", COMPARE, SUM, SUM),
+    "ge": ("{0} >= {1}", COMPARE, SUM, SUM),
+    "eq": ("{0} == {1}", COMPARE, SUM, SUM),
+    "ne": ("{0} != {1}", COMPARE, SUM, SUM),
+}
 
 
 class Symbol:
@@ -57,12 +70,13 @@ class Symbol:
 class Language:
     """How a programming language writes numbers and operations.
 
-    `number` returns the text of a number and how strongly it binds. A template has places {0}, {1}, … for the
-    operands, and behind it stand the level of the result, and those that the operands need.
+    `number` returns the text of a number and how strongly it binds. `templates` has those operations that are not
+    in `OPERATORS`: a template with places {0}, {1}, … for the operands, and behind it the level of the result, and
+    those that the operands need.
     """
 
     def __init__(self, number: Callable[[float], tuple[str, int]], templates: dict[str, tuple[Any, ...]]) -> None:
-        self.number, self.templates = number, templates
+        self.number, self.templates = number, OPERATORS | templates
         functions = {name: partial(self._function, name) for name in FUNCTIONS}
         self.xp = Namespace(**functions | {"where": self._where})
 

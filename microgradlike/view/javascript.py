@@ -17,7 +17,7 @@ from itertools import count, islice
 
 from microgradlike.ieee import FUNCTIONS
 from microgradlike.primitive import Operation
-from microgradlike.support.written import AND, ATOM, CHOICE, COMPARE, PRODUCT, SUM, Language
+from microgradlike.support.written import AND, ATOM, CHOICE, Language
 
 
 def function_of(op: Operation, n: int) -> str:
@@ -29,11 +29,10 @@ def function_of(op: Operation, n: int) -> str:
     names = _names()
     inputs = list(islice(names, n))
     shared, results = JAVASCRIPT.written(op, inputs, names)
-    arguments, returned = ",".join(inputs), f"[{','.join(results)}]"
+    lines = ",".join(f"{name}={text}" for name, text in shared).replace(" ", "")
+    arguments, returned = ",".join(inputs), f"[{','.join(results)}]".replace(" ", "")
     arrow = f"{arguments if n == 1 else f'({arguments})'}=>"
-    if not shared:
-        return arrow + returned
-    return f"{arrow}{{const {','.join(f'{name}={text}' for name, text in shared)};return{returned}}}"
+    return f"{arrow}{{const {lines};return{returned}}}" if lines else arrow + returned
 
 
 def script(functions: Iterable[str]) -> str:
@@ -73,17 +72,6 @@ JAVASCRIPT = Language(
     lambda x: (number(x), ATOM),
     _calls
     | {
-        "add": ("{0}+{1}", SUM, SUM, PRODUCT),
-        "sub": ("{0}-{1}", SUM, SUM, PRODUCT),
-        "mul": ("{0}*{1}", PRODUCT, PRODUCT, ATOM),
-        "divide": ("{0}/{1}", PRODUCT, PRODUCT, ATOM),
-        "neg": ("-{0}", SUM, ATOM),
-        "lt": ("{0}<{1}", COMPARE, SUM, SUM),
-        "gt": ("{0}>{1}", COMPARE, SUM, SUM),
-        "le": ("{0}<={1}", COMPARE, SUM, SUM),
-        "ge": ("{0}>={1}", COMPARE, SUM, SUM),
-        "eq": ("{0}=={1}", COMPARE, SUM, SUM),
-        "ne": ("{0}!={1}", COMPARE, SUM, SUM),
         "and": ("{0}&&{1}", AND, AND, AND),
         "where": ("{0}?{1}:{2}", CHOICE, AND, CHOICE, CHOICE),
         "float": ("+{0}", ATOM, ATOM),
