@@ -1,7 +1,7 @@
 """Value: a number that remembers how it was computed, and backward(), which applies the chain rule.
 
 Every operation on Values records a node: its result, its inputs and its local derivatives ∂₁node,
-∂₂node, …: by the first input, the second, …, the others held fixed. `loss.backward()` goes from the
+∂₂node, …: by the first input, …, the others held fixed. `loss.backward()` goes from the
 loss down to the leaves: ∂L/∂input += ∂L/∂node · ∂ₖnode for each node's k-th input.
 """
 
@@ -175,7 +175,7 @@ def topological_order(root: Value) -> list[Value]:
     if not isinstance(root, Value):
         check_class(root)
         raise TypeError(f"expected the Value to start from, such as a loss, got {type(root).__name__}: {root!r:.60}")
-    with one_at_a_time:  # a return in here might, on Ctrl-C, skip its end
+    with one_at_a_time:  # a return here may, on Ctrl-C, skip its end
         order = in_topological_order(root)
     return order  # noqa: RET504
 
@@ -245,4 +245,5 @@ def _as_value(x: Any) -> Value:
     return x if isinstance(x, Value) else constant(x)
 
 
+# methods written out: support/compiled.py
 on_vectors: dict[Operation, Callable[..., Value]] = compile_rows(globals())

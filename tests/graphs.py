@@ -20,6 +20,16 @@ def flat(values):
     return [values] if isinstance(values, Value) else [v for inner in values for v in flat(inner)]
 
 
+def used_twice():
+    """(a·b)·(a + b): both leaves are used twice, and get their second product in the last step."""
+    a, b = Value(-2.0, "a"), Value(3.0, "b")
+    d, e = a * b, a + b
+    d.label, e.label = "d", "e"
+    f = d * e
+    f.label = "f"
+    return f
+
+
 # ── Random graphs ──────────────────────────────────────────────────────────────────────────────
 
 UNARY = [

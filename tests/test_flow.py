@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from graphs import used_twice
 
 import microgradlike
 from microgradlike import Value, nn, steps
@@ -13,16 +14,6 @@ from microgradlike.value import topological_order
 from microgradlike.view.explanation import explain
 
 pytestmark = pytest.mark.browser
-
-
-def shared():
-    """(a·b)·(a + b): both leaves are used twice, and get their second product in the last step."""
-    a, b = Value(-2.0, "a"), Value(3.0, "b")
-    d, e = a * b, a + b
-    d.label, e.label = "d", "e"
-    f = d * e
-    f.label = "f"
-    return f
 
 
 def square():
@@ -81,7 +72,7 @@ return JSON.stringify({ active: lit("active"), receives: lit("receives"), along:
 
 @pytest.mark.parametrize(
     "loss",
-    [shared(), square(), network(2, 3, 1), network(3, 2, 2, samples=2)],
+    [used_twice(), square(), network(2, 3, 1), network(3, 2, 2, samples=2)],
     ids=["shared", "square", "2-3-1", "two samples"],
 )
 def test_the_numbers_that_are_lit_are_those_of_the_text_at_every_step_in_every_view(opened, loss):
@@ -159,7 +150,7 @@ def test_arrows_point_backward_in_the_backward_pass_but_those_from_constants(ope
 
 
 def test_the_turned_head_is_at_the_other_end(opened):
-    page = opened(shared(), "#step=6")
+    page = opened(used_twice(), "#step=6")
     ends = inside(
         page,
         """return [...root.querySelectorAll(".picture .edge")].map(e => {
@@ -173,7 +164,7 @@ def test_the_turned_head_is_at_the_other_end(opened):
 
 
 def test_a_local_derivative_stands_on_its_edge_only_once_it_is_known(opened):
-    page = opened(shared(), "#step=0")
+    page = opened(used_twice(), "#step=0")
     for known in range(4):
         shown = inside(
             page,
@@ -202,7 +193,7 @@ def gradients(page):
 
 
 def test_a_chip_with_the_product_travels_along_each_edge_and_joins_the_sum(opened):
-    page = opened(shared(), "#step=6")
+    page = opened(used_twice(), "#step=6")
     assert inside(page, STEP + CHIPS) == ["1 × 3 = 3", "1 × -2 = -2"]
     assert (gradients(page)["a"], gradients(page)["b"]) == ("∇ -6", "∇ -6")  # they are still on their way
     page.locator(".flow .sum").nth(1).wait_for()
@@ -212,7 +203,7 @@ def test_a_chip_with_the_product_travels_along_each_edge_and_joins_the_sum(opene
 
 
 def test_a_chip_goes_from_the_node_at_work_to_the_one_that_receives(opened):
-    page = opened(shared(), "#step=4")
+    page = opened(used_twice(), "#step=4")
     inside(page, STEP)
     where = """const box = (e) => { const { left, width } = e.getBoundingClientRect(); return left + width / 2; };
       const [run] = root.querySelector(".chip").getAnimations(); run.pause(); run.currentTime = TIME;
@@ -238,7 +229,7 @@ def test_two_chips_that_meet_add_up(opened):
 
 
 def test_stepping_fast_leaves_no_chip_behind(opened):
-    page = opened(shared(), "#step=4")
+    page = opened(used_twice(), "#step=4")
     assert inside(page, STEP + STEP + STEP + CHIPS) == ["1 × 3 = 3", "1 × -2 = -2"]  # those of the last step only
     assert inside(page, STEP + CHIPS) is not None
     page.keyboard.press("ArrowLeft")
@@ -250,7 +241,7 @@ def test_stepping_fast_leaves_no_chip_behind(opened):
 
 
 def test_a_pause_holds_the_chips_where_they_are(opened):
-    page = opened(shared(), "#step=4")
+    page = opened(used_twice(), "#step=4")
     page.keyboard.press("Space")
     page.locator(".chip").first.wait_for(state="attached")
     page.keyboard.press("Space")
@@ -261,7 +252,7 @@ def test_a_pause_holds_the_chips_where_they_are(opened):
 
 
 def test_who_wants_less_motion_sees_the_chips_stand_on_their_edges(opened):
-    page = opened(shared(), "#step=6", reduced_motion="reduce")
+    page = opened(used_twice(), "#step=6", reduced_motion="reduce")
     assert inside(page, STEP + CHIPS) == ["1 × 3 = 3", "1 × -2 = -2"]
     assert sorted(inside(page, SUMS)) == ["-6 + -2 = -8", "-6 + 3 = -3"]
     assert inside(page, "return root.querySelector('.picture').getAnimations({ subtree: true }).length;") == 0
@@ -269,7 +260,7 @@ def test_who_wants_less_motion_sees_the_chips_stand_on_their_edges(opened):
 
 
 def test_a_switch_shows_size_and_sign_and_stays_on(opened, screenshot):
-    page = opened(shared(), "#step=7", reduced_motion="reduce")
+    page = opened(used_twice(), "#step=7", reduced_motion="reduce")
     sign = """return Object.fromEntries([...root.querySelectorAll(".picture .node")].map(e =>
       [e.querySelector("text").textContent, [e.classList.contains("plus") - e.classList.contains("minus"), +e.style.getPropertyValue("--size")]]));"""
     page.get_by_label("Sizes").check()
@@ -301,7 +292,7 @@ CONTRASTS = """
 
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
-@pytest.mark.parametrize("loss", [shared(), network(2, 2)])
+@pytest.mark.parametrize("loss", [used_twice(), network(2, 2)])
 def test_sizes_are_in_the_link_and_the_legend_and_leave_all_text_readable(opened, loss, color_scheme):
     page = opened(loss, "#step=99", reduced_motion="reduce", color_scheme=color_scheme)
     signs = page.get_by_label("Legend").get_by_text("gradient above 0")
@@ -337,7 +328,7 @@ def test_all_chips_arrive_before_the_next_step_is_played(opened, pace):
 
 
 def test_a_symbol_lights_its_node_or_edge_and_a_node_its_symbols(opened):
-    page = opened(shared(), "#step=7", reduced_motion="reduce")
+    page = opened(used_twice(), "#step=7", reduced_motion="reduce")
     now = page.locator(".now")
     now.locator("b.product", has_text="∂f/∂a").first.hover()
     assert ids(page, ".picture .lit") == {"n0"}
@@ -372,7 +363,7 @@ def test_the_entries_of_the_matrix_form_light_their_nodes(opened):
 
 
 def test_the_keyboard_walks_from_symbol_to_symbol(opened):
-    page = opened(shared(), "#step=7", reduced_motion="reduce")
+    page = opened(used_twice(), "#step=7", reduced_motion="reduce")
     page.locator(".picture").focus()
     page.keyboard.press("ArrowDown")
     assert page.locator(".picture .node.lit").count() == 1

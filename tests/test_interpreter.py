@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from microgradlike import Value, operation, ops, recording, topological_order, vectorize
 from microgradlike import sum as sum_
 from microgradlike.ieee import FUNCTIONS
-from microgradlike.matrix.interpreter import interpret
+from microgradlike.matrix.interpreter import Interpreter
 
 TWO = ("divide", "power", "maximum", "minimum")
 
@@ -41,12 +41,12 @@ def compare(loss, batch, rng, samples=2):
     samples = samples if batch else 1
     losses = program.backward(*arguments)
     with np.errstate(all="ignore"):
-        want = interpret(program.found, np, [p.data for p in program.parameters], *arguments)
+        want = Interpreter(program.found, np).losses([p.data for p in program.parameters], *arguments)
         numbers = [
             np.array([recording._Number(Value(x), []) for x in p.data.ravel()], object).reshape(p.shape)
             for p in program.parameters
         ]
-        recorded = interpret(program.found, VALUES, numbers, *arguments)
+        recorded = Interpreter(program.found, VALUES).losses(numbers, *arguments)
     assert want.shape == (samples,)
     mean = recording._node(sum(recorded.tolist()) / samples)
     if not isinstance(mean, Value):  # the loss depends on no parameter
@@ -84,7 +84,7 @@ def test_random_programs_with_derivatives_in_the_loss_are_emitted_as_they_are_de
     data = [p.data for p in program.parameters]
     arguments = [np.array([[v.data for v in argument]]) for argument in program.batch]
     with np.errstate(all="ignore"):
-        want = interpret(program.found, np, data, *arguments)
+        want = Interpreter(program.found, np).losses(data, *arguments)
     np.testing.assert_allclose(program(*arguments), want, rtol=1e-9, atol=1e-9 * largest)
 
 
@@ -112,14 +112,14 @@ def test_rules_that_compare_and_choose_are_emitted_as_they_are_defined(rule):
     program = vectorize(sum_([record(a) * record(b) for a, b in zip(w, x, strict=True)]), [x])
     numbers = np.array([[0.0, -0.0], [1.0, 0.3], [0.8, 0.9], [1.4, 0.6]])
     with np.errstate(all="ignore"):
-        want = interpret(program.found, np, [p.data for p in program.parameters], numbers)
+        want = Interpreter(program.found, np).losses([p.data for p in program.parameters], numbers)
     np.testing.assert_allclose(program(numbers), want, rtol=1e-14)
 
 
 def test_parameters_that_are_not_asked_for_keep_the_numbers_of_their_values():
     x, w, frozen = Value(2.0), Value(3.0), Value(4.0)
     program = vectorize(w * x + frozen, [x], parameters=[w])
-    losses = interpret(program.found, np, [np.array([5.0])], np.array([[1.0], [2.0]]))
+    losses = Interpreter(program.found, np).losses([np.array([5.0])], np.array([[1.0], [2.0]]))
     assert losses.tolist() == [9.0, 14.0]
     with pytest.raises(ValueError, match="argument"):
-        interpret(program.found, np, [np.array([5.0]), np.array([4.0])], np.array([[1.0]]))
+        Interpreter(program.found, np).losses([np.array([5.0]), np.array([4.0])], np.array([[1.0]]))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from expressions import MORE_FUNCTIONS, evaluate
-from graphs import random_graph
+from graphs import random_graph, used_twice
 from oracles import TABLE
 
 from microgradlike import Value, gradient, maximum, nn, operation, ops, steps
@@ -284,15 +284,6 @@ def test_a_leaf_under_a_rule_outside_the_namespace_keeps_its_number_and_the_page
 # ── The page ────────────────────────────────────────────────────────────────────────────────────
 
 
-def shared():
-    a, b = Value(-2.0, "a"), Value(3.0, "b")
-    d, e = a * b, a + b
-    d.label, e.label = "d", "e"
-    f = d * e
-    f.label = "f"
-    return f
-
-
 def network():
     model = nn.MLP(2, [3, 1], "relu", "sigmoid", seed=1)
     return nn.losses.quadratic([model([0.4, -0.7])], [1.0])
@@ -318,7 +309,7 @@ def shown(page):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("make", [shared, network])
+@pytest.mark.parametrize("make", [used_twice, network])
 def test_with_other_numbers_the_page_shows_what_a_page_recorded_with_them_shows(browse, tmp_path, make):
     loss = make()
     rng = random.Random(0)
@@ -340,7 +331,7 @@ def test_with_other_numbers_the_page_shows_what_a_page_recorded_with_them_shows(
 
 @pytest.mark.browser
 def test_a_leaf_is_dragged_and_typed_and_marked_until_all_is_as_recorded(browse, tmp_path, screenshot):
-    page = browse(steps(shared()).save(tmp_path / "f.html").as_uri() + "#step=7")
+    page = browse(steps(used_twice()).save(tmp_path / "f.html").as_uri() + "#step=7")
     before, picture = shown(page), page.locator(".picture")
     slider = page.get_by_label("a", exact=True)
     box = slider.bounding_box()
@@ -396,7 +387,7 @@ def test_a_page_steps_through_branches_that_were_not_taken(browse, tmp_path):
 
 @pytest.mark.browser
 def test_the_quiz_asks_for_the_numbers_that_stand_there(browse, tmp_path):
-    page = browse(steps(shared(), quiz=True).save(tmp_path / "f.html").as_uri() + "#step=4&n0=4")
+    page = browse(steps(used_twice(), quiz=True).save(tmp_path / "f.html").as_uri() + "#step=4&n0=4")
     page.get_by_label("Step forward").click()
     page.locator(".now").get_by_role("textbox").fill("7")  # ∂f/∂d = e = a + b
     page.keyboard.press("Enter")
@@ -440,7 +431,7 @@ def test_a_link_restores_what_was_shown(browse, tmp_path):
 @pytest.mark.browser
 def test_the_link_is_copied(browse, tmp_path):
     page = browse(
-        steps(shared()).save(tmp_path / "f.html").as_uri() + "#step=5",
+        steps(used_twice()).save(tmp_path / "f.html").as_uri() + "#step=5",
         permissions=["clipboard-read", "clipboard-write"],
     )
     page.get_by_label("a as a number").fill("1.5")
@@ -460,7 +451,7 @@ HOSTILE = [
 
 @pytest.mark.browser
 def test_a_hash_that_means_nothing_changes_nothing(browse, tmp_path):
-    url = steps(shared()).save(tmp_path / "f.html").as_uri()
+    url = steps(used_twice()).save(tmp_path / "f.html").as_uri()
     page = browse(url)
     begin = shown(page)
     for hash in HOSTILE:
@@ -477,7 +468,7 @@ def test_a_hash_that_means_nothing_changes_nothing(browse, tmp_path):
 @pytest.mark.browser
 def test_in_a_notebook_the_state_is_copied_and_pasted(browse):
     page = browse()
-    page.set_content("<title>a</title>" + steps(shared())._repr_html_() + steps(network())._repr_html_())
+    page.set_content("<title>a</title>" + steps(used_twice())._repr_html_() + steps(network())._repr_html_())
     first = page.locator(".box").first
     first.get_by_label("a as a number").fill("0.25")
     first.get_by_role("button", name="Backward pass").click()

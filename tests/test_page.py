@@ -6,6 +6,7 @@ import re
 from importlib.resources import files
 
 import pytest
+from graphs import used_twice
 
 import microgradlike
 from microgradlike import Value, nn, steps, vectorize
@@ -17,16 +18,6 @@ from microgradlike.view.explanation import explain
 from microgradlike.view.page import MOST_NODES, SCRIPTS, _shared
 
 BROWSER = files("microgradlike.view") / "browser"
-
-
-def shared():
-    """(a·b)·(a + b): both leaves are used twice."""
-    a, b = Value(-2.0, "a"), Value(3.0, "b")
-    d, e = a * b, a + b
-    d.label, e.label = "d", "e"
-    f = d * e
-    f.label = "f"
-    return f
 
 
 def squares():
@@ -60,7 +51,7 @@ def by_hand(width, layers):
 
 
 EXPRESSIONS = [
-    shared,
+    used_twice,
     squares,
     lambda: network(4, 3, 2),
     lambda: network(2, 2, 1, activation="maxout", output="linear"),
@@ -160,7 +151,7 @@ def test_the_keyboard_steps_through_the_numbers_of_explain(stepped, make):
 
 @pytest.mark.browser
 def test_the_mouse_the_other_keys_and_links(stepped):
-    page = stepped(steps(shared()))
+    page = stepped(steps(used_twice()))
     place, slider = page.locator(".place"), page.get_by_label("Step", exact=True)
     assert text(place) == "forward 0 / 3"
     page.get_by_label("Step forward").click()
@@ -192,16 +183,16 @@ def test_the_mouse_the_other_keys_and_links(stepped):
 
 @pytest.mark.browser
 def test_a_link_opens_at_its_step(stepped):
-    assert text(stepped(steps(shared()), "#step=4").locator(".place")) == "backward 0 / 3"
-    assert text(stepped(steps(shared()), "#step=400").locator(".place")) == "backward 3 / 3"
-    assert text(stepped(steps(shared()), "#step=x").locator(".place")) == "forward 0 / 3"
+    assert text(stepped(steps(used_twice()), "#step=4").locator(".place")) == "backward 0 / 3"
+    assert text(stepped(steps(used_twice()), "#step=400").locator(".place")) == "backward 3 / 3"
+    assert text(stepped(steps(used_twice()), "#step=x").locator(".place")) == "forward 0 / 3"
 
 
 @pytest.mark.browser
 def test_the_space_bar_plays_and_pauses(stepped, tmp_path, browse):
     page = browse()
     page.clock.install()
-    page.goto(steps(shared()).save(tmp_path / "f.html").as_uri())
+    page.goto(steps(used_twice()).save(tmp_path / "f.html").as_uri())
     page.keyboard.press("Space")
     page.clock.run_for(2500)
     assert text(page.locator(".place")) == "forward 2 / 3"
@@ -216,7 +207,7 @@ def test_the_space_bar_plays_and_pauses(stepped, tmp_path, browse):
 
 @pytest.mark.browser
 def test_a_click_opens_the_ledger(stepped, screenshot):
-    page = stepped(steps(shared()), "#step=6")
+    page = stepped(steps(used_twice()), "#step=6")
     page.locator("[id$=-n0]").click()
     ledger = page.locator(".account")
     assert [text(row) for row in ledger.locator("tbody tr").all()] == ["from e -6 × 1 = -6", "from d – × – = –"]
@@ -267,7 +258,7 @@ def test_the_quiz_asks_before_it_shows(stepped, screenshot):
 
 @pytest.mark.browser
 def test_the_quiz_asks_where_a_sum_runs(stepped):
-    page = stepped(steps(shared()))
+    page = stepped(steps(used_twice()))
     page.get_by_label("Quiz").check()
     page.evaluate("location.hash = '#step=6'")
     page.get_by_label("Step forward").click()
@@ -394,10 +385,10 @@ def test_light_and_dark(stepped, browse, screenshot):
     screenshot(light, "light")
     screenshot(dark, "dark")
     within = browse(color_scheme="light")  # a dark notebook on a light desktop
-    within.set_content(f"<body style='background: #111'>{steps(shared())._repr_html_()}")
+    within.set_content(f"<body style='background: #111'>{steps(used_twice())._repr_html_()}")
     assert background(within) == background(dark)
     within = browse(color_scheme="dark")
-    within.set_content(f"<body style='background: oklch(0.98 0 0)'>{steps(shared())._repr_html_()}")
+    within.set_content(f"<body style='background: oklch(0.98 0 0)'>{steps(used_twice())._repr_html_()}")
     assert background(within) == background(light)
 
 
@@ -421,7 +412,7 @@ def test_a_phone(stepped, screenshot):
 
 @pytest.mark.browser
 def test_what_a_screen_reader_finds(stepped):
-    page = stepped(steps(shared()), "#step=7")
+    page = stepped(steps(used_twice()), "#step=7")
     for role in ("button", "slider", "checkbox", "combobox"):
         for control in page.get_by_role(role).all():
             name = control.evaluate("e => e.getAttribute('aria-label') || e.labels?.[0]?.innerText || e.innerText")
@@ -481,7 +472,7 @@ def exported(*results):
 @pytest.mark.browser
 def test_an_exported_notebook_works_without_network(browse, tmp_path, screenshot):
     page_of = tmp_path / "notebook.html"
-    html = exported(steps(shared()), steps(shared()), steps(network(4, 3, 2)))
+    html = exported(steps(used_twice()), steps(used_twice()), steps(network(4, 3, 2)))
     page_of.write_text(re.sub(r'<script src=""></script>', "", html), encoding="utf-8")
     page = browse(page_of.as_uri())
     assert page.locator(".box").count() == 3  # the same output twice is two pages
@@ -499,7 +490,7 @@ def test_an_exported_notebook_works_without_network(browse, tmp_path, screenshot
 
 @pytest.mark.browser
 def test_where_no_script_runs_a_picture_stands(browse, tmp_path, screenshot):
-    page_of = steps(shared()).save(tmp_path / "f.html")
+    page_of = steps(used_twice()).save(tmp_path / "f.html")
     page = browse(page_of.as_uri(), java_script_enabled=False)
     box = page.get_by_role("img", name="Computation graph of f: 5 nodes").bounding_box()
     assert box["width"] > 100
@@ -512,7 +503,9 @@ def test_nothing_leaks_out_of_an_output_or_into_it(browse):
     around = (
         "<style>button, text, table { color: red !important; font-size: 40px !important }</style><button>x</button>"
     )
-    page.set_content(around + steps(shared())._repr_html_() + "<table class='vector box'><tr><td>1</td></tr></table>")
+    page.set_content(
+        around + steps(used_twice())._repr_html_() + "<table class='vector box'><tr><td>1</td></tr></table>"
+    )
     assert page.locator("table.vector").last.evaluate("e => getComputedStyle(e).borderLeftWidth") == "0px"
     inner = page.get_by_label("Step forward").evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).fontSize]")
     assert inner == ["rgb(31, 35, 40)", "15px"]
@@ -527,7 +520,7 @@ def test_the_scripts_of_an_output_leave_no_name_behind(browse):
     page = browse()
     names = "Object.getOwnPropertyNames(window).sort()"
     before = page.evaluate(names)
-    page.set_content(steps(shared())._repr_html_())
+    page.set_content(steps(used_twice())._repr_html_())
     page.get_by_label("Step forward").click()
     assert page.evaluate(names) == before
 
@@ -535,7 +528,7 @@ def test_the_scripts_of_an_output_leave_no_name_behind(browse):
 def test_every_script_is_in_the_page_and_declares_functions_only():
     scripts = {path.stem: path.read_text(encoding="utf-8") for path in BROWSER.glob("*.js")}
     assert sorted(scripts) == sorted([*SCRIPTS, "widget"])
-    document = steps(shared()).document()
+    document = steps(used_twice()).document()
     for name in SCRIPTS:
         begins = [line for line in scripts[name].splitlines() if line[:1] not in ("", " ", "}", "/")]
         assert begins
@@ -546,7 +539,7 @@ def test_every_script_is_in_the_page_and_declares_functions_only():
 
 @pytest.mark.browser
 def test_who_wants_less_motion_gets_less(stepped):
-    page = stepped(steps(shared()), reduced_motion="reduce")
+    page = stepped(steps(used_twice()), reduced_motion="reduce")
     assert page.locator(".node > *").first.evaluate("e => getComputedStyle(e).transitionDuration") == "0s"
 
 
@@ -687,9 +680,9 @@ def test_the_page_is_small_and_needs_nobody():
 
 
 def test_the_same_graph_makes_the_same_page():
-    assert steps(shared())._repr_html_() == steps(shared())._repr_html_()
-    assert steps(shared()).id != steps(squares()).id
-    assert re.fullmatch(r"steps-[0-9a-f]{8}", steps(shared()).id)
+    assert steps(used_twice())._repr_html_() == steps(used_twice())._repr_html_()
+    assert steps(used_twice()).id != steps(squares()).id
+    assert re.fullmatch(r"steps-[0-9a-f]{8}", steps(used_twice()).id)
 
 
 def test_steps_only_reads(tmp_path):
@@ -702,9 +695,9 @@ def test_steps_only_reads(tmp_path):
 
 
 def test_saving(tmp_path):
-    assert steps(shared()).save(str(tmp_path / "a.HTML")).read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert steps(used_twice()).save(str(tmp_path / "a.HTML")).read_text(encoding="utf-8").startswith("<!doctype html>")
     with pytest.raises(ValueError, match=r"ends in \.html or \.svg"):
-        steps(shared()).save(tmp_path / "a.gif")
+        steps(used_twice()).save(tmp_path / "a.gif")
     assert [path.name for path in tmp_path.iterdir()] == ["a.HTML"]
 
 
@@ -723,7 +716,7 @@ def test_bad_arguments():
     with pytest.raises(TypeError, match="loss"):
         steps(3.0)
     with pytest.raises(ValueError, match="tolerance"):
-        steps(shared(), tolerance=5)
+        steps(used_twice(), tolerance=5)
 
 
 def test_colours_of_the_arrays_of_the_matrix_form():

@@ -20,22 +20,17 @@ from microgradlike.matrix.indices import Ints, segments
 from microgradlike.primitive import Operation
 
 
-def interpret(found: Found, xp: Any, parameters: Sequence[Any], *batch: Any) -> Any:
-    """Return the loss of each of m samples, (m,), computed by the array library `xp`: numpy, jax.numpy.
-
-    `parameters` are arrays in the order of the program's; arguments have the samples on their first axis.
-    """
-    return Interpreter(found, xp).losses(parameters, *batch)
-
-
 class Interpreter:
-    """Runs what was found with an array library; `evaluate` and `take` are what a library may do otherwise."""
+    """Runs what was found with an array library `xp`: numpy, jax.numpy; `evaluate` and `take` are what a library may do otherwise."""
 
     def __init__(self, found: Found, xp: Any) -> None:
         self.found, self.xp = found, xp
 
     def losses(self, parameters: Sequence[Any], *batch: Any) -> Any:
-        """Return the loss of each of m samples, (m,)."""
+        """Return the loss of each of m samples, (m,).
+
+        `parameters` are arrays in the order of the program's; arguments have the samples on their first axis.
+        """
         flat = self.arrays(parameters, *batch)
         return self.entry(flat, self.found.locate(self.found.loss), len(batch[0]) if batch else 1)
 
