@@ -18,7 +18,7 @@ from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.testing import assert_grads
 from microgradlike.view import boxes, diagram
-from microgradlike.view.dot import by_layer, draw, picture, render
+from microgradlike.view.dot import by_layer, draw, drawing, render
 from microgradlike.view.stepper import screens
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -380,7 +380,7 @@ def test_a_live_picture_has_room_for_any_number():
         boxes.text_width([format_number(n)]) for n in (-1.2345e-308, -9999999.0, -0.00012345)
     )
     for node in ("n0", "n1"):
-        still, live = (float(size) for size in (plain(draw(y))[node], plain(picture(y, live=True))[node]))
+        still, live = (float(size) for size in (plain(draw(y))[node], plain(drawing(y, live=True).write())[node]))
         assert live * 72 >= boxes.text_width([f"∇ {boxes.WIDEST}"]) > still * 72
 
 

@@ -9,7 +9,7 @@ import microgradlike
 from microgradlike import Value, nn, steps
 from microgradlike.value import topological_order
 from microgradlike.view.diagram import render
-from microgradlike.view.dot import draw, picture
+from microgradlike.view.dot import draw, drawing
 from microgradlike.view.grid import network_groups
 
 
@@ -53,7 +53,7 @@ SHAPES = {
 
 def views(loss):
     """The pictures of a network by name: all boxes open, its neurons closed, but one, and its layers."""
-    groups = groups_of(picture(loss, max_nodes=1000, live=True))
+    groups = groups_of(drawing(loss, max_nodes=1000, live=True).write())
     neurons, layers = ([group for group in groups if len(group) == n] for n in (2, 1))
     closed = {
         "open": [],
@@ -61,7 +61,7 @@ def views(loss):
         "one": [each for each in neurons if each[1] != "neuron 2"],
         "layers": layers,
     }
-    return {name: picture(loss, max_nodes=1000, live=True, closed=which) for name, which in closed.items()}
+    return {name: drawing(loss, max_nodes=1000, live=True, closed=which).write() for name, which in closed.items()}
 
 
 def groups_of(drawn):
@@ -141,9 +141,9 @@ def test_what_is_in_a_neuron_stands_below_each_other(shape):
 @pytest.mark.parametrize("live", [False, True])
 def test_boxes_overlap_nowhere(shape, live):
     loss = SHAPES[shape]()
-    groups = groups_of(picture(loss, max_nodes=1000))
+    groups = groups_of(drawing(loss, max_nodes=1000).write())
     for closed in ([], [group for group in groups if len(group) > 1]):
-        drawn = picture(loss, max_nodes=1000, live=live, closed=closed)
+        drawn = drawing(loss, max_nodes=1000, live=live, closed=closed).write()
         straight = re.sub(r"splines=\w+", "splines=line", drawn.source)
         lines = [line.split() for line in re.sub(r"\\\n", "", render(straight, "plain").decode()).splitlines()]
         boxes = [tuple(float(number) * 72 for number in line[2:6]) for line in lines if line[0] == "node"]

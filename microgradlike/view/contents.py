@@ -47,9 +47,13 @@ class Contents:
     in_grid: bool  # the groups are the layers and neurons of a network, whose places are known
     max_terms: int
     live: bool
-    box: dict[Value, str] = field(default_factory=dict)  # the id of the closed box that a node is in
-    shown: dict[Value, str] = field(default_factory=dict)  # those that are rows in it, and where edges meet them
-    joined: set[tuple[str, str]] = field(default_factory=set)  # the edges drawn so far that end at a closed box
+    box: dict[Value, str] = field(init=False, default_factory=dict)  # the id of the closed box that a node is in
+    shown: dict[Value, str] = field(
+        init=False, default_factory=dict
+    )  # those that are rows in it, and where edges meet them
+    joined: set[tuple[str, str]] = field(
+        init=False, default_factory=set
+    )  # the edges drawn so far that end at a closed box
 
     @cached_property
     def clusters(self) -> dict[Path, list[Value]]:

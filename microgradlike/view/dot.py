@@ -20,7 +20,7 @@ from microgradlike.view.drawing import Drawing
 from microgradlike.view.grid import Path, by_layer, network_groups
 from microgradlike.view.part import ways
 
-__all__ = ["Diagram", "TooManyNodes", "by_layer", "draw", "picture", "render"]
+__all__ = ["Diagram", "TooManyNodes", "by_layer", "draw", "drawing", "render"]
 
 
 def draw(
@@ -66,13 +66,13 @@ def draw(
     than `max_nodes` nodes to draw, and where `only` has a Value that v does not depend on. Nothing is drawn before
     the diagram is shown or saved: that raises RuntimeError where there is no Graphviz.
     """
-    return picture(
+    return drawing(
         v, grad=grad, local_grads=local_grads, rankdir=rankdir, clusters=clusters, color_by=color_by, fold=fold,
         closed=closed, depth=depth, only=only, names=names, max_terms=max_terms, max_nodes=max_nodes,
-    )  # fmt: skip
+    ).write()  # fmt: skip
 
 
-def picture(
+def drawing(
     v: Value,
     *,
     grad: bool | Mapping[Value, str] = True,
@@ -88,8 +88,8 @@ def picture(
     max_terms: int = 10,
     max_nodes: float = 200,
     live: bool = False,
-) -> Diagram:
-    """Draw as `draw` does; in a `live` picture, whose numbers will change, there is room for any number."""
+) -> Drawing:
+    """Return what `draw` writes; in a `live` picture, whose numbers will change, there is room for any number."""
     if not isinstance(v, Value):
         raise TypeError(f"draw takes one Value, got {type(v).__name__}; microgradlike.sum joins several into one")
     if rankdir not in ("LR", "TB", "RL", "BT"):
@@ -105,7 +105,7 @@ def picture(
         groups = network_groups(list(drawn))
     elif clusters:
         groups = {node: clusters(node) for node in drawn}
-    drawing = Drawing(
+    return Drawing(
         root=v,
         order=order,
         names=dict(names or node_names(order, v)),
@@ -123,4 +123,3 @@ def picture(
         max_terms=max_terms,
         live=live,
     )
-    return drawing.write()

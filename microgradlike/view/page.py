@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from html import escape
 from importlib import resources
@@ -35,7 +35,8 @@ from microgradlike.value import Value, topological_order
 from microgradlike.view import javascript
 from microgradlike.view.boxes import clean_for_svg
 from microgradlike.view.diagram import Diagram
-from microgradlike.view.dot import TooManyNodes, picture
+from microgradlike.view.dot import TooManyNodes, drawing
+from microgradlike.view.drawing import Drawing
 from microgradlike.view.explanation import Explanation, explain
 from microgradlike.view.files import replace_file
 from microgradlike.view.grid import network_groups
@@ -130,13 +131,21 @@ class Steps:
 
     @cached_property
     def _open(self) -> Diagram:
-        return self._draw(())
+        return self._drawn(())
 
-    def _draw(self, closed: Iterable[tuple[str, ...]], max_nodes: float = math.inf) -> Diagram:
+    def _drawn(self, closed: Iterable[tuple[str, ...]]) -> Diagram:
+        return replace(self._drawing, closed=set(closed)).write()
+
+    @cached_property
+    def _drawing(self) -> Drawing:
+        """The picture with every box open, not yet written: what all pictures have in common."""
+        return self._plan(math.inf)
+
+    def _plan(self, max_nodes: float) -> Drawing:
         it = self.explanation
         grad = {step.node: format_number(step.upstream) for step in it.steps}
         part = {"depth": self.depth, "only": self.only, "color_by": self.color_by, "max_nodes": max_nodes}
-        return picture(it.root, grad=grad, names=it.names, closed=closed, live=True, **part)  # type: ignore[arg-type]
+        return drawing(it.root, grad=grad, names=it.names, live=True, **part)  # type: ignore[arg-type]
 
     @cached_property
     def groups(self) -> list[tuple[str, ...]]:
@@ -155,11 +164,11 @@ class Steps:
                 wanted.append((f"{layer[0]} opened", [*(other for other in layers if other != layer), *own]))
         if 1 < len(neurons) <= MOST_NEURONS:
             wanted += [(f"{', '.join(one)} opened", [other for other in neurons if other != one]) for one in neurons]
-        views = [(name, closed, self._draw(closed)) for name, closed in wanted] + [("every node", [], self._open)]
+        views = [(name, closed, self._drawn(closed)) for name, closed in wanted] + [("every node", [], self._open)]
         small = [view for view in views if _size(view[2]) <= MOST_NODES]
         if not small:
             try:
-                self._draw((), MOST_NODES)
+                self._plan(MOST_NODES)
             except TooManyNodes as large:
                 raise TooManyNodes(
                     f"{large.nodes:,} nodes to draw, and {MOST_NODES} is the most that a page can show: "
