@@ -361,7 +361,7 @@ def main() -> None:
             process = multiprocessing.get_context("fork").Process(target=watch_all, args=(folders[0],))
             process.start()
             process.join()
-        covered = json.loads(COVERED.read_text())
+        covered = json.loads(COVERED.read_text(encoding="utf-8"))
         for test in covered["failed"]:
             print(f"{test} fails with nothing changed: not used")
         import hypothesis, matplotlib.pyplot, mpmath, numpy, rich  # noqa: E401, F401, I001

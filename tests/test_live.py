@@ -33,7 +33,9 @@ SPECIAL = (0.0, -0.0, 1.0, -1.0, -2.0, 3.0, -10.0, 0.5, 309.0, 400.0, -1075.0, i
 def pure(browse):
     """Calls a function of the scripts that touch no document."""
     page = browse()
-    code = "".join((BROWSER / f"{name}.js").read_text() for name in ("digits", "arithmetic", "engine", "passes"))
+    code = "".join(
+        (BROWSER / f"{name}.js").read_text(encoding="utf-8") for name in ("digits", "arithmetic", "engine", "passes")
+    )
     page.add_script_tag(content=code + "function evaluated(text) { return (0, eval)(text); }")
     return page.evaluate
 

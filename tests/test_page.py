@@ -621,7 +621,7 @@ def test_pictures_share_their_parts_and_come_out_whole(browse):
     shared = _shared(result.pictures)
     assert len(json.dumps(shared)) < 0.55 * sum(map(len, result.pictures))
     page = browse()
-    script = (BROWSER / "picture.js").read_text()
+    script = (BROWSER / "picture.js").read_text(encoding="utf-8")
     page.add_script_tag(content=script)
     assert (
         page.evaluate("([first, others]) => joinPictures(first, others)", [result.pictures[0], shared])
