@@ -37,7 +37,7 @@ RANKSEP = 0.55  # between columns of nodes, so that a chip has room on an edge
 ACTIVE = {"stroke": "#a33c00", "stroke-width": "3", "fill": "#ffd9a0"}
 RECEIVES = {"stroke": "#0058a3", "stroke-width": "2.5", "stroke-dasharray": "7 3", "fill": "#cfe6fa"}
 ALONG = {"stroke": "#a33c00", "stroke-width": "2.5"}
-BESIDE = {"dx": "-6", "stroke": "#ffffff", "stroke-width": "6", "stroke-linejoin": "round", "paint-order": "stroke"}
+BESIDE = {"stroke": "#ffffff", "stroke-width": "6", "stroke-linejoin": "round", "paint-order": "stroke"}
 PANEL = {"rx": "6", "fill": "#f3f5f8", "stroke": style.LINE}
 CHIP = {"rx": "4", "fill": "#ffffff", "stroke": "#a33c00"}
 MONOSPACE = {"font-family": "ui-monospace,Menlo,Consolas,monospace", "fill": style.INK}
@@ -186,8 +186,7 @@ class _Film:
         if edge is None:
             return
         for each in list(edge):
-            if each.tag == TEXT and (each.text or "")[0] not in "↑↓":  # signs of rows within a box
-                each.text = f"{formula.local('', int(id.rpartition('_')[2]))} {each.text}"
+            if each.tag == TEXT and _way(edge):  # a row within a box has its ground
                 each.attrib |= BESIDE
             if each.tag == TEXT or each.get("stroke") == "none":  # the local derivative, and the ground it stands on
                 self._visible(each, known, end)

@@ -78,7 +78,7 @@ def box(
         room = [text_width(columns[0], bold=True), text_width([*columns[1], *number])]
         room += [text_width([*columns[2], *slope]) if any(columns[2]) else 0]
         edges = [row.local_grad for row in rows if row.edge_id]
-        beside = text_width([*edges, *[f"↑ {WIDEST}"] * (live and bool(edges))], 9)
+        beside = text_width([*edges, *[f"∂₁₁ {WIDEST}"] * (live and bool(edges))], 9)
         inside = "".join(f"{_row(row, room, beside, below)}" for row in rows)
         height += 8 + (LINE_HEIGHT + 7.2) * len(rows) + (16.5 * len(edges) if below else 0)
         width = max(width, sum(room) + 8 + (0 if below else beside))
@@ -103,10 +103,10 @@ def constant(name: str, data: str) -> Box:
 def chip(words: str, color: str, live: bool = False) -> Box:
     """Write a small label on a light ground of its own, as on the edges.
 
-    In a `live` picture there is room for any number, and for what the page writes before it. The page makes the ground.
+    In a `live` picture there is room for any number after its sign. The page makes the ground.
     """
     if live:
-        room = text_width([words, f"∂₁ {WIDEST}"], 9)
+        room = text_width([words, f"{words.partition(' ')[0]} {WIDEST}"], 9)
         cell = f'<tr><td width="{room}">{_colored(color, words)}</td></tr>'
         return Box(f"<{_table(cell)}>", room + 4, 18)
     room = text_width([words], 9)

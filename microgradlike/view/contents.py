@@ -160,9 +160,7 @@ class Contents:
         if node.op is ops.CONSTANT:
             return boxes.constant(*((self.names[node], data) if node.label else ("", self.names[node])))
         rows = [
-            self._row(
-                leaf, self._edge_id(node, k), f"↑ {format_number(node.local_grads[k])}" if self.local_grads else "↑"
-            )
+            self._row(leaf, self._edge_id(node, k), self._local_grad(node, k) or "↑")
             for k in self.edges[node]
             if (leaf := node.inputs[k]) in self.rows
         ]
@@ -177,8 +175,7 @@ class Contents:
             into = members[i + 1] if i + 1 < len(members) else None
             k = next((k for k in self.edges[into] if into.inputs[k] is node), None) if into else None
             if into and k is not None:
-                local_grad = f"↓ {format_number(into.local_grads[k])}" if self.local_grads else "↓"
-                rows.append(self._row(node, self._edge_id(into, k), local_grad))
+                rows.append(self._row(node, self._edge_id(into, k), self._local_grad(into, k) or "↓"))
             else:
                 rows.append(self._row(node, "", ""))
         return boxes.box(f"{path[-1]} ▸", "", "", "", rows, self._more_inside(path), live=self.live, below=True)
@@ -195,6 +192,10 @@ class Contents:
         }
         hidden = len(inside - self.shown.keys()) + len(cut)
         return (f"m{id}", f"⋯ {hidden} more") if hidden else None
+
+    def _local_grad(self, node: Value, k: int) -> str:
+        """Write the local derivative by input k, as on an edge: ∂₁ -3. The node that it is of stands beside it."""
+        return f"{formula.local('', k)} {format_number(node.local_grads[k])}" if self.local_grads else ""
 
     def _row(self, node: Value, edge_id: str, local_grad: str) -> boxes.Row:
         numbers = (

@@ -8,7 +8,6 @@ from math import atan2, degrees, hypot, prod
 from typing import Any
 
 from microgradlike import ops
-from microgradlike.notation.digits import format_number
 from microgradlike.value import Value
 from microgradlike.view import boxes, style
 from microgradlike.view.changes import change_note
@@ -125,7 +124,7 @@ class Drawing(Contents):
             elif input in self.rows:
                 ports["x" + operand[1:]] = f":{self._id(input)}:{side}" if side else ""
             else:
-                label = boxes.chip(format_number(node.local_grads[k]), style.LOCAL, self.live)
+                label = boxes.chip(self._local_grad(node, k), style.LOCAL, self.live)
                 ends = self._id(input) + self._side(input, node, "tail"), self._id(node)
                 ends = ends[0], ends[1] + (ports.get(operand) or self._side(input, node, "head"))
                 if self._grid and self.local_grads and (operand in ports or len(self.edges[node]) <= MOST_AT_HEAD):
@@ -217,7 +216,7 @@ class Drawing(Contents):
             elif sign.below:  # the last of the inputs
                 inputs[self._id(sign.below)].append(id)
         closed = {path: self._size(self._closed_label(path)) for path in self.closed & self.clusters.keys()}
-        local_grads = [] if self.live else [format_number(v.local_grads[k]) for v in nodes for k in self.edges[v]]
+        local_grads = ["∂₁"] if self.live else [self._local_grad(v, k) for v in nodes for k in self.edges[v]]
         gap = boxes.chip(max(local_grads, key=len, default=""), "", self.live).width + 14 if self.local_grads else 40.0
         below = BELOW if self.rankdir in ("LR", "RL") else gap
         return Grid(sizes, inputs, path, closed, gap, below, stacked=bool(self.rows))

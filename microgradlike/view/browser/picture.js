@@ -58,12 +58,9 @@ function makePicture(page, pictures) {
       drawn.target = +i;
       drawn.position = +k;
       drawn.label = drawn.querySelector(":scope > text");
-      drawn.sign = drawn.label?.textContent.replace(/\S*$/, ""); // what stands before the number
-      if (drawn.sign === "") {
-        drawn.sign = passes.local(+i, +k).slice(0, String(+k + 1).length + 1) + " "; // which number it is
-        const { x, width } = drawn.label.getBBox();
-        if (width) for (const [name, at] of [["x", x + width / 2], ["text-anchor", "middle"]]) drawn.label.setAttribute(name, at);
-      }
+      drawn.sign = drawn.label?.textContent.replace(/\S*$/, ""); // which number it is
+      const { x, width } = drawn.label && drawn.querySelector(":scope > path") ? drawn.label.getBBox() : {}; // not in a row
+      if (width) for (const [name, at] of [["x", x + width / 2], ["text-anchor", "middle"]]) drawn.label.setAttribute(name, at);
     }
     nodes.forEach((node, i) => boxes[i] && (node.drawn || []).forEach((input, k) => {
       const drawn = edges.get(i + "_" + k) || (boxes[input] === boxes[i] ? null : between.get(ends(i, k)) || !boxes[input] && ids.get("em" + i));
