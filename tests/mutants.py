@@ -1,9 +1,14 @@
 """Mutation testing: is there a test that fails for each small mistake that one could make in the package?
 
 `python tests/mutants.py` changes one operator, number, condition or statement at a time, in a copy, and runs the tests
-that reach the changed line, quick ones first, until one fails. What survives is listed, and belongs to one of three
-kinds: a hole in the tests, to be closed; a change that nothing can tell (then equivalent_mutants.txt says why);
-a text, which is not changed here at all. Fails where fewer than 97 % of the others are killed.
+that reach the changed line until one fails: first the quick ones of a few files, then all others. What survives is
+listed, and belongs to one of three kinds: a hole in the tests, to be closed; a change that nothing can tell (then
+equivalent_mutants.txt says why); a text, which is not changed here at all. Fails where fewer than 97 % of the others
+are killed.
+
+Takes hours, and may be interrupted: build/mutants.jsonl notes what became of each, and the next run tries only those
+that are not killed yet. The sample hangs on the changed lines themselves, so that it hardly changes with the package.
+Tests that open a browser are left out: they are slow, and test JavaScript above all.
 
 Maintained tools do not fit: mutmut changes the bodies of functions only, and so not the tables of lambdas that hold all
 rules; cosmic-ray and mutatest run every test for every mutant.
@@ -13,10 +18,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
+import hashlib
 import json
 import multiprocessing
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -31,14 +37,17 @@ from functools import cache
 from itertools import pairwise
 from multiprocessing.connection import wait
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 COVERED = ROOT / "build" / "covered.json"  # {"lines": {module: {line: [test]}}, "seconds": {test: its duration}}
+TRIED = ROOT / "build" / "mutants.jsonl"  # [the mutant's name, what became of it] in each line, the newest last
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 KILLED_AT_LEAST = 0.97
 MEMORY = 6 << 30
+FIRST_FILES, FIRST_SECONDS = 3, 0.5  # of the tests that are tried first: in how many files, and how long one takes
 SWAPPED = {
     "+": "-", "-": "+", "*": "/", "/": "*", "//": "*", "%": "*", "**": "*", "@": "*", "|": "&", "&": "|", "^": "|",
     "<<": ">>", ">>": "<<", "<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==",
@@ -183,28 +192,31 @@ def copy_to(folder: Path) -> Path:
     for file in filter(None, files.split("\0")):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, folder / file)
+    # two mutants within a second must not pass for each other, as they would by the time stamps of the files
+    compileall.compile_dir(folder / "microgradlike", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
     return folder
 
 
 def run_pytest(folder: Path, tests: list[str], plugins: list[object]) -> int:
     """pytest, in this process, on the copy in this folder."""
-    from hypothesis import Phase, settings
+    from hypothesis import HealthCheck, Phase, settings
 
     settings.register_profile(
-        "mutants", deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+        "mutants",
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow],  # the machine is busy
     )
     os.chdir(folder)
-    os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    sys.dont_write_bytecode = True  # two mutants within a second could pass for each other
+    os.environ["PYTHONPATH"] = str(folder)
     sys.path.insert(0, str(folder))
-    options = [
-        "-p",
-        "no:cacheprovider",
-        "-W",
-        "ignore::pytest.PytestAssertRewriteWarning",
-        "--hypothesis-profile=mutants",
-    ]
-    return int(pytest.main([*options, *tests], plugins=plugins))
+    options = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*options, "--hypothesis-profile=mutants", *tests], plugins=plugins))
+
+
+RUNNING = "running"  # a file in the copy: the test that runs, or ran last
 
 
 class Watch:
@@ -250,10 +262,10 @@ def function_of(nodeid: str) -> str:
 
 
 def watch_all(folder: Path) -> None:
-    run_pytest(folder, ["tests"], [Watch(folder)])
+    run_pytest(folder, ["-m", "not browser", "tests"], [Watch(folder)])
 
 
-def run_mutant(folder: Path, mutant: Mutant, tests: list[str], covered: dict) -> None:
+def run_mutant(folder: Path, mutant: Mutant, tests: list[str], seconds: dict[str, float]) -> None:
     """Exit with pytest's status: 0 where the mutant survives."""
     import resource
 
@@ -263,59 +275,85 @@ def run_mutant(folder: Path, mutant: Mutant, tests: list[str], covered: dict) ->
         os.dup2(silence, stream)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     (folder / mutant.module).write_bytes(mutant.source())
-    os._exit(run_pytest(folder, ["--exitfirst", *tests], [TimeLimit(covered["seconds"])]))
+    files = sorted(set(map(file_of, tests)))
+    os._exit(run_pytest(folder, ["--exitfirst", *files], [Chosen(tests, seconds, folder / RUNNING)]))
 
 
-class TimeLimit:
-    """Ends the process at the first test that computes ten times as long as without any change: a loop that never ends."""
+class Chosen:
+    """Runs the chosen tests only, in their order, and notes which one runs.
 
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self.seconds = seconds
+    Ends the process at the first that computes ten times as long as without any change: a loop that never ends.
+    """
+
+    def __init__(self, tests: list[str], seconds: dict[str, float], running: Path) -> None:
+        self.order, self.seconds, self.running = {test: i for i, test in enumerate(tests)}, seconds, running
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        chosen = [item for item in items if function_of(item.nodeid) in self.order]
+        items[:] = sorted(chosen, key=lambda item: self.order[function_of(item.nodeid)])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         import resource
 
+        self.running.write_text(nodeid)
         used = resource.getrusage(resource.RUSAGE_SELF)
         limit = used.ru_utime + used.ru_stime + 10 + 10 * self.seconds[function_of(nodeid)]
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit), resource.RLIM_INFINITY))
 
 
-def selected(mutant: Mutant, covered: dict) -> list[str]:
-    """The tests that reach the changed lines, quick ones first; all of the module's for what runs when it is imported."""
-    lines = covered["lines"].get(mutant.module, {})
-    tests = {test for n in mutant.lines() for test in lines.get(str(n), ())}
-    if tests == {""}:
-        tests = {test for each in lines.values() for test in each}
-    return sorted(tests - {""}, key=lambda test: covered["seconds"][test])
+def file_of(test: str) -> str:
+    return test.split("::")[0]
 
 
-def try_all(sample: list[Mutant], covered: dict, jobs: int, folders: list[Path]) -> Iterator[tuple[Mutant, str]]:
+def stages(mutant: Mutant, covered: dict) -> list[list[str]]:
+    """The tests that reach the changed lines: the quick ones of the files that have most of them, then all others.
+
+    Those that reach its module, where none is known to reach the lines: they run as the module is imported, or in
+    another process.
+    """
+    lines, seconds = covered["lines"].get(mutant.module, {}), covered["seconds"]
+    reaching = {test for n in mutant.lines() for test in lines.get(str(n), ())} - {""}
+    reaching = reaching or {test for each in lines.values() for test in each} - {""}
+    tests = sorted(reaching, key=lambda test: (seconds[test], test))
+    quick = [test for test in tests if seconds[test] < FIRST_SECONDS]
+    files = [file for file, _ in Counter(map(file_of, quick)).most_common(FIRST_FILES)]
+    first = [test for test in quick if file_of(test) in files]
+    return [stage for stage in (first, [test for test in tests if test not in first]) if stage]
+
+
+def try_all(sample: list[Mutant], covered: dict, folders: list[Path]) -> Iterator[tuple[Mutant, str]]:
     """Each mutant and what became of it, as they end."""
     context = multiprocessing.get_context("fork")  # pytest, NumPy and their like are imported once, here
-    waiting, running, free = sample[::-1], {}, folders[:jobs]
+    waiting, running, free = [(mutant, stages(mutant, covered)) for mutant in reversed(sample)], {}, list(folders)
     try:
         while waiting or running:
             while waiting and free:
-                mutant, folder = waiting.pop(), free.pop()
-                tests = selected(mutant, covered)
-                if not tests:
-                    free.append(folder)
+                mutant, left = waiting.pop()
+                if not left:
                     yield mutant, "survived"
                     continue
-                process = context.Process(target=run_mutant, args=(folder, mutant, tests, covered))
+                (tests, *later), folder = left, free.pop()
+                (folder / RUNNING).unlink(missing_ok=True)
+                process = context.Process(target=run_mutant, args=(folder, mutant, tests, covered["seconds"]))
                 process.start()
-                limit = 60 + 5 * sum(covered["seconds"][test] for test in tests)  # for what waits without computing
-                running[process.sentinel] = process, mutant, folder, time.monotonic() + limit
+                # for what waits without computing; on a busy machine a test may last much longer than it computes
+                limit = time.monotonic() + 300 + 10 * sum(covered["seconds"][test] for test in tests)
+                running[process.sentinel] = process, mutant, later, folder, limit
             ended = wait(running, timeout=1)
             late = [sentinel for sentinel, (*_, limit) in running.items() if time.monotonic() > limit]
             for sentinel in {*ended, *late}:
-                process, mutant, folder, _ = running.pop(sentinel)
+                process, mutant, later, folder, _ = running.pop(sentinel)
                 end(process)
                 (folder / mutant.module).write_bytes(read(mutant.module))
                 free.append(folder)
+                if sentinel in ended and process.exitcode == pytest.ExitCode.OK:
+                    waiting.append((mutant, later))
+                    continue
                 if sentinel in ended and process.exitcode == pytest.ExitCode.NO_TESTS_COLLECTED:
                     raise RuntimeError(f"no tests were run for {mutant}")
-                yield mutant, "survived" if sentinel in ended and process.exitcode == 0 else "killed"
+                by_time = sentinel not in ended or process.exitcode == -signal.SIGXCPU
+                test = (folder / RUNNING).read_text() if (folder / RUNNING).exists() else "the imports"
+                yield mutant, f"killed by {'the time of ' * by_time}{test}"
     finally:
         for process, *_ in running.values():
             end(process)
@@ -339,18 +377,34 @@ def known_equivalents() -> set[tuple[str, str]]:
     return {(block[0], "\n".join(line for line in block[1:] if line[0] in "-+")) for block in lines if block}
 
 
+def named(mutants: list[Mutant]) -> dict[str, Mutant]:
+    """The mutants by name: module and diff, numbered where several lines of a module are alike."""
+    names: dict[str, Mutant] = {}
+    seen: Counter = Counter()
+    for mutant in mutants:
+        name = f"{mutant.module}\n{mutant.diff()}"
+        seen[name] += 1
+        names[f"{name}\n{seen[name]}" if seen[name] > 1 else name] = mutant
+    return names
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=1000, help="how many mutants (default: 1,000)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--modules", nargs="*", default=[], help="parts of paths, as in ops.py matrix/ (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     modules = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "microgradlike").rglob("*.py"))
     modules = [module for module in modules if any(part in module for part in options.modules or [""])]
-    everything = [mutant for module in modules for mutant in mutants(module)]
-    random.Random(options.seed).shuffle(everything)
+    everything = named([mutant for module in modules for mutant in mutants(module)])
+    names = sorted(everything, key=lambda name: hashlib.sha256(f"{options.seed}{name}".encode()).digest())
     known = known_equivalents()
+    equivalent = [name for name in names if (everything[name].module, everything[name].diff()) in known]
+    sample = [name for name in names[: options.n] if name not in equivalent and compiles(everything[name])]
+    print(f"{len(sample)} of {len(names)} mutants, without {len(equivalent)} known to be equivalent", flush=True)
+    tried = dict(map(json.loads, TRIED.read_text("utf-8").splitlines())) if TRIED.exists() else {}
+    results = {name: tried[name] for name in sample if tried.get(name, "survived") != "survived"}
 
     with tempfile.TemporaryDirectory() as temporary:
         folders = [copy_to(Path(temporary) / str(i)) for i in range(options.jobs)]
@@ -366,26 +420,25 @@ def main() -> None:
             print(f"{test} fails with nothing changed: not used")
         import hypothesis, matplotlib.pyplot, mpmath, numpy, rich  # noqa: E401, F401, I001
 
-        equivalent = [mutant for mutant in everything if (mutant.module, mutant.diff()) in known]
-        sample = [mutant for mutant in everything[: options.n] if mutant not in equivalent and compiles(mutant)]
-        tally: defaultdict[str, Counter] = defaultdict(Counter)
-        print(
-            f"{len(sample)} of {len(everything)} mutants, without {len(equivalent)} known to be equivalent", flush=True
-        )
-        with suppress(KeyboardInterrupt):  # then the report is of those that were tried
-            for i, (mutant, result) in enumerate(try_all(sample, covered, options.jobs, folders), 1):
-                tally[mutant.module][result] += 1
-                if result == "survived":
-                    print(
-                        f"\n{mutant.module}:{mutant.lines().start} ({i} of {len(sample)})\n{mutant.diff()}", flush=True
-                    )
+        left = {everything[name]: name for name in sample if name not in results}
+        with suppress(KeyboardInterrupt), TRIED.open("a", encoding="utf-8") as notes:
+            for mutant, result in try_all(list(left), covered, folders):
+                results[left[mutant]] = result
+                print(json.dumps([left[mutant], result], ensure_ascii=False), file=notes, flush=True)
+                if result == "survived" or "the time of" in result:
+                    count = f"{len(results)} of {len(sample)}"
+                    print(f"\n{mutant.module}:{mutant.lines().start} {result} ({count})\n{mutant.diff()}", flush=True)
 
+    tally: defaultdict[str, Counter] = defaultdict(Counter)
+    for name, result in results.items():
+        tally[everything[name].module][result != "survived"] += 1
     print()
     for module, counts in sorted(tally.items()):
-        print(f"{module:40} {counts['killed']:5} of {counts.total():5} killed")
+        print(f"{module:40} {counts[True]:5} of {counts.total():5} killed")
     total = sum(tally.values(), Counter())
-    print(f"{'all':40} {total['killed']:5} of {total.total():5} killed: {total['killed'] / total.total():.1%}")
-    sys.exit(total["killed"] < KILLED_AT_LEAST * total.total())
+    print(f"{'all':40} {total[True]:5} of {total.total():5} killed: {total[True] / total.total():.1%}")
+    print(f"{len(sample) - len(results)} were not tried")
+    sys.exit(len(results) < len(sample) or total[True] < KILLED_AT_LEAST * total.total())
 
 
 if __name__ == "__main__":

@@ -231,6 +231,7 @@ SIGMA = {
     "1 − σ(−z)": lambda z: 1 - (-z).sigmoid(),
     "3 / (3 + exp(log 3 − z))": lambda z: 3.0 / (3.0 + (math.log(3.0) - z).exp()),
     "softmax of 0 and z": lambda z: softmax([0.0, z])[1],
+    "softmax of two Values": lambda z: softmax([(z - 0.75) / 2, -((z + 0.75) / 2)])[0],
     "softmax of z and 2, a shifted": lambda z: softmax([z + 2, 2.0])[0],
 }
 
@@ -276,6 +277,7 @@ def test_sigma_and_its_complement_are_two_probabilities():
         lambda a, b: [(a - b.exp()).exp(), (b - b.exp()).exp()],
         lambda a, b: [softmax([a, b])[0], b],
         lambda a, b: [a / (a + b) * 2, b / (a + b) * 2],
+        lambda a, b: [v.exp() * (2 / (a.exp() + b.exp())) for v in (a, b)],
         lambda a, b: [dot([a], [b]), a * b],
         lambda a, b: [Value(0.25), Value(0.75)],
         lambda a, b: [0.25, 0.75],

@@ -1,6 +1,7 @@
 """The mutation tester changes what it should, where it stands, and no texts."""
 
 import mutants
+import pytest
 
 MODULE = '''
 """A docstring with 1 + 1."""
@@ -102,3 +103,79 @@ def test_one_thing_at_a_time_is_changed_where_it_stands_and_no_text(tmp_path, mo
 def test_the_mutants_known_to_be_equivalent_exist():
     for module, change in mutants.known_equivalents():
         assert change in {mutant.diff() for mutant in mutants.mutants(module)}, f"{module}\n{change}"
+
+
+MODULE_AND_TESTS = {
+    "doubling/double.py": """
+def double(x):
+    if x < 0:
+        raise ValueError("negative")
+    return 2 * x
+""",
+    "tests/test_double.py": """
+import pytest
+from doubling.double import double
+
+def test_negative():
+    with pytest.raises(ValueError):
+        double(-1)
+
+@pytest.mark.parametrize("x", [0, 2])
+def test_double(x):
+    assert double(x) == x + x
+""",
+}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """The mutants of a small package, and which test reaches which line of it."""
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    mutants.read.cache_clear()
+    for file, content in MODULE_AND_TESTS.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(content, encoding="utf-8")
+    negative, double = "tests/test_double.py::test_negative", "tests/test_double.py::test_double"
+    lines = {"2": [""], "3": [negative, double], "4": [negative], "5": [double]}
+    covered = {"lines": {"doubling/double.py": lines}, "seconds": {negative: 0.1, double: 0.2}}
+    yield list(mutants.mutants("doubling/double.py")), covered
+    mutants.read.cache_clear()
+
+
+def test_each_mutant_is_killed_by_the_first_test_that_fails_or_survives(package, tmp_path):
+    changes, covered = package
+    result = {mutant.diff().splitlines()[1]: result for mutant, result in mutants.try_all(changes, covered, [tmp_path])}
+    assert result == {
+        "+ if not (x < 0):": "killed by tests/test_double.py::test_negative",
+        "+ if x <= 0:": "killed by tests/test_double.py::test_double[0]",
+        "+ if x < 1:": "killed by tests/test_double.py::test_double[0]",
+        "+ pass": "killed by tests/test_double.py::test_negative",
+        "+ return None": "killed by tests/test_double.py::test_double[0]",
+        "+ return 2 / x": "killed by tests/test_double.py::test_double[0]",
+        "+ return 3 * x": "killed by tests/test_double.py::test_double[2]",
+    }
+    covered["lines"]["doubling/double.py"]["5"] = ["tests/test_double.py::test_negative"]
+    assert dict(mutants.try_all(changes[-3:], covered, [tmp_path])) == dict.fromkeys(changes[-3:], "survived")
+
+
+def test_quick_tests_of_the_files_that_have_most_of_them_come_first(package):
+    (*_, last), covered = package
+    seconds = {
+        "a::slow": 9.0,
+        "a::x": 0.2,
+        "a::y": 0.1,
+        "b::x": 0.3,
+        "c::x": 0.1,
+        "d::x": 0.1,
+        "d::y": 0.3,
+        "e::x": 1.0,
+    }
+    covered = {"lines": {last.module: {"4": list(seconds), "5": ["e::x", "d::x", ""]}}, "seconds": seconds}
+    assert mutants.stages(last, covered) == [["d::x"], ["e::x"]]
+    del covered["lines"][last.module]["5"]  # then all that reach the module
+    assert mutants.stages(last, covered) == [["a::y", "c::x", "d::x", "a::x", "d::y"], ["b::x", "e::x", "a::slow"]]
+
+
+def test_equal_changes_of_several_lines_have_names_of_their_own(package, tmp_path):
+    changes, _ = package
+    assert list(mutants.named([*changes, changes[0]]).values()) == [*changes, changes[0]]

@@ -98,6 +98,11 @@ def test_no_word_is_broken(sizes, width):
     assert max(map(len, lines)) <= width
 
 
+def test_a_word_longer_than_the_line_stands_alone_in_it():
+    lines = Table([[[(f" {'w' * 90} = 1", "")]]]).lines(60)
+    assert ["".join(text for text, _ in line).strip() for line in lines] == ["w" * 90, "= 1"]
+
+
 @pytest.mark.parametrize("width", [30, 60, 80])
 def test_rich_keeps_to_the_width_and_shows_the_same_text(width):
     screen = io.StringIO()

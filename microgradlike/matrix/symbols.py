@@ -44,7 +44,7 @@ class Symbol(NDArrayOperatorsMixin):
     buffer: Buffer
     dims: Dims
     strides: Dims
-    offset: int = 0
+    offset: int
     samples: int | None = None
 
     @property
