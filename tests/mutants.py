@@ -254,7 +254,8 @@ class Watch:
             }
             lines[str(Path(file).relative_to(self.folder))] = contexts
         COVERED.parent.mkdir(exist_ok=True)
-        COVERED.write_text(json.dumps({"lines": lines, "seconds": self.seconds, "failed": sorted(self.failed)}))
+        covered = {"lines": lines, "seconds": self.seconds, "failed": sorted(self.failed)}
+        COVERED.write_text(json.dumps(covered), encoding="utf-8")
 
 
 def function_of(nodeid: str) -> str:
@@ -295,7 +296,7 @@ class Chosen:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         import resource
 
-        self.running.write_text(nodeid)
+        self.running.write_text(nodeid, encoding="utf-8")
         used = resource.getrusage(resource.RUSAGE_SELF)
         limit = used.ru_utime + used.ru_stime + 10 + 10 * self.seconds[function_of(nodeid)]
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit), resource.RLIM_INFINITY))
@@ -352,7 +353,7 @@ def try_all(sample: list[Mutant], covered: dict, folders: list[Path]) -> Iterato
                 if sentinel in ended and process.exitcode == pytest.ExitCode.NO_TESTS_COLLECTED:
                     raise RuntimeError(f"no tests were run for {mutant}")
                 by_time = sentinel not in ended or process.exitcode == -signal.SIGXCPU
-                test = (folder / RUNNING).read_text() if (folder / RUNNING).exists() else "the imports"
+                test = (folder / RUNNING).read_text(encoding="utf-8") if (folder / RUNNING).exists() else "the imports"
                 yield mutant, f"killed by {'the time of ' * by_time}{test}"
     finally:
         for process, *_ in running.values():
