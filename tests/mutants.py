@@ -19,10 +19,12 @@ from __future__ import annotations
 import argparse
 import ast
 import compileall
+import gc
 import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -35,9 +37,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from types import CodeType, FunctionType
 
 import pytest
 
@@ -47,7 +50,6 @@ TRIED = ROOT / "build" / "mutants.jsonl"  # [the mutant's name, what became of i
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 KILLED_AT_LEAST = 0.97
 MEMORY = 6 << 30
-FIRST_FILES, FIRST_SECONDS = 3, 0.5  # of the tests that are tried first: in how many files, and how long one takes
 SWAPPED = {
     "+": "-", "-": "+", "*": "/", "/": "*", "//": "*", "%": "*", "**": "*", "@": "*", "|": "&", "&": "|", "^": "|",
     "<<": ">>", ">>": "<<", "<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==",
@@ -216,9 +218,6 @@ def run_pytest(folder: Path, tests: list[str], plugins: list[object]) -> int:
     return int(pytest.main([*options, "--hypothesis-profile=mutants", *tests], plugins=plugins))
 
 
-RUNNING = "running"  # a file in the copy: the test that runs, or ran last
-
-
 class Watch:
     """Notes which tests reach which lines, how long they take, and which fail without any change."""
 
@@ -266,18 +265,63 @@ def watch_all(folder: Path) -> None:
     run_pytest(folder, ["-m", "not browser", "tests"], [Watch(folder)])
 
 
-def run_mutant(folder: Path, mutant: Mutant, tests: list[str], seconds: dict[str, float]) -> None:
-    """Exit with pytest's status: 0 where the mutant survives."""
-    import resource
+class Trials:
+    """A session of pytest that has collected all tests in a copy, and forks a child for each mutant.
 
-    os.setsid()
-    silence = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(silence, stream)
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    (folder / mutant.module).write_bytes(mutant.source())
-    files = sorted(set(map(file_of, tests)))
-    os._exit(run_pytest(folder, ["--exitfirst", *files], [Chosen(tests, seconds, folder / RUNNING)]))
+    In the child the functions get their changed code, and the tests that reach the change are run. Where it changes
+    what has run as package and tests were imported, they are imported anew, and pytest is called again.
+    """
+
+    def __init__(self, folder: Path, sample: list[Mutant], covered: dict, results: Connection) -> None:
+        self.folder, self.sample, self.covered, self.results = folder, sample, covered, results
+
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        package = str(self.folder)
+        functions = [f for f in gc.get_objects() if type(f) is FunctionType]
+        functions = [f for f in functions if f.__code__.co_filename.startswith(package)]
+        for mutant in self.sample:
+            tests, runs_at_import = reaching(mutant, self.covered)
+            chosen = Chosen(tests, self.covered["seconds"], self.folder)
+            changed = self.folder / mutant.module
+            changed.write_bytes(mutant.source())  # for tests that start another Python
+            child = os.fork()
+            if not child:
+                os.setsid()
+                resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+                if runs_at_import or not exchange_code(functions, mutant):
+                    self.import_anew(chosen)
+                session.config.pluginmanager.register(chosen)
+                chosen.pytest_collection_modifyitems(session.items)
+                return  # to pytest, which runs these tests and ends
+            self.results.send((mutant, self.result(child, chosen)))
+            changed.write_bytes(read(mutant.module))
+        os._exit(0)
+
+    def import_anew(self, chosen: Chosen) -> None:
+        """Call pytest again, for few test files and then for all, and exit with its status."""
+        status = pytest.ExitCode.OK
+        for files in chosen.stages():
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", "")).startswith(str(self.folder)):
+                    del sys.modules[name]
+            status = status or run_pytest(self.folder, ["--exitfirst", *files], [chosen])
+        os._exit(status)
+
+    def result(self, child: int, chosen: Chosen) -> str:
+        """What became of the mutant that the child tries. Processor time decides, for the machine may be busy."""
+        limit = time.monotonic() + 300 + 10 * sum(self.covered["seconds"][test] for test in chosen.order)
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < limit:
+            time.sleep(0.01)
+        with suppress(ProcessLookupError):  # and whatever its tests have started
+            os.killpg(child, signal.SIGKILL)
+        if ended == (0, 0):  # it waits for something, without computing
+            os.waitpid(child, 0)
+        status = os.waitstatus_to_exitcode(ended[1]) if ended[0] else -signal.SIGXCPU
+        if status == pytest.ExitCode.OK:
+            return "survived"
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+            raise RuntimeError("no tests were run")
+        return f"killed by {'the time of ' * (status == -signal.SIGXCPU)}{chosen.last()}"
 
 
 class Chosen:
@@ -286,86 +330,104 @@ class Chosen:
     Ends the process at the first that computes ten times as long as without any change: a loop that never ends.
     """
 
-    def __init__(self, tests: list[str], seconds: dict[str, float], running: Path) -> None:
-        self.order, self.seconds, self.running = {test: i for i, test in enumerate(tests)}, seconds, running
+    def __init__(self, tests: list[str], seconds: dict[str, float], folder: Path) -> None:
+        self.order, self.seconds = {test: i for i, test in enumerate(tests)}, seconds
+        self.running = folder / "running"
+        self.running.unlink(missing_ok=True)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         chosen = [item for item in items if function_of(item.nodeid) in self.order]
         items[:] = sorted(chosen, key=lambda item: self.order[function_of(item.nodeid)])
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        import resource
-
         self.running.write_text(nodeid, encoding="utf-8")
         used = resource.getrusage(resource.RUSAGE_SELF)
         limit = used.ru_utime + used.ru_stime + 10 + 10 * self.seconds[function_of(nodeid)]
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit), resource.RLIM_INFINITY))
 
+    def last(self) -> str:
+        return self.running.read_text(encoding="utf-8") if self.running.exists() else "the imports"
 
-def file_of(test: str) -> str:
-    return test.split("::")[0]
+    def stages(self) -> list[list[str]]:
+        """The three files that have most of the quick tests, for they cost least, and the others."""
+        files = Counter(test.split("::")[0] for test in self.order if self.seconds[test] < 0.5)
+        first = [file for file, _ in files.most_common(3)]
+        others = {test.split("::")[0] for test in self.order} - set(first)
+        return [stage for stage in (first, sorted(others)) if stage]
 
 
-def stages(mutant: Mutant, covered: dict) -> list[list[str]]:
-    """The tests that reach the changed lines: the quick ones of the files that have most of them, then all others.
+def reaching(mutant: Mutant, covered: dict) -> tuple[list[str], bool]:
+    """Which tests reach the changed lines, quick ones first, and whether they run at import, too.
 
-    Those that reach its module, where none is known to reach the lines: they run as the module is imported, or in
-    another process.
+    Those that reach the module, where none is known to reach the lines: they run at import only, or in a process
+    that a test has started.
     """
     lines, seconds = covered["lines"].get(mutant.module, {}), covered["seconds"]
-    reaching = {test for n in mutant.lines() for test in lines.get(str(n), ())} - {""}
-    reaching = reaching or {test for each in lines.values() for test in each} - {""}
-    tests = sorted(reaching, key=lambda test: (seconds[test], test))
-    quick = [test for test in tests if seconds[test] < FIRST_SECONDS]
-    files = [file for file, _ in Counter(map(file_of, quick)).most_common(FIRST_FILES)]
-    first = [test for test in quick if file_of(test) in files]
-    return [stage for stage in (first, [test for test in tests if test not in first]) if stage]
+    tests = {test for n in mutant.lines() for test in lines.get(str(n), ())}
+    runs_at_import = "" in tests or not tests
+    tests = tests - {""} or {test for each in lines.values() for test in each} - {""}
+    return sorted(tests, key=lambda test: (seconds[test], test)), runs_at_import
+
+
+def exchange_code(functions: list[FunctionType], mutant: Mutant) -> bool:
+    """Give the functions the code that they have in the mutant, if that is possible."""
+    sources = (read(mutant.module), mutant.source())
+    before, after = (compile(source, mutant.module, "exec", dont_inherit=True) for source in sources)
+    new = dict(functions_in(before, after))
+    for function in functions:
+        if function.__code__.co_filename.endswith(f"/{mutant.module}"):
+            code = new.get(place(function.__code__), function.__code__)
+            if code.co_freevars != function.__code__.co_freevars:
+                return False  # it is a closure, and no longer of the same variables
+            function.__code__ = code
+    return True
+
+
+def functions_in(before: CodeType, after: CodeType) -> Iterator[tuple[object, CodeType]]:
+    """Where each function stands in the code before, and its code after."""
+    inner = [[code for code in outer.co_consts if isinstance(code, CodeType)] for outer in (before, after)]
+    for old, new in zip(*inner):
+        yield place(old), new
+        yield from functions_in(old, new)
+
+
+def place(code: CodeType) -> object:
+    return code.co_qualname, tuple(code.co_positions())
 
 
 def try_all(sample: list[Mutant], covered: dict, folders: list[Path]) -> Iterator[tuple[Mutant, str]]:
     """Each mutant and what became of it, as they end."""
-    context = multiprocessing.get_context("fork")  # pytest, NumPy and their like are imported once, here
-    waiting, running, free = [(mutant, stages(mutant, covered)) for mutant in reversed(sample)], {}, list(folders)
+    context = multiprocessing.get_context("fork")
+    connections, processes = [], []
+    for i, folder in enumerate(folders):
+        receiver, sender = context.Pipe(duplex=False)
+        share = sample[i :: len(folders)]
+        processes.append(context.Process(target=try_some, args=(folder, share, covered, sender)))
+        processes[-1].start()
+        sender.close()  # here, so that the end of the process is seen
+        connections.append(receiver)
+    left = len(sample)
     try:
-        while waiting or running:
-            while waiting and free:
-                mutant, left = waiting.pop()
-                if not left:
-                    yield mutant, "survived"
-                    continue
-                (tests, *later), folder = left, free.pop()
-                (folder / RUNNING).unlink(missing_ok=True)
-                process = context.Process(target=run_mutant, args=(folder, mutant, tests, covered["seconds"]))
-                process.start()
-                # for what waits without computing; on a busy machine a test may last much longer than it computes
-                limit = time.monotonic() + 300 + 10 * sum(covered["seconds"][test] for test in tests)
-                running[process.sentinel] = process, mutant, later, folder, limit
-            ended = wait(running, timeout=1)
-            late = [sentinel for sentinel, (*_, limit) in running.items() if time.monotonic() > limit]
-            for sentinel in {*ended, *late}:
-                process, mutant, later, folder, _ = running.pop(sentinel)
-                end(process)
-                (folder / mutant.module).write_bytes(read(mutant.module))
-                free.append(folder)
-                if sentinel in ended and process.exitcode == pytest.ExitCode.OK:
-                    waiting.append((mutant, later))
-                    continue
-                if sentinel in ended and process.exitcode == pytest.ExitCode.NO_TESTS_COLLECTED:
-                    raise RuntimeError(f"no tests were run for {mutant}")
-                by_time = sentinel not in ended or process.exitcode == -signal.SIGXCPU
-                test = (folder / RUNNING).read_text(encoding="utf-8") if (folder / RUNNING).exists() else "the imports"
-                yield mutant, f"killed by {'the time of ' * by_time}{test}"
+        while connections:
+            for connection in wait(connections):
+                try:
+                    yield connection.recv()
+                    left -= 1
+                except EOFError:
+                    connections.remove(connection)
     finally:
-        for process, *_ in running.values():
-            end(process)
+        for process in processes:
+            process.kill()
+    if left:
+        raise RuntimeError(f"{left} mutants were not tried: in a copy, pytest ended too early")
 
 
-def end(process: multiprocessing.Process) -> None:
-    """End this process, and whatever the tests in it have started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.join()
+def try_some(folder: Path, sample: list[Mutant], covered: dict, results: Connection) -> None:
+    silence = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(silence, stream)
+    options = ["--exitfirst", "-m", "not browser", "tests"]
+    os._exit(run_pytest(folder, options, [Trials(folder, sample, covered, results)]))
 
 
 # ── The report ─────────────────────────────────────────────────────────────────────────────────
@@ -419,8 +481,6 @@ def main() -> None:
         covered = json.loads(COVERED.read_text(encoding="utf-8"))
         for test in covered["failed"]:
             print(f"{test} fails with nothing changed: not used")
-        import hypothesis, matplotlib.pyplot, mpmath, numpy, rich  # noqa: E401, F401, I001
-
         left = {everything[name]: name for name in sample if name not in results}
         with suppress(KeyboardInterrupt), TRIED.open("a", encoding="utf-8") as notes:
             for mutant, result in try_all(list(left), covered, folders):

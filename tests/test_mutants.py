@@ -158,8 +158,8 @@ def test_each_mutant_is_killed_by_the_first_test_that_fails_or_survives(package,
     assert dict(mutants.try_all(changes[-3:], covered, [tmp_path])) == dict.fromkeys(changes[-3:], "survived")
 
 
-def test_quick_tests_of_the_files_that_have_most_of_them_come_first(package):
-    (*_, last), covered = package
+def test_tests_that_reach_a_line_are_chosen_quick_ones_first(package, tmp_path):
+    (*_, last), _ = package
     seconds = {
         "a::slow": 9.0,
         "a::x": 0.2,
@@ -170,10 +170,15 @@ def test_quick_tests_of_the_files_that_have_most_of_them_come_first(package):
         "d::y": 0.3,
         "e::x": 1.0,
     }
-    covered = {"lines": {last.module: {"4": list(seconds), "5": ["e::x", "d::x", ""]}}, "seconds": seconds}
-    assert mutants.stages(last, covered) == [["d::x"], ["e::x"]]
-    del covered["lines"][last.module]["5"]  # then all that reach the module
-    assert mutants.stages(last, covered) == [["a::y", "c::x", "d::x", "a::x", "d::y"], ["b::x", "e::x", "a::slow"]]
+    lines = {"4": list(seconds), "5": ["e::x", "d::x"]}
+    covered = {"lines": {last.module: lines}, "seconds": seconds}
+    assert mutants.reaching(last, covered) == (["d::x", "e::x"], False)
+    lines["5"].append("")
+    assert mutants.reaching(last, covered) == (["d::x", "e::x"], True)
+    del lines["5"]
+    everything, runs_at_import = mutants.reaching(last, covered)
+    assert (everything, runs_at_import) == (["a::y", "c::x", "d::x", "a::x", "b::x", "d::y", "e::x", "a::slow"], True)
+    assert mutants.Chosen(everything, seconds, tmp_path).stages() == [["a", "d", "c"], ["b", "e"]]
 
 
 def test_equal_changes_of_several_lines_have_names_of_their_own(package, tmp_path):
