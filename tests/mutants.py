@@ -1,14 +1,14 @@
 """Mutation testing: is there a test that fails for each small mistake that one could make in the package?
 
 `python tests/mutants.py` changes one operator, number, condition or statement at a time, in a copy, and runs the tests
-that reach the changed line until one fails: first the quick ones of a few files, then all others. What survives is
-listed, and belongs to one of three kinds: a hole in the tests, to be closed; a change that nothing can tell (then
-equivalent_mutants.txt says why); a text, which is not changed here at all. Fails where fewer than 97 % of the others
-are killed.
+that reach the changed line, quick ones first, until one fails. What survives is listed, and belongs to one of three
+kinds: a hole in the tests, to be closed; a change that nothing can tell (then equivalent_mutants.txt says why);
+a text, which is not changed here at all. Fails where fewer than 97 % of the others are killed.
 
 Takes hours, and may be interrupted: build/mutants.jsonl notes what became of each, and the next run tries only those
-that are not killed yet. The sample hangs on the changed lines themselves, so that it hardly changes with the package.
-Tests that open a browser are left out: they are slow, and test JavaScript above all.
+that are not killed yet. Most are killed within seconds, so that `--seconds 10` soon shows where the holes are. The
+sample hangs on the changed lines themselves, so that it hardly changes with the package. Tests that open a browser
+are left out: they are slow, and test JavaScript above all.
 
 Maintained tools do not fit: mutmut changes the bodies of functions only, and so not the tables of lambdas that hold all
 rules; cosmic-ray and mutatest run every test for every mutant.
@@ -36,7 +36,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import inf
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -272,15 +273,15 @@ class Trials:
     what has run as package and tests were imported, they are imported anew, and pytest is called again.
     """
 
-    def __init__(self, folder: Path, sample: list[Mutant], covered: dict, results: Connection) -> None:
-        self.folder, self.sample, self.covered, self.results = folder, sample, covered, results
+    def __init__(self, folder: Path, sample: list[Mutant], covered: dict, most: float, results: Connection) -> None:
+        self.folder, self.sample, self.covered, self.most, self.results = folder, sample, covered, most, results
 
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         package = str(self.folder)
         functions = [f for f in gc.get_objects() if type(f) is FunctionType]
         functions = [f for f in functions if f.__code__.co_filename.startswith(package)]
         for mutant in self.sample:
-            tests, runs_at_import = reaching(mutant, self.covered)
+            tests, runs_at_import = reaching(mutant, self.covered, self.most)
             chosen = Chosen(tests, self.covered["seconds"], self.folder)
             changed = self.folder / mutant.module
             changed.write_bytes(mutant.source())  # for tests that start another Python
@@ -356,17 +357,21 @@ class Chosen:
         return [stage for stage in (first, sorted(others)) if stage]
 
 
-def reaching(mutant: Mutant, covered: dict) -> tuple[list[str], bool]:
+def reaching(mutant: Mutant, covered: dict, most: float = inf) -> tuple[list[str], bool]:
     """Which tests reach the changed lines, quick ones first, and whether they run at import, too.
 
-    Those that reach the module, where none is known to reach the lines: they run at import only, or in a process
-    that a test has started.
+    The first test, and as many of the others as last `most` seconds with it.
+
+    Where none is known to reach the lines, those that reach the module: the lines run at import only, or in a
+    process that a test has started.
     """
     lines, seconds = covered["lines"].get(mutant.module, {}), covered["seconds"]
     tests = {test for n in mutant.lines() for test in lines.get(str(n), ())}
     runs_at_import = "" in tests or not tests
     tests = tests - {""} or {test for each in lines.values() for test in each} - {""}
-    return sorted(tests, key=lambda test: (seconds[test], test)), runs_at_import
+    order = sorted(tests, key=lambda test: (seconds[test], test))
+    last = accumulate(seconds[test] for test in order)
+    return [test for i, (test, at) in enumerate(zip(order, last)) if at <= most or not i], runs_at_import
 
 
 def exchange_code(functions: list[FunctionType], mutant: Mutant) -> bool:
@@ -395,14 +400,16 @@ def place(code: CodeType) -> object:
     return code.co_qualname, tuple(code.co_positions())
 
 
-def try_all(sample: list[Mutant], covered: dict, folders: list[Path]) -> Iterator[tuple[Mutant, str]]:
-    """Each mutant and what became of it, as they end."""
+def try_all(
+    sample: list[Mutant], covered: dict, folders: list[Path], most: float = inf
+) -> Iterator[tuple[Mutant, str]]:
+    """Each mutant and what became of it, as they end, by tests that last so many seconds at most."""
     context = multiprocessing.get_context("fork")
     connections, processes = [], []
     for i, folder in enumerate(folders):
         receiver, sender = context.Pipe(duplex=False)
         share = sample[i :: len(folders)]
-        processes.append(context.Process(target=try_some, args=(folder, share, covered, sender)))
+        processes.append(context.Process(target=try_some, args=(folder, share, covered, most, sender)))
         processes[-1].start()
         sender.close()  # here, so that the end of the process is seen
         connections.append(receiver)
@@ -422,12 +429,12 @@ def try_all(sample: list[Mutant], covered: dict, folders: list[Path]) -> Iterato
         raise RuntimeError(f"{left} mutants were not tried: in a copy, pytest ended too early")
 
 
-def try_some(folder: Path, sample: list[Mutant], covered: dict, results: Connection) -> None:
+def try_some(folder: Path, sample: list[Mutant], covered: dict, most: float, results: Connection) -> None:
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(silence, stream)
     options = ["--exitfirst", "-m", "not browser", "tests"]
-    os._exit(run_pytest(folder, options, [Trials(folder, sample, covered, results)]))
+    os._exit(run_pytest(folder, options, [Trials(folder, sample, covered, most, results)]))
 
 
 # ── The report ─────────────────────────────────────────────────────────────────────────────────
@@ -456,6 +463,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=1000, help="how many mutants (default: 1,000)")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--modules", nargs="*", default=[], help="parts of paths, as in ops.py matrix/ (default: all)")
+    parser.add_argument("--seconds", type=float, default=inf, help="of tests for each mutant at most (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     modules = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "microgradlike").rglob("*.py"))
@@ -483,7 +491,7 @@ def main() -> None:
             print(f"{test} fails with nothing changed: not used")
         left = {everything[name]: name for name in sample if name not in results}
         with suppress(KeyboardInterrupt), TRIED.open("a", encoding="utf-8") as notes:
-            for mutant, result in try_all(list(left), covered, folders):
+            for mutant, result in try_all(list(left), covered, folders, options.seconds):
                 results[left[mutant]] = result
                 print(json.dumps([left[mutant], result], ensure_ascii=False), file=notes, flush=True)
                 if result == "survived" or "the time of" in result:

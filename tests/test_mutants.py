@@ -178,6 +178,7 @@ def test_tests_that_reach_a_line_are_chosen_quick_ones_first(package, tmp_path):
     del lines["5"]
     everything, runs_at_import = mutants.reaching(last, covered)
     assert (everything, runs_at_import) == (["a::y", "c::x", "d::x", "a::x", "b::x", "d::y", "e::x", "a::slow"], True)
+    assert mutants.reaching(last, covered, most=0.55) == (["a::y", "c::x", "d::x", "a::x"], True)
     assert mutants.Chosen(everything, seconds, tmp_path).stages() == [["a", "d", "c"], ["b", "e"]]
 
 
