@@ -280,6 +280,7 @@ class Trials:
         package = str(self.folder)
         functions = [f for f in gc.get_objects() if type(f) is FunctionType]
         functions = [f for f in functions if f.__code__.co_filename.startswith(package)]
+        gc.freeze()  # the children neither search nor copy what they share
         for mutant in self.sample:
             tests, runs_at_import = reaching(mutant, self.covered, self.most)
             chosen = Chosen(tests, self.covered["seconds"], self.folder)

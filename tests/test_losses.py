@@ -230,6 +230,7 @@ SIGMA = {
     "1 / (1 + e ** −z)": lambda z: 1 / (1 + math.e**-z),
     "1 − σ(−z)": lambda z: 1 - (-z).sigmoid(),
     "3 / (3 + exp(log 3 − z))": lambda z: 3.0 / (3.0 + (math.log(3.0) - z).exp()),
+    "3 / (3 + exp(−(z − log 3)))": lambda z: 3.0 / (3.0 + (-(z - math.log(3.0))).exp()),
     "softmax of 0 and z": lambda z: softmax([0.0, z])[1],
     "softmax of two Values": lambda z: softmax([(z - 0.75) / 2, -((z + 0.75) / 2)])[0],
     "softmax of z and 2, a shifted": lambda z: softmax([z + 2, 2.0])[0],

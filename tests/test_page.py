@@ -359,6 +359,37 @@ def test_the_matrix_form_shows_the_gradients_of_the_z_nodes(stepped, screenshot,
     assert "δ¹ = (w²)ᵀ δ² ⊙ σ′(z¹)" in text(matrix)
 
 
+@pytest.mark.parametrize(
+    "activation, output, equation",
+    [
+        ("tanh", "sigmoid", "δ² = ∇ₐL ⊙ σ′(z²)"),
+        ("relu", "linear", "δ² = ∂L/∂z²"),
+        ("sigmoid", "softmax", "δ² = Jᵀ ∇ₐL,  J = ∂a²/∂z²"),
+    ],
+)
+def test_the_matrix_form_names_the_nodes_that_hold_its_numbers(activation, output, equation):
+    model = nn.MLP(2, [3, 2], activation, output, seed=1)
+    losses = [quadratic(model(x), [0.0, 1.0]) for x in ([0.5, -1.0], [1.0, 2.0])]
+    loss = microgradlike.sum(losses)
+    loss.label = "L"
+    order, upstream = topological_order(loss), {step.node: step.upstream for step in explain(loss).steps}
+    layers = steps(loss).data["layers"]
+    assert [form["name"] for form in layers] == ["layer 1", "layer 2"]
+    assert [form["equation"] for form in layers] == ["δ¹ = (w²)ᵀ δ² ⊙ σ′(z¹)", equation]
+    for layer, form, size in zip("¹²", layers, (3, 2), strict=True):
+        labels = [[f"z{layer}{j}"] * 2 for j in "₁₂₃"[:size]]
+        z, a = ([[order[i] for i in row] for row in form.get(name, [])] for name in ("errors", "outputs"))
+        linear = form["equation"].endswith("∂L/∂z²")
+        assert [[node.label for node in row] for row in z] == labels
+        assert [[node.label.replace("a", "z") for node in row] for row in a] == ([] if linear else labels)
+        assert {node for row in z + a for node in row} <= {order[i] for i in form["members"]}
+        assert form["terms"] == len(z[0][0].inputs) // 2
+        slopes = [[order[i].local_grads[k] for i, k in row] for row in form.get("slopes", [])]
+        if "σ′" in form["equation"]:  # δ = … ⊙ σ′(z)
+            delta = [[upstream[node] * slope for node, slope in zip(*both, strict=True)] for both in zip(a, slopes)]
+            assert delta == [[upstream[node] for node in row] for row in z]
+
+
 def test_bp2_holds_in_the_numbers_that_are_shown():
     """(w²)ᵀ δ² is computed here from w and δ, and read in the page from the gradients of a¹."""
     model = nn.MLP(3, [4, 2], "tanh", "sigmoid", seed=3)
