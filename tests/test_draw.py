@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import random
 import re
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from graphs import random_graph
 
 import microgradlike
-from microgradlike import Value, affine, constant, dot, explain, nn, operation
+from microgradlike import Value, affine, constant, dot, explain, nn, operation, ops, topological_order
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.testing import assert_grads
@@ -420,6 +422,72 @@ def test_a_closed_group_within_an_open_one_is_one_box():
     closed = [("layer 1", "neuron 1"), ("layer 1", "neuron 2")]
     source = draw(nn.quadratic(model([1.0, 2.0]), 1.0), closed=closed).source
     assert sorted(Counter(re.findall(r"^\s*(c\d+) \[", source, re.MULTILINE)).values()) == [1, 1]
+
+
+def edges_of(drawn):
+    """How many edges lead from which box to which: nodes by their ids, closed boxes by their names."""
+    ids = re.findall(r"^\s*(\w+)\S* -> (\w+)", drawn.source, re.MULTILINE)
+    return Counter(tuple(drawn.titles[id] if id[0] == "c" else id for id in pair) for pair in ids)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_one_edge_stands_for_all_between_closed_parts(seed):
+    rng = random.Random(seed)
+    root, _ = random_graph(rng)
+    order = topological_order(root)
+    part = {node: rng.choice(["one", "two", ("three", "four"), None]) for node in order}
+    box = {
+        node: {("three", "four"): "three", None: f"n{i}"}.get(part[node], part[node]) for i, node in enumerate(order)
+    }
+    for leaf in (node for node in order if node.op is ops.CONSTANT and not part[node]):
+        users = {box[node] for node in order if leaf in node.inputs}
+        if len(users) == 1 and min(users)[0] != "n":
+            box[leaf] = min(users)
+    wanted = Counter((box[i], box[node]) for node in order for i in node.inputs if box[i] != box[node])
+    once = {pair: n if all(id[0] == "n" for id in pair) else 1 for pair, n in wanted.items()}
+    assert edges_of(draw(root, clusters=part.get, closed=True, fold=False)) == once
+
+
+def test_a_graph_of_any_size_can_be_drawn_in_boxes():
+    end = chain(6000)
+    thousands = {node: f"part {i // 2000}" for i, node in enumerate(topological_order(end))}
+    drawn = draw(end, clusters=thousands.get, closed=True, max_nodes=3)
+    assert edges_of(drawn) == {("part 0", "part 1"): 1, ("part 1", "part 2"): 1}
+    assert len(drawn.source) < 4000
+    found = groups(parse(drawn))
+    assert texts(found["c2"]) == ["part 2 ▸", "⋯ 1999 more", "L", format_number(end.data), "∇ –"]
+    with pytest.raises(ValueError, match=r"^2,002 nodes to draw, and max_nodes=200"):  # and what is open counts
+        draw(end, clusters=thousands.get, closed=["part 1", "part 2"])
+
+
+def test_sums_and_weights_stand_in_closed_boxes_with_all_their_terms():
+    n = 30
+    w, x = ([Value(1.0, f"{letter}{i}") for i in range(n)] for letter in "wx")
+    y = affine(w, x, Value(0.0, "b")) / 2
+    part = dict.fromkeys(w, "w") | dict.fromkeys(x, "x")
+    drawn = draw(y, clusters=part.get, closed=True)
+    assert edges_of(drawn) == {("w", "n62"): 1, ("x", "n62"): 1, ("n62", "n63"): 1, ("n0", "n63"): 1}
+    assert "not drawn" not in drawn.source
+    assert drawn.titles["e62_0"].endswith("; and 29 edges more")
+    part |= dict.fromkeys(y.inputs, "z")
+    assert edges_of(draw(y, clusters=part.get, closed=True)) == {("w", "z"): 1, ("x", "z"): 1, ("z", "n63"): 1}
+    assert edges_of(draw(y, clusters=part.get, closed="w")).keys() >= {("w", "n62")}
+
+
+def test_all_layers_can_be_closed():
+    loss = nn.quadratic(nn.MLP(2, [2, 1], seed=0)([1.0, 2.0]), 1.0)
+    assert draw(loss, closed=True).source == draw(loss, closed=["layer 1", "layer 2"]).source
+    assert draw(loss, closed="layer 2").source == draw(loss, closed=[("layer 2",)]).source
+    assert draw(loss, closed=False).source == draw(loss).source
+    assert draw(chain(3), closed=True).source == draw(chain(3)).source  # there is no group
+
+
+def test_what_is_to_be_closed_must_be_there():
+    loss = nn.MLP(2, [2, 1], seed=0)([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"^closed: there is no group \('layer 9',\); the groups are \('layer 1',\), "):
+        draw(loss, closed=["layer 9"])
+    with pytest.raises(ValueError, match=r"; there are no groups$"):
+        draw(loss, clusters=False, closed=["layer 1"])
 
 
 # ── Large graphs ───────────────────────────────────────────────────────────────────────────────

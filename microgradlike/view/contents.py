@@ -51,9 +51,9 @@ class Contents:
     shown: dict[Value, str] = field(
         init=False, default_factory=dict
     )  # those that are rows in it, and where edges meet them
-    joined: set[tuple[str, str]] = field(
-        init=False, default_factory=set
-    )  # the edges drawn so far that end at a closed box
+    joined: dict[tuple[str, str], list[str]] = field(
+        init=False, default_factory=dict
+    )  # the ids of the edges for which one that ends at a closed box stands, by its ends; it has the first of them
 
     @cached_property
     def clusters(self) -> dict[Path, list[Value]]:
@@ -69,10 +69,10 @@ class Contents:
 
     def _members(self, path: Path) -> list[Value]:
         """Return what the closed box of a group shows: of a network each z with its a, of other groups the last result."""
-        inner = [node for around, nodes in self.clusters.items() if around[: len(path)] == path for node in nodes]
         if not self.in_grid:
             return self.clusters[path][-1:]
         found: dict[Value, None] = {}
+        inner = [node for around, nodes in self.clusters.items() if around[: len(path)] == path for node in nodes]
         inner.sort(key=lambda node: numbers(self.path[node]))
         for node in inner:
             if node.label[:1] == "z":
@@ -180,10 +180,18 @@ class Contents:
                 rows.append(self._row(node, "", ""))
         return boxes.box(f"{path[-1]} ▸", "", "", "", rows, self._more_inside(path), live=self.live, below=True)
 
+    @cached_property
+    def _inside(self) -> dict[str, set[Value]]:
+        """The nodes in each closed box."""
+        inside = defaultdict[str, set[Value]](set)
+        for node, box in self.box.items():
+            inside[box].add(node)
+        return inside
+
     def _more_inside(self, path: Path) -> tuple[str, str] | None:
         """Return the id and text of the sign that some nodes of a closed group do not stand in its box."""
         id = f"c{list(self.clusters).index(path) - 1}"
-        inside = {node for node, box in self.box.items() if box == id}
+        inside = self._inside[id]
         cut = {
             v
             for node in inside
@@ -217,15 +225,19 @@ class Contents:
         """Say what each id stands for, in full precision."""
         titles = {"graph": f"Computation graph of {self.names[self.root]}: {_count(len(self.names), 'node')}"}
         titles |= {f"c{i}": ", ".join(path) for i, path in enumerate(clusters, start=-1) if path}
+        others = {first: len(rest) for first, *rest in self.joined.values()}
         for node in self.index:
             group = self.group.get(node)
             if node not in self.box or node in self.shown:
                 titles[self._id(node)] = self._sentence(node) + (f", in {group}" if group else "")
             for k in self.edges[node]:
-                local = formula.local(self.names[node], k)
-                rule, exact = formula.derivative(node, k, self.names), repr(node.local_grads[k])
-                plain = rule in ("", format_constant(node.local_grads[k]))
-                titles[self._edge_id(node, k)] = f"{local} = {exact}" if plain else f"{local} = {rule} = {exact}"
+                id, box = self._edge_id(node, k), self.box.get(node)
+                if id in others or box is self.box.get(node.inputs[k]) is None or node in self.shown:
+                    local = formula.local(self.names[node], k)
+                    rule, exact = formula.derivative(node, k, self.names), repr(node.local_grads[k])
+                    plain = rule in ("", format_constant(node.local_grads[k]))
+                    stands_for = f"; and {_count(others[id], 'edge')} more" if others.get(id) else ""
+                    titles[id] = (f"{local} = {exact}" if plain else f"{local} = {rule} = {exact}") + stands_for
             if more := self._more(node):
                 titles[more[0]] = titles[f"e{more[0]}"] = more[1]
         titles = {id: f"not drawn: {sign.title}" for id, sign in self._signs.items()} | titles
@@ -250,6 +262,11 @@ def _symbol(node: Value) -> str:
 def groups_around(path: Path) -> list[Path]:
     """Return the groups that a path leads through, outermost first."""
     return [path[:length] for length in range(1, len(path) + 1)]
+
+
+def closed_group(path: Path, closed: bool | set[Path]) -> Path | None:
+    """Return the outermost closed group that a path leads through, where True stands for all groups."""
+    return next((group for group in groups_around(path) if closed is True or (closed and group in closed)), None)
 
 
 def _count(n: int, what: str) -> str:

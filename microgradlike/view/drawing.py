@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
-from math import atan2, degrees, hypot, prod
+from math import atan2, degrees, hypot
 from typing import Any
 
 from microgradlike import ops
@@ -12,7 +12,7 @@ from microgradlike.value import Value
 from microgradlike.view import boxes, style
 from microgradlike.view.changes import change_note
 from microgradlike.view.choose import operands
-from microgradlike.view.contents import Contents, groups_around
+from microgradlike.view.contents import Contents, closed_group, groups_around
 from microgradlike.view.diagram import Diagram
 from microgradlike.view.grid import Grid, Path, Size
 
@@ -42,19 +42,16 @@ class Drawing(Contents):
         look = style.GRAPH | {"rankdir": self.rankdir}
         picture = graphviz.Digraph(graph_attr=look, node_attr=style.NODE, edge_attr=style.EDGE)
         clusters = self.clusters
+        ids = {path: f"c{i}" for i, path in enumerate(clusters, start=-1)}
         for node in self.index:
-            path = self.path.get(node, ())
-            if node not in self.rows and (
-                closed := [around for around in groups_around(path) if around in self.closed]
-            ):
-                self.box[node] = f"c{list(clusters).index(closed[0]) - 1}"
+            if node not in self.rows and (closed := closed_group(self.path.get(node, ()), self.closed)):
+                self.box[node] = ids[closed]
         for node, box in list(self.box.items()):
             self.box |= {node.inputs[k]: box for k in self.edges[node] if node.inputs[k] in self.rows}
         for path in clusters:
             if path in self.closed and not any(around in self.closed for around in groups_around(path[:-1])):
                 self.shown |= {node: self._id(node) for node in self._members(path)[: 2 * self.max_terms]}
-        boxes_and_edges = len(self.index) - len(self.rows), sum(map(len, self.edges.values()))
-        large = prod(boxes_and_edges) > MOST_BENT  # Graphviz might take minutes to bend edges around boxes
+        large = self._boxes_times_edges > MOST_BENT  # Graphviz might take minutes to bend edges around boxes
         if self.in_grid:
             # What keeps its place has the same coordinates in every picture: a page holds it once.
             picture.graph_attr.update({"layout": "nop", "notranslate": "true"})
@@ -74,6 +71,14 @@ class Drawing(Contents):
         return Diagram(
             picture.source, self._titles(clusters), tuple(sign.title for sign in self._signs.values() if sign.title)
         )
+
+    @property
+    def _boxes_times_edges(self) -> int:
+        nodes = [node for node in self.index if node not in self.rows]
+        if self.in_grid:  # open and closed it looks the same
+            return len(nodes) * sum(map(len, self.edges.values()))
+        edges = {(start, self._box(node)) for node in self.index for start in self._starts(node)}
+        return len(set(map(self._box, nodes))) * len(edges)
 
     def _comes_back(self, clusters: dict[Path, list[Value]]) -> bool:
         """Return whether a way through the graph leaves a cluster and enters it again, as in a softmax layer."""
@@ -119,8 +124,8 @@ class Drawing(Contents):
                     if not self._grid or self.path.get(input, ())[:1] != self.path.get(node, ())[:1]:
                         ends = ends[0] + self._row_port(input, "tail"), ends[1] + self._row_port(node, "head")
                     if ends not in self.joined:
-                        self.joined.add(ends)
                         dot.edge(*ends, id=id, **look)
+                    self.joined.setdefault(ends, []).append(id)
             elif input in self.rows:
                 ports["x" + operand[1:]] = f":{self._id(input)}:{side}" if side else ""
             else:
@@ -138,22 +143,32 @@ class Drawing(Contents):
     @cached_property
     def _late(self) -> set[tuple[Value, int]]:
         """The edges that `render` leaves out while Graphviz looks for places: it would take minutes over many long ones."""
-        rank: dict[Value, int] = {}
+        rank: dict[Value | str, int] = {}
         for node in self.index:
-            rank[node] = max((rank[node.inputs[k]] + 1 for k in self.edges[node]), default=0)
-        first: dict[Value, int] = {}  # where the nodes that use a leaf begin
+            ranks = [rank[start] + 1 for start in self._starts(node)]
+            rank[self._box(node)] = max([rank.get(self._box(node), 0), *ranks])
+        first: dict[Value | str, int] = {}  # where the nodes that use a leaf begin
         for node in self.index:
-            for k in self.edges[node]:
-                first[node.inputs[k]] = min(first.get(node.inputs[k], rank[node]), rank[node])
+            for start in self._starts(node):
+                first[start] = min(first.get(start, rank[self._box(node)]), rank[self._box(node)])
         crossed = {
             (node, k): rank[node] - (rank[input] if self.edges[input] else first[input] - 1) - 1
             for node in self.index
             for k in self.edges[node]
             for input in [node.inputs[k]]
+            if self.box.keys().isdisjoint((input, node))
         }
         order = sorted(crossed, key=crossed.__getitem__)
         sums = accumulate(crossed[edge] for edge in order)
         return {edge for edge, total in zip(order, sums, strict=True) if total > MOST_CROSSED and not self.in_grid}
+
+    def _box(self, node: Value) -> Value | str:
+        """Return the id of the closed box that a node is in, or else the node."""
+        return self.box.get(node, node)
+
+    def _starts(self, node: Value) -> set[Value | str]:
+        """Return the nodes and closed boxes from which there are edges to that of the node."""
+        return {self._box(node.inputs[k]) for k in self.edges[node]} - {self._box(node)}
 
     def _at_head(self, node: Value, k: int, label: boxes.Box) -> dict[str, str]:
         """Return the attributes of a label that stands on the edge where it ends; of two from one node, on either side."""
@@ -177,10 +192,12 @@ class Drawing(Contents):
         return {"headlabel": label.label, "labelangle": f"{angle:.1f}", "labeldistance": f"{distance / 10:.2f}"}
 
     def _row_port(self, node: Value, end: str) -> str:
-        """Return where an edge meets a closed box: at the row of the node, if it has one."""
+        """Return where an edge meets a closed box: in a network at the row of the node, if it has one."""
         sides = SIDES[self.rankdir][end]
+        if not self._grid:
+            return ""
         if node not in self.box:
-            return f":{sides}" if self._grid else ""
+            return f":{sides}"
         return f":{self._id(node)}:{sides}" if node in self.shown and self.rankdir in ("LR", "RL") else ""
 
     def _side(self, input: Value, node: Value, end: str) -> str:

@@ -99,7 +99,18 @@ class Steps:
     color_by: Callable[[Value], str | None] | None = None
 
     def __post_init__(self) -> None:
-        self.views  # noqa: B018 — too large a graph is refused here, not when a notebook shows it
+        if len(self._drawing.index) <= MOST_NODES or (self._drawing.path and self.views):
+            return
+        try:  # now, not when a notebook shows it
+            self._plan(MOST_NODES)
+        except TooManyNodes as large:
+            raise TooManyNodes(
+                f"{large.nodes:,} nodes to draw, and {MOST_NODES} is the most that a page can show: "
+                f"steps(loss, depth={large.depth}) shows those nearest to the loss, steps(loss, only=[w]) those between "
+                "w and it, and draw(loss, clusters=part_of, closed=True) all of them, in a box for each part",
+                large.nodes,
+                large.depth,
+            ) from None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page (.html) or a picture that plays the passes (.svg), and return its path.
@@ -165,19 +176,7 @@ class Steps:
         if 1 < len(neurons) <= MOST_NEURONS:
             wanted += [(f"{', '.join(one)} opened", [other for other in neurons if other != one]) for one in neurons]
         views = [(name, closed, self._drawn(closed)) for name, closed in wanted] + [("every node", [], self._open)]
-        small = [view for view in views if _size(view[2]) <= MOST_NODES]
-        if not small:
-            try:
-                self._plan(MOST_NODES)
-            except TooManyNodes as large:
-                raise TooManyNodes(
-                    f"{large.nodes:,} nodes to draw, and {MOST_NODES} is the most that a page can show: "
-                    f"steps(loss, depth={large.depth}) shows those nearest to the loss, "
-                    "steps(loss, only=[w]) those between w and it",
-                    large.nodes,
-                    large.depth,
-                ) from None
-        return small
+        return [view for view in views if _size(view[2]) <= MOST_NODES]
 
     @cached_property
     def note(self) -> str:
