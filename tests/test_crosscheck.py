@@ -449,8 +449,9 @@ def test_large_networks_take_a_sample_and_say_so():
     assert "of the 240 of ∂C/∂w¹" in text
 
 
-def test_kinks_are_marked_and_named():
-    model = MLP(2, [2, 1], "relu", seed=0)
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])  # whose gradient at the kink is 0, and is not
+def test_kinks_are_marked_and_named(activation):
+    model = MLP(2, [2, 1], activation, seed=0)
     table = agreement("quadratic", model, [0.0, 0.0], [1.0])  # every z¹ is 0
     assert table.ok
     assert "kink" in str(table)

@@ -341,10 +341,12 @@ def test_labels_read_like_the_textbook():
     assert labels([*neuron.z, neuron.a]) == ["z′", "z″", "a"]
 
 
-def test_a_comma_parts_indices_of_two_digits():
-    model = MLP(12, [11, 2], seed=0)
+@pytest.mark.parametrize("nin, last", [(10, "₁₀"), (12, "₁₂")])
+def test_a_comma_parts_indices_of_two_digits(nin, last):
+    model = MLP(nin, [11, 2], seed=0)
     neuron = model.layers[0].neurons[0]
-    assert (neuron.w[2].label, neuron.w[11].label) == ("w¹₁,₃", "w¹₁,₁₂")
+    assert (neuron.w[2].label, neuron.w[-1].label) == ("w¹₁,₃", f"w¹₁,{last}")
+    assert MLP(9, [9], seed=0).layers[0].neurons[8].w[8].label == "w¹₉₉"
     assert model.layers[0].neurons[10].w[2].label == "w¹₁₁,₃"
     assert model.layers[0].neurons[10].b.label == "b¹₁₁"
     assert len(set(labels(model.parameters()))) == len(model.parameters())
