@@ -8,7 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from microgradlike import Value, affine, constant, dot, explain, nn, operation, 
 from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.testing import assert_grads
-from microgradlike.view import boxes, diagram
+from microgradlike.view import boxes, diagram, style
 from microgradlike.view.dot import by_layer, draw, drawing, render
 from microgradlike.view.stepper import screens
 
@@ -386,6 +386,28 @@ def test_a_live_picture_has_room_for_any_number():
     for node in ("n0", "n1"):
         still, live = (float(size) for size in (plain(draw(y))[node], plain(drawing(y, live=True).write())[node]))
         assert live * 72 >= boxes.text_width([f"∇ {boxes.WIDEST}"]) > still * 72
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_box_is_as_large_as_reckoned(live):
+    row = boxes.Row("n0", "w¹₁", "0.25", "∇ 1", "", "", style.LEAF)
+    with_edge = row._replace(edge_id="e1_0", local_grad="∂₁ 2")
+    made = {boxes.chip("∂₁ 2", "#000000", live): style.EDGE | {"shape": "plain"}}
+    made |= {boxes.constant(name, "3"): style.NODE for name in ("", "c")}
+    for rows, more, labelled, below, gradient in product(
+        ([], [row], [with_edge] * 2), (None, ("m1", "⋯ 3 more")), (False, True), (False, True), ("", "∇ 1")
+    ):
+        made[boxes.box("z¹₁", "w·x + b", "3", gradient, rows, more, labelled, live, below)] = style.NODE
+    lines = [
+        f"{i} [label={box.label} " + " ".join(f'{key}="{value}"' for key, value in look.items()) + "]"
+        for i, (box, look) in enumerate(made.items())
+    ]
+    rendered = re.sub(r"\\\n", "", render("digraph {" + "\n".join(lines) + "}", "plain").decode()).splitlines()
+    nodes = sorted((line.split() for line in rendered if line.startswith("node")), key=lambda line: int(line[1]))
+    sizes = [line[4:6] for line in nodes]
+    for box, size in zip(made, sizes, strict=True):
+        for reckoned, drawn in zip((box.width, box.height), map(float, size), strict=True):
+            assert -1.5 < reckoned - 72 * drawn < 9, box
 
 
 def plain(drawn):
