@@ -94,10 +94,14 @@ class Mutant:
 
     def diff(self) -> str:
         """The changed lines, before and after."""
-        touched = slice(self.lines().start - 1, self.lines().stop - 1)
-        before_and_after = [source.decode().splitlines()[touched] for source in (read(self.module), self.source())]
+        old = read(self.module)
+        first, last = old.rfind(b"\n", 0, self.start) + 1, (old + b"\n").index(b"\n", self.end)
+        before_and_after = old[first:last], old[first : self.start] + self.new + old[self.end : last]
         return "\n".join(
-            f"{sign} {line.strip()}" for sign, lines in zip("-+", before_and_after) for line in lines if line.strip()
+            f"{sign} {line.strip()}"
+            for sign, lines in zip("-+", before_and_after)
+            for line in lines.decode().splitlines()
+            if line.strip()
         )
 
 
