@@ -13,6 +13,7 @@ from optional import optional
 
 from microgradlike import Value
 from microgradlike.course import check, limit, progress, seal
+from microgradlike.course.engine import FirstValue, chain_rule, stand_in
 from microgradlike.course.limit import within
 
 np = optional("numpy")
@@ -64,6 +65,35 @@ def test_wrong_answers_get_the_hint(expected, answer, capsys):
 def test_what_an_answer_is_that_cannot_be_right(expected, answer, said, capsys):
     check(answer, seal(expected))
     assert capsys.readouterr().out == " ".join(filter(None, ["✗ Not yet.", said])) + "\n"
+
+
+class Mine(FirstValue):
+    """One operation is still to be written, and one is wrong."""
+
+    def __mul__(self, other):
+        return ...
+
+    def __neg__(self):
+        return Mine(-self.data, (self,), (1.0,))
+
+
+def test_a_class_is_judged_by_the_operations_that_are_asked_for(capsys):
+    check(Mine, chain_rule("a + b", "a * b"))
+    assert capsys.readouterr().out == "· No answer yet: put yours in place of the dots.\n"
+    check(Mine, chain_rule("a + b", "a - b"))
+    assert capsys.readouterr().out.startswith("✗ Not yet. ")
+    check(Mine, chain_rule("a + b", "a / b"))
+    check(FirstValue, chain_rule())
+    assert capsys.readouterr().out == "✓ Right.\n" * 2
+
+
+def test_the_class_of_the_library_stands_in_for_one_that_is_not_right_yet(capsys):
+    assert stand_in(Mine, "a + b", "a / b") is Mine and stand_in(FirstValue) is FirstValue
+    assert capsys.readouterr().out == ""
+    assert stand_in(Mine) is stand_in(Mine, "a - b") is FirstValue
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "· Mine is not finished. Instead of it we take FirstValue, the library's."
+    assert second.startswith("· Mine is not right yet: ")
 
 
 def test_a_hint_answers_the_wrong_answer_that_was_given(capsys):
