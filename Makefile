@@ -7,7 +7,7 @@ WITHOUT_JAX := --editable '.[dev]'
 PIP_INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
 .PHONY: demo test test-oldest test-python test-bare lint docs notebooks check-notebooks edition grade fuzz mutants \
-	benchmarks benchmarks-torch help clean
+	bench measured help clean
 
 demo: $(VENV)/installed          ## the main job, on handwritten digits
 	$(VENV)/bin/microgradlike demo
@@ -52,25 +52,12 @@ fuzz: $(VENV)/installed-dev      ## random programs against the scalar engine, a
 mutants: $(VENV)/installed-dev   ## 1,000 small mistakes: does a test fail for each? Takes hours
 	$(VENV)/bin/python tests/mutants.py
 
-benchmarks: $(VENV)/installed-dev  ## speed and memory beside micrograd and NumPy: see benchmarks/README.md
-	$(VENV)/bin/python -m benchmarks.micrograd_demo
-	$(VENV)/bin/python -m benchmarks.by_hand
-	$(VENV)/bin/python -m benchmarks.memory
-	$(VENV)/bin/python -m benchmarks.matrix_speed
-	$(VENV)/bin/python -m benchmarks.matrix_checks
-	$(VENV)/bin/python -m benchmarks.matrix_lowering
-	$(VENV)/bin/python -m benchmarks.jax_compile
-	$(VENV)/bin/python -m benchmarks.scale
-	$(VENV)/bin/python -m benchmarks.gpu --batches 128 1024
-	$(VENV)/bin/python -m benchmarks.layout
-	$(VENV)/bin/python -m benchmarks.page
+bench:                           ## every published figure anew, beside PyTorch and JAX: some fifteen minutes
+	mkdir -p build && grep -v '^mpmath=' constraints.txt >build/constraints.txt  # PyTorch asks for an older one
+	$(MAKE) measured VENV=.venv-bench CONSTRAINTS=build/constraints.txt DEV="--editable '.[bench]'"
 
-# PyTorch takes gigabytes, so nothing here installs it: say which Python has it.
-benchmarks-torch: $(VENV)/installed-dev  ## beside PyTorch too, TORCH=python; draws build/ladder.png
-	@test -n "$(TORCH)" || { echo "which Python has PyTorch? make benchmarks-torch TORCH=/path/to/python" >&2; exit 2; }
-	mkdir -p build
-	$(VENV)/bin/python -m benchmarks.matrix_speed --torch $(TORCH) --threads 1 2 --json build/figures.json
-	$(VENV)/bin/python -m benchmarks.matrix_ladder build/figures.json build/ladder.png
+measured: $(VENV)/installed-dev  ## the same, with what is installed; or some: NAMES="memory page"
+	$(VENV)/bin/python -m benchmarks $(NAMES)
 
 help:                            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile

@@ -14,9 +14,10 @@ and single operations. Each engine runs in a process of its own, taking turns, a
 time; a process gives the median of its steps, a round the ratio tuples / ours, and the table the median
 of the rounds (and the range). Both must give the same loss and gradients, or the benchmark fails.
 
-    python -m benchmarks.by_hand [ROUNDS]
+    python -m benchmarks.by_hand [--rounds 5] [--json FILE]
 """
 
+import argparse
 import gc
 import json
 import math
@@ -29,6 +30,8 @@ from functools import partial
 from itertools import pairwise
 from time import process_time
 from typing import Any
+
+from benchmarks import machine
 
 ENGINES = ("tuples", "microgradlike")
 COLLECTOR = ("on", "off")
@@ -95,7 +98,7 @@ class Tuples:
         visit(self)
         self.grad = 1.0
         for v in reversed(order):
-            for input, local_grad in zip(v.inputs, v.local_grads):  # noqa: B905: as they write it
+            for input, local_grad in zip(v.inputs, v.local_grads):
                 input.grad += local_grad * v.grad
 
 
@@ -245,23 +248,31 @@ def seconds(f: Callable[[], Any], n: int = 20_000) -> float:
 
 
 def run(engine: str, collector: str, what: str) -> tuple[Any, float, list[float]]:
-    command = [sys.executable, "-m", __spec__.name, engine, collector, what]
+    command = [sys.executable, "-m", __spec__.name, "--worker", engine, collector, what]
     return tuple(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))  # type: ignore[return-value]
 
 
-def row(name: str, unit: str, scale: float, ours: list[float], theirs: list[float]) -> None:
+def row(name: str, unit: str, scale: float, ours: list[float], theirs: list[float]) -> dict[str, Any]:
     ratios = sorted(t / o for t, o in zip(theirs, ours, strict=True))
     print(
         f"{name:24} {scale * statistics.median(theirs):8.1f} {scale * statistics.median(ours):8.1f} {unit}"
         f"{statistics.median(ratios):8.2f}   ({ratios[0]:.2f} to {ratios[-1]:.2f})",
         flush=True,
     )
+    return {"what": name, "seconds": ours, "ratios": ratios}
 
 
-def main(rounds: int) -> None:
-    from benchmarks.machine import describe
-
-    print(f"{__doc__.splitlines()[0]}\n{describe()}; {rounds} rounds\n")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--worker", nargs=3, metavar=("ENGINE", "COLLECTOR", "PROGRAM"))
+    machine.options(parser)
+    options = parser.parse_args()
+    if options.worker:
+        measure(*options.worker)
+        return
+    rounds, figures = options.rounds, []
+    print(f"{__doc__.splitlines()[0]}\n{machine.describe()}; {rounds} rounds\n")
     print(f"{'':24} {'tuples':>8} {'ours':>8}    tuples / ours")
     for what in PROGRAMS:
         for collector in COLLECTOR:
@@ -273,14 +284,14 @@ def main(rounds: int) -> None:
                 assert off <= 1e-11 * max(map(abs, expected)), f"{what}: gradients differ by {off}"
                 taken["tuples"].append(a)
                 taken["microgradlike"].append(b)
-            row(f"{what}, collector {collector}", "ms", 1e3, taken["microgradlike"], taken["tuples"])
+            name = f"{what}, collector {collector}"
+            figures.append(row(name, "ms", 1e3, taken["microgradlike"], taken["tuples"]))
     each = [[run(engine, "on", "operations")[0] for engine in ENGINES] for _ in range(rounds)]
     for name in OPERATIONS:
-        row(name, "ns", 1e9, [ours[name] for _, ours in each], [theirs[name] for theirs, _ in each])
+        ours, theirs = ([times[engine][name] for times in each] for engine in (1, 0))
+        figures.append(row(name, "ns", 1e9, ours, theirs))
+    machine.save(options.json, figures)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        measure(*sys.argv[1:])
-    else:
-        main(rounds=int(sys.argv[1]) if len(sys.argv) == 2 else 5)
+    main()

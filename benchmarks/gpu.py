@@ -11,11 +11,11 @@ its last loss is fetched, as training does it: the processor calls the next step
 """
 
 import argparse
-import json
 import statistics
 import time
 from itertools import pairwise
-from pathlib import Path
+
+from benchmarks import machine
 
 SIZES = (784, 512, 512, 10)
 RATE = 0.1
@@ -107,12 +107,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=[128, 1024, 8192, 65536])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", help="write the figures to this file as well")
+    machine.options(parser)
     options = parser.parse_args()
     import jax
     import numpy as np
-
-    from benchmarks import machine
 
     device = jax.devices()[0]
     print(machine.describe())
@@ -158,10 +156,7 @@ def main():
                 share = work / each.seconds / rate
                 print(f"batch {m:6,}  {each.name:14}  {each.seconds * 1e3:9.3f} ms a step  {share:6.1%} of the rate")
                 figures.append({"batch": m, "engine": each.name, "ms": each.seconds * 1e3, "share": share})
-    if options.json:
-        about = {"machine": machine.describe(), "device": device.device_kind, "jax": jax.__version__, "rate": rate}
-        about["torch"] = torch and torch.__version__
-        Path(options.json).write_text(json.dumps(about | {"steps": figures}, indent=1), encoding="utf-8")
+    machine.save(options.json, {"device": device.device_kind, "rate": rate, "steps": figures})
 
 
 if __name__ == "__main__":

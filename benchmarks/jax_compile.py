@@ -1,6 +1,6 @@
 """How long JAX compiles a found program, for graphs of a thousand to a million scalar nodes.
 
-    python -m benchmarks.jax_compile [--picture FILE.png]
+    python -m benchmarks.jax_compile [--json FILE]
 
 The networks of matrix_lowering: the arrays are always the same number. Each measurement in a process of its own:
 processor time to trace and to compile the loss and gradients of 32 samples, after a first small program that loads
@@ -11,8 +11,8 @@ import argparse
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from benchmarks import machine
 from benchmarks.matrix_lowering import WIDTHS, network
 
 
@@ -40,14 +40,12 @@ def worker(width):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--picture", type=Path)
+    machine.options(parser)
     parser.add_argument("--worker", type=int)
     options = parser.parse_args()
     if options.worker:
         worker(options.worker)
         return
-    from benchmarks import machine
-
     print(machine.describe())
     rows = []
     for width in WIDTHS:
@@ -56,19 +54,19 @@ def main():
         rows.append([*map(float, output.split())])
         nodes, arrays, found, compiled = rows[-1]
         print(f"{nodes:10,.0f} nodes  {arrays:3.0f} arrays  found in {found:6.3f} s  compiled in {compiled:6.3f} s")
-    if options.picture:
-        import matplotlib
+    machine.save(options.json, rows)
 
-        matplotlib.use("agg")
-        import matplotlib.pyplot as plt
 
-        figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-        nodes, arrays, found, compiled = zip(*rows, strict=True)
-        axes.loglog(nodes, found, "s--", color="gray", label="to find the arrays, NumPy")
-        axes.loglog(nodes, compiled, "o-", label=f"to compile {arrays[0]:.0f} arrays, JAX")
-        axes.set(xlabel="scalar nodes", ylabel="seconds of processor time")
-        axes.legend()
-        figure.savefig(options.picture, dpi=120)
+def draw(rows, path):
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    nodes, arrays, found, compiled = zip(*rows, strict=True)
+    axes.loglog(nodes, found, "s--", color="gray", label="to find the arrays, NumPy")
+    axes.loglog(nodes, compiled, "o-", label=f"to compile {arrays[0]:.0f} arrays, JAX")
+    axes.set(xlabel="scalar nodes", ylabel="seconds of processor time")
+    axes.legend()
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

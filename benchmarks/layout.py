@@ -13,7 +13,7 @@ import statistics
 import time
 
 import microgradlike
-from benchmarks.machine import describe
+from benchmarks import machine
 from microgradlike import Value, draw, nn
 
 
@@ -77,8 +77,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("nodes", nargs="*", type=int, default=[100, 500])
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    print(f"{describe()}\n\n{'shape':<16}{'nodes':>6}{'wall s':>8}{'CPU s':>8}")
+    machine.options(parser)
+    options, rows = parser.parse_args(), []
+    print(f"{machine.describe()}\n\n{'shape':<16}{'nodes':>6}{'wall s':>8}{'CPU s':>8}")
     draw(Value(1.0) + 1).svg()  # loads what is loaded only when it is used
     for size in options.nodes:
         for make in SHAPES:
@@ -90,6 +91,8 @@ def main():
                 processor.append(sum(os.times()[:4]) - used)
             figures = statistics.median(wall), statistics.median(processor)
             print(f"{make.__name__:<16}{size:>6}{figures[0]:>8.2f}{figures[1]:>8.2f}", flush=True)
+            rows.append((make.__name__, size, *figures))
+    machine.save(options.json, rows)
 
 
 if __name__ == "__main__":

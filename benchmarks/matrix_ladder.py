@@ -1,12 +1,7 @@
 """The timing ladder: one training step, from scalar Python to the array program, as a picture.
 
-python -m benchmarks.matrix_speed --torch PYTHON --json figures.json
-python -m benchmarks.matrix_ladder figures.json picture.png
+`benchmarks.publish` draws it from what `matrix_speed` measured.
 """
-
-import argparse
-import json
-from pathlib import Path
 
 TITLES = {
     "demo": "micrograd's demo: 100 samples, 2-16-16-1",
@@ -16,18 +11,10 @@ TITLES = {
 COLOURS = {"found program": "#c2410c", "scalar engine": "#1d4ed8"}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figures", type=Path)
-    parser.add_argument("picture", type=Path)
-    options = parser.parse_args()
+def draw(figures, path):
+    from matplotlib import pyplot as plt
 
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    results = json.loads(options.figures.read_text(encoding="utf-8"))
+    results = figures["1"]  # one thread
     cases = [case for case in TITLES if case in results]
     heights = [len(results[case]) + 0.8 for case in cases]
     figure, rows = plt.subplots(
@@ -47,8 +34,4 @@ def main():
         axes.spines[["top", "right"]].set_visible(False)
     rows[-1, 0].set_xlabel("time of one training step, µs (log scale)")
     rows[-1, 0].set_xlim(10, 3e6)
-    figure.savefig(options.picture, dpi=130)
-
-
-if __name__ == "__main__":
-    main()
+    figure.savefig(path, dpi=130)

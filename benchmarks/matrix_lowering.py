@@ -1,6 +1,6 @@
 """How long it takes to find the matrix form, for graphs of a thousand to a million scalar nodes.
 
-    python -m benchmarks.matrix_lowering [--picture FILE.png] [--rounds 3]
+    python -m benchmarks.matrix_lowering [--json FILE] [--rounds 3]
 
 Networks n-n/4-10 written out with * and +. Each measurement in a process of its own; medians of the
 processor time and of the peak memory beyond what the graph itself takes. A first small
@@ -15,7 +15,8 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from benchmarks import machine
 
 WIDTHS = (40, 80, 160, 320, 640, 1160)
 
@@ -52,15 +53,13 @@ def worker(width):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--picture", type=Path)
+    machine.options(parser)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--worker", type=int)
     options = parser.parse_args()
     if options.worker:
         worker(options.worker)
         return
-    from benchmarks import machine
-
     print(machine.describe())
     rows = []
     for width in WIDTHS:
@@ -73,19 +72,19 @@ def main():
         print(
             f"{nodes:10,.0f} nodes  {spent:8.3f} s  {spent / nodes * 1e6:5.2f} µs a node  {memory / nodes:6.0f} bytes a node"
         )
-    if options.picture:
-        import matplotlib
+    machine.save(options.json, rows)
 
-        matplotlib.use("agg")
-        import matplotlib.pyplot as plt
 
-        figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-        nodes = [r[0] for r in rows]
-        axes.loglog(nodes, [r[1] for r in rows], "o-", label="measured")
-        axes.loglog(nodes, [5e-6 * n for n in nodes], ":", color="gray", label="5 µs a node")
-        axes.set(xlabel="scalar nodes", ylabel="seconds to find the matrix form")
-        axes.legend()
-        figure.savefig(options.picture, dpi=120)
+def draw(rows, path):
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    nodes = [r[0] for r in rows]
+    axes.loglog(nodes, [r[1] for r in rows], "o-", label="measured")
+    axes.loglog(nodes, [5e-6 * n for n in nodes], ":", color="gray", label="5 µs a node")
+    axes.set(xlabel="scalar nodes", ylabel="seconds to find the matrix form")
+    axes.legend()
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """One training step: the program found in the scalar graph against NumPy by hand, PyTorch, and scalar engines.
 
-    python -m benchmarks.matrix_speed [--torch PYTHON] [--rounds 5] [--threads 1 2] [--json FILE] [CASE …]
+    python -m benchmarks.matrix_speed [--rounds 5] [--threads 1 2] [--json FILE] [CASE …]
 
-Each contestant runs in a process of its own, in turn, for several rounds; the medians are compared.
-`--torch` names a Python that has PyTorch. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset: where they
-are set, they may halve the BLAS.
+Each contestant runs in a process of its own, in turn, for several rounds; the medians are compared. All begin with
+the same numbers: what the first step leaves, parameters or gradients, must agree before a time is believed.
+OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset: where they are set, they may halve the BLAS.
 """
 
 import argparse
@@ -17,7 +17,9 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+from importlib.util import find_spec
+
+from benchmarks import machine
 
 SIZES = (784, 30, 10)
 
@@ -34,6 +36,23 @@ def seconds(step, minimum=0.3):
     return statistics.median(times)
 
 
+def agrees(a, b):
+    """Whether two contestants computed the same numbers, in whatever order: to rounding of their dtype."""
+    scale = max(map(abs, a[:-1]))
+    return len(a) == len(b) and all(abs(x - y) <= a[-1] * scale for x, y in zip(a[:-1], b[:-1], strict=True))
+
+
+def digest(arrays):
+    """Return sums over all numbers that tell other numbers, and how far rounding may move them."""
+    import numpy as np
+
+    flat = np.concatenate([np.asarray(a).ravel() for a in arrays])
+    x = flat.astype("float64")
+    sums = [x.sum(), np.abs(x).sum(), *(np.sin(k * x).sum() for k in (1, 10, 100))]
+    return [*map(float, sums), 1e-9 if flat.dtype == "float64" else 1e-3]
+
+
+# Each contestant is a function that returns (a step, the arrays of numbers that it leaves).
 # ── Nielsen's network: sigmoid, quadratic cost, one step of gradient descent ───────────────────
 
 
@@ -65,7 +84,7 @@ def nielsen_expression(m, dtype="float64"):
         W1 = W1 - 0.5 / m * (d1.T @ X)
         b1 = b1 - 0.5 / m * d1.sum(axis=0)
 
-    return step
+    return step, lambda: (W1, W2, b1, b2)
 
 
 def nielsen_tuned(m, dtype="float64"):
@@ -90,18 +109,21 @@ def nielsen_tuned(m, dtype="float64"):
         dot(d2T, a1, out=g2), dot(d1T, X, out=g1), dot(ones, d1, out=gb1), dot(ones, d2, out=gb2)
         subtract(W1, g1, out=W1), subtract(W2, g2, out=W2), subtract(b1, gb1, out=b1), subtract(b2, gb2, out=b2)
 
-    return step
+    return step, lambda: (W1, W2, b1, b2)
 
 
 def nielsen_program(m, dtype="float64"):
     from microgradlike import Value, nn
     from microgradlike.matrix import vectorize
 
-    X, Y = nielsen_data(m, dtype)[:2]
-    model = nn.MLP(SIZES[0], SIZES[1:], "sigmoid", output="sigmoid", seed=1, init="xavier")
+    X, Y, W1, W2, b1, b2 = nielsen_data(m, dtype)
+    model = nn.MLP(SIZES[0], SIZES[1:], "sigmoid", output="sigmoid", seed=1)
+    numbers = [float(x) for W, b in ((W1, b1), (W2, b2)) for row, bias in zip(W, b, strict=True) for x in (*row, bias)]
+    for p, number in zip(model.parameters(), numbers, strict=True):
+        p.data = number
     x, y = [Value(0.5) for _ in range(SIZES[0])], [Value(0.5) for _ in range(SIZES[2])]
     program = vectorize(nn.losses.quadratic(model(x), y), [x, y], dtype=dtype)
-    return lambda: program.descend(X, Y, lr=0.5)
+    return lambda: program.descend(X, Y, lr=0.5), lambda: [p.data for p in program.parameters]
 
 
 def nielsen_torch(m, dtype="float64"):
@@ -118,7 +140,7 @@ def nielsen_torch(m, dtype="float64"):
         (0.5 / m * ((a2 - Y) ** 2).sum()).backward()
         optimizer.step()
 
-    return step
+    return step, lambda: [p.detach().numpy() for p in parameters]
 
 
 # ── micrograd's demo: 100 moons, 2-16-16-1, hinge loss with weight decay ───────────────────────
@@ -149,7 +171,7 @@ def demo_step(Value, MLP):
         for p in model.parameters():
             p.data -= 0.05 * p.grad
 
-    return step
+    return step, lambda: [[p.data for p in model.parameters()]]
 
 
 def demo_micrograd(collect=True):
@@ -176,16 +198,17 @@ def demo_program():
     random.seed(1337)
     model, (X, Y) = nn.MLP(2, [16, 16, 1]), moons()
     program = vectorize(demo_loss(model, X, Y, float))
-    return lambda: program.descend(lr=0.05)
+    return lambda: program.descend(lr=0.05), lambda: [p.data for p in program.parameters]
 
 
 def demo_torch():
     import torch
 
-    torch.manual_seed(0)
+    random.seed(1337)  # and the numbers in the order in which micrograd takes them
     (X, Y) = (torch.tensor(a, dtype=torch.float64) for a in moons())
     shapes = [(16, 2), (16, 16), (1, 16)]
-    W = [torch.randn(s, dtype=torch.float64).requires_grad_() for s in shapes]
+    numbers = [[[random.uniform(-1, 1) for _ in range(columns)] for _ in range(rows)] for rows, columns in shapes]
+    W = [torch.tensor(w, dtype=torch.float64).requires_grad_() for w in numbers]
     b = [torch.zeros(s[0], dtype=torch.float64).requires_grad_() for s in shapes]
     optimizer = torch.optim.SGD([*W, *b], lr=0.05)
 
@@ -199,7 +222,7 @@ def demo_torch():
         loss.backward()
         optimizer.step()
 
-    return step
+    return step, lambda: [p.detach().numpy() for p in (*W, *b)]
 
 
 # ── A character GPT in scalars: one layer, 16 dimensions, 4 heads, context 16 ──────────────────
@@ -220,9 +243,11 @@ class GPT:
         self.wq, self.wk, self.wv, self.wo = (matrix(D, D) for _ in range(4))
         self.up, self.down = matrix(4 * D, D), matrix(D, 4 * D)
 
+    def matrices(self):
+        return self.wte, self.wpe, self.head, self.wq, self.wk, self.wv, self.wo, self.up, self.down
+
     def parameters(self):
-        matrices = (self.wte, self.wpe, self.head, self.wq, self.wk, self.wv, self.wo, self.up, self.down)
-        return [p for m in matrices for row in m for p in row]
+        return [p for m in self.matrices() for row in m for p in row]
 
     def loss(self, onehot, target):
         """The mean cross-entropy of T tokens; the tokens and what follows them enter as one-hot rows."""
@@ -265,7 +290,7 @@ def text(step):
     return hot[:T], hot[1 : T + 1]
 
 
-def gpt_scalar():
+def gpt_scalar(optimize=False):
     from microgradlike import Value, nn
 
     model = GPT(Value)
@@ -276,10 +301,11 @@ def gpt_scalar():
         loss = model.loss(*text(next(count)))
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        if optimize:
+            optimizer.step()
         return loss.data
 
-    return step
+    return step, lambda: [[p.grad for p in model.parameters()]]
 
 
 def gpt_found():
@@ -308,7 +334,7 @@ def gpt_program(optimize=False):
             optimizer.step()
         return loss
 
-    return step
+    return step, lambda: [p.grad for p in program.parameters]
 
 
 def gpt_torch():
@@ -316,14 +342,10 @@ def gpt_torch():
     import torch
     import torch.nn.functional as F
 
-    torch.manual_seed(0)
-
-    def matrix(*shape):
-        return (0.08 * torch.randn(shape, dtype=torch.float64)).requires_grad_()
-
-    wte, wpe, head = matrix(VOCABULARY, D), matrix(T, D), matrix(VOCABULARY, D)
-    wqkv, wo, up, down = matrix(3 * D, D), matrix(D, D), matrix(4 * D, D), matrix(D, 4 * D)
-    parameters = [wte, wpe, head, wqkv, wo, up, down]
+    matrices = [torch.tensor(m, dtype=torch.float64) for m in GPT(float).matrices()]
+    parameters = wte, wpe, head, wqkv, wo, up, down = [
+        m.requires_grad_() for m in (*matrices[:3], torch.cat(matrices[3:6]), *matrices[6:])
+    ]
     hot, target = (torch.tensor(a, dtype=torch.float64) for a in text(0))
     index = target.argmax(dim=1)
 
@@ -341,7 +363,7 @@ def gpt_torch():
         loss = F.cross_entropy(F.linear(x, head), index)
         loss.backward()
 
-    return step
+    return step, lambda: [p.grad.numpy() for p in parameters]
 
 
 CASES = {
@@ -361,36 +383,42 @@ CASES = {
 }  # fmt: skip
 
 
+def measure(contestant):
+    """(seconds of a step, what the first one left)."""
+    step, numbers = eval(contestant)
+    step()
+    left = digest(numbers())
+    return seconds(step), left
+
+
 def compare(contestants, options, environment):
     """The median time of each contestant, who run in turn."""
-    times = {name: [] for name in contestants if options.torch or name != "PyTorch"}
+    times = {name: [] for name in contestants if find_spec("torch") or name != "PyTorch"}
     for _ in range(options.rounds):
+        first = None
         for name in times:
-            python = options.torch if name == "PyTorch" else sys.executable
-            worker = [python, "-m", __spec__.name, "--worker", contestants[name]]
+            worker = [sys.executable, "-m", __spec__.name, "--worker", contestants[name]]
             out = subprocess.run(worker, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-            times[name].append(float(out))
+            spent, left = json.loads(out)
+            first = first or left
+            if not agrees(left, first):
+                raise SystemExit(f"{name} computes other numbers than {next(iter(times))}: {left}, not {first}")
+            times[name].append(spent)
     return {name: statistics.median(t) for name, t in times.items()}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", default=list(CASES))
-    parser.add_argument("--torch", help="a Python that has PyTorch")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", nargs="*", default=["1"], help="how many threads BLAS may use, one run for each")
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--worker")
+    machine.options(parser)
     options = parser.parse_args()
     if options.worker:
-        print(seconds(eval(options.worker)))
+        print(json.dumps(measure(options.worker)))
         return
-    import numpy as np
-
-    from benchmarks import machine
-
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    print(f"{machine.describe()}; NumPy {np.__version__} with {blas['name']} {blas['version']}")
+    print(machine.describe(), machine.versions())
     results = {}
     for threads in options.threads:
         environment = os.environ | {f"{name}_NUM_THREADS": threads for name in ("OPENBLAS", "OMP", "MKL")}
@@ -398,15 +426,14 @@ def main():
             environment.pop(name, None)
         for case in options.cases:
             found = compare(CASES[case], options, environment)
-            results.setdefault(case, found)  # the picture shows the first
+            results.setdefault(threads, {})[case] = found
             print(f"\n{case}, threads: {threads}")
             for name, t in found.items():
                 print(
                     f"  {name:25} {t * 1e6:12.1f} µs   {t / found['found program']:9.2f} × the found program",
                     flush=True,
                 )
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    machine.save(options.json, results)
 
 
 if __name__ == "__main__":

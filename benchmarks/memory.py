@@ -10,15 +10,18 @@ micrograd's backward() recurses and fails on a chain of about a thousand, so her
 topological list, a set of visited nodes, each node's _backward) are taken by a loop instead. The
 frames of the recursion would come on top of its figure.
 
-    python -m benchmarks.memory [OPERATIONS]
+    python -m benchmarks.memory [--operations 1000000] [--json FILE]
 """
 
+import argparse
 import gc
 import json
 import subprocess
 import sys
 import tracemalloc
 from typing import Any
+
+from benchmarks import machine
 
 ENGINES = ("micrograd", "microgradlike")
 
@@ -83,22 +86,28 @@ def measure(engine: str, how: str, n: int) -> None:
     print(json.dumps([(recorded - start) / n, (highest - start) / n, (left - start) / n, gc.collect()]))
 
 
-def main(n: int) -> None:
-    from benchmarks.machine import describe
-
-    print(f"{__doc__.splitlines()[0]}\n{describe()}; a chain of {n:,} operations\n")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operations", type=int, default=1_000_000)
+    parser.add_argument("--worker", nargs=2, metavar=("ENGINE", "HOW"))
+    machine.options(parser)
+    options = parser.parse_args()
+    n, figures = options.operations, []
+    if options.worker:
+        measure(*options.worker, n)
+        return
+    print(f"{__doc__.splitlines()[0]}\n{machine.describe()}; a chain of {n:,} operations\n")
     print(f"{'engine':14} {'measured by':12} {'recorded':>9} {'backward':>9} {'left':>6} {'cycles':>11}")
     for engine in ENGINES:
         for how in ("tracemalloc", "resident set"):
-            command = [sys.executable, "-m", __spec__.name, engine, how, str(n)]
+            command = [sys.executable, "-m", __spec__.name, "--worker", engine, how, "--operations", str(n)]
             recorded, peak, left, cycles = json.loads(
                 subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
             )
             print(f"{engine:14} {how:12} {recorded:9.0f} {peak:9.0f} {left:6.0f} {cycles:11,}", flush=True)
+            figures.append({"engine": engine, "how": how, "recorded": recorded, "backward": peak, "cycles": cycles})
+    machine.save(options.json, figures)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        measure(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    else:
-        main(int(sys.argv[1]) if len(sys.argv) == 2 else 1_000_000)
+    main()

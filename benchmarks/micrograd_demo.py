@@ -16,9 +16,10 @@ The cyclic garbage collector is
   between  off during the step, and run by hand between steps, outside the clock: what the
            engines cost without collecting and without fresh pages.
 
-    python -m benchmarks.micrograd_demo [ROUNDS]
+    python -m benchmarks.micrograd_demo [--rounds 5] [--json FILE]
 """
 
+import argparse
 import gc
 import json
 import math
@@ -30,6 +31,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
+
+from benchmarks import machine
 
 ENGINES = {"micrograd": "micrograd", "nn": "microgradlike, nn", "by hand": "microgradlike, by hand"}
 COLLECTOR = ("on", "off", "between")
@@ -114,16 +117,23 @@ def measure(engine: str, collector: str) -> None:
 
 def run(engine: str, collector: str) -> tuple[float, float, list[float]]:
     result = subprocess.run(
-        [sys.executable, "-m", __spec__.name, engine, collector], check=True, stdout=subprocess.PIPE
+        [sys.executable, "-m", __spec__.name, "--worker", engine, collector], check=True, stdout=subprocess.PIPE
     )
     seconds, loss, grads = json.loads(result.stdout)
     return seconds, loss, grads
 
 
-def main(rounds: int) -> None:
-    from benchmarks.machine import describe
-
-    print(f"{__doc__.splitlines()[0]}\n{describe()}; {rounds} rounds\n")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--worker", nargs=2, metavar=("ENGINE", "COLLECTOR"))
+    machine.options(parser)
+    options = parser.parse_args()
+    if options.worker:
+        measure(*options.worker)
+        return
+    rounds, figures = options.rounds, []
+    print(f"{__doc__.splitlines()[0]}\n{machine.describe()}; {rounds} rounds\n")
     print(f"{'collector':10} {'engine':24} {'ms a step':>10} {'times faster than micrograd':>30}")
     for collector in COLLECTOR:
         seconds: dict[str, list[float]] = {engine: [] for engine in ENGINES}
@@ -138,6 +148,7 @@ def main(rounds: int) -> None:
         for engine, name in ENGINES.items():
             ratios = sorted(m / s for m, s in zip(seconds["micrograd"], seconds[engine], strict=True))
             faster = f"{statistics.median(ratios):8.1f}   ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+            figures.append({"collector": collector, "engine": engine, "seconds": seconds[engine], "ratios": ratios})
             print(
                 f"{collector:10} {name:24} {1e3 * statistics.median(seconds[engine]):10.1f} "
                 f"{'' if engine == 'micrograd' else faster:>30}",
@@ -145,10 +156,8 @@ def main(rounds: int) -> None:
             )
         print()
     print("Every engine gave the same loss and the same 337 gradients (to 1e-12 of the largest).")
+    machine.save(options.json, figures)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        measure(*sys.argv[1:])
-    else:
-        main(rounds=int(sys.argv[1]) if len(sys.argv) == 2 else 5)
+    main()

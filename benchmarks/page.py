@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from benchmarks.machine import describe
+from benchmarks import machine
 from microgradlike import Value, steps
 
 MOVE = """host => {
@@ -60,8 +60,10 @@ def network(width, layers):
 
 
 def main():
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    print(describe())
+    parser = argparse.ArgumentParser(description=__doc__)
+    machine.options(parser)
+    options, rows = parser.parse_args(), []
+    print(machine.describe())
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -82,8 +84,10 @@ def main():
             print(
                 f"{len(result.order):5} {times[0]:10.1f} ms {times[2]:7.1f} ms {times[1]:17.1f} ms {size / 1000:20.1f} KB"
             )
+            rows.append((len(result.order), *times, size))
             page.close()
         browser.close()
+    machine.save(options.json, rows)
 
 
 if __name__ == "__main__":

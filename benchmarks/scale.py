@@ -1,6 +1,6 @@
 """Seconds of a training step against batch, width, depth and devices: scalar engine, found program, JAX.
 
-    python -m benchmarks.scale [--picture FILE.png]
+    python -m benchmarks.scale [--json FILE]
 
 Networks 64-n-…-n-10 with tanh and the quadratic loss in float64, of which one of four numbers changes: 64 samples,
 n = 64, two layers, one device. Each figure is the least of several steps, in one process; scalar steps of more than
@@ -10,7 +10,8 @@ half a million products are left out. NumPy's BLAS has one thread. Devices are t
 import argparse
 import os
 import time
-from pathlib import Path
+
+from benchmarks import machine
 
 CHANGES = {
     "samples": (1, 4, 16, 64, 256, 1024, 4096),
@@ -68,10 +69,9 @@ def measure(samples, width, layers, devices):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--picture", type=Path)
+    machine.options(parser)
     options = parser.parse_args()
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy is loaded
-    from benchmarks import machine
     from microgradlike.scale import prepare
 
     print(machine.describe())
@@ -80,26 +80,26 @@ def main():
     for what, numbers in CHANGES.items():
         for number in numbers:
             for engine, seconds in measure(*(USUAL | {what: number}).values()).items():
-                curves.setdefault((what, engine), []).append((number, seconds))
+                curves.setdefault(what, {}).setdefault(engine, []).append((number, seconds))
                 print(f"{what:>15} {number:5}  {engine:21} {seconds * 1e3:10.3f} ms a step")
-    if options.picture:
-        import matplotlib
+    machine.save(options.json, curves)
 
-        matplotlib.use("agg")
-        import matplotlib.pyplot as plt
 
-        figure, panels = plt.subplots(1, 4, figsize=(12, 4), sharey=True, layout="constrained")
-        looks = {"scalar engine": "^-", "found program, NumPy": "s--", "found program, JAX": "o-"}
-        for axes, what in zip(panels, CHANGES, strict=True):
-            for engine, look in looks.items():
-                if (what, engine) in curves:
-                    axes.loglog(*zip(*curves[what, engine], strict=True), look, label=engine)
-            axes.set_xlabel(what)
-            axes.set_xticks(CHANGES[what], [f"{n}" for n in CHANGES[what]], rotation=45)
-            axes.minorticks_off()
-        panels[0].set_ylabel("seconds a step")
-        panels[2].legend(*panels[0].get_legend_handles_labels(), loc="center")
-        figure.savefig(options.picture, dpi=100)
+def draw(curves, path):
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, 4, figsize=(12, 4), sharey=True, layout="constrained")
+    looks = {"scalar engine": "^-", "found program, NumPy": "s--", "found program, JAX": "o-"}
+    for axes, (what, engines) in zip(panels, curves.items(), strict=True):
+        for engine, look in looks.items():
+            if engine in engines:
+                axes.loglog(*zip(*engines[engine], strict=True), look, label=engine)
+        axes.set_xlabel(what)
+        axes.set_xticks(CHANGES[what], [f"{n}" for n in CHANGES[what]], rotation=45)
+        axes.minorticks_off()
+    panels[0].set_ylabel("seconds a step")
+    panels[2].legend(*panels[0].get_legend_handles_labels(), loc="center")
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":

@@ -508,6 +508,8 @@ def test_the_command_trains_on_eight_devices(tmp_path, monkeypatch):
         ),
         ("--engine jax --devices 99", "99 devices were asked for, and JAX has 8 (cpu)"),
         ("--devices 2", "--devices needs --engine jax: the engine scalar computes in this process alone"),
+        ("--every 5", "--every needs --checkpoint FOLDER, where to keep what was learnt"),
+        ("--engine jax --every 5", "--every needs --checkpoint FOLDER, where to keep what was learnt"),
         ("--engine jax --lr nan", "the learning rate must be a finite number"),
     ],
 )

@@ -35,7 +35,7 @@ def bad_input(*also: type[Exception]) -> Iterator[None]:
     except errors as error:
         if _of_the_output(error):
             raise
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(_said(error)) from error
 
 
 @contextmanager
@@ -83,6 +83,12 @@ def _of_the_output(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None and error.filename is None
 
 
+def _said(error: Exception) -> str:
+    """Return what an error says, as commands say it: without Python's number of it."""
+    named = isinstance(error, OSError) and error.strerror and error.filename is not None
+    return f"{error.filename}: {error.strerror}" if named else str(error)  # type: ignore[attr-defined]
+
+
 def _fail(message: str, code: int = 2) -> int:
     with suppress(OSError):
         text = f"Error: {clean(' '.join(message.split()))}"
@@ -122,7 +128,7 @@ def picture_path(text: str, suffixes: tuple[str, ...] = (".svg", ".png", ".pdf")
     try:
         writable(path)
     except OSError as error:
-        raise click.BadParameter(str(error)) from None
+        raise click.BadParameter(_said(error)) from None
     return path
 
 
@@ -324,13 +330,13 @@ def equations(loss: str, **options: Any) -> None:
 @click.option("--devices", type=click.IntRange(1), help="With JAX: divide minibatches over so many.")
 @click.option("--processes", type=click.IntRange(2), help="With JAX: divide the devices over so many processes.")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FOLDER", help="With JAX: keep what was learnt.")
-@click.option("--every", default=100, type=click.IntRange(1), help="Steps from checkpoint to checkpoint.")
+@click.option("--every", type=click.IntRange(1), help="Steps from checkpoint to checkpoint.  [default: 100]")
 @click.option("--lr", type=click.FloatRange(0), help=f"The learning rate η.  [default: {RATES}]")
 @click.option("--seed", default=0, help="Of the weights and the order of the samples.")
 @click.option("--plot", type=picture_path, metavar="FILE", help="Loss curve.  [default: TASK-loss.png]")
 def train(
     task: str, steps: int, batch_size: int | None, sizes: list[int] | None, activation: str, optimizer: str,
-    engine: str, devices: int | None, processes: int | None, checkpoint: Path | None, every: int, lr: float | None, seed: int, plot: Path | None,
+    engine: str, devices: int | None, processes: int | None, checkpoint: Path | None, every: int | None, lr: float | None, seed: int, plot: Path | None,
 ) -> None:  # fmt: skip
     """Train a network, and test it.
 
@@ -350,6 +356,8 @@ def train(
     for name, given in {"devices": devices, "processes": processes, "checkpoint": checkpoint}.items():
         if given and engine != "jax":
             raise click.UsageError(f"--{name} needs --engine jax: the engine {engine} computes in this process alone")
+    if every and not checkpoint:
+        raise click.UsageError("--every needs --checkpoint FOLDER, where to keep what was learnt")
     devices = devices or processes or 1
     batch_size = batch_size or -(-10 // devices) * devices
     plot = plot or picture_path(f"{task}-loss.png")
@@ -382,7 +390,7 @@ def train(
                 kept = Checkpoints(checkpoint, about)
                 if kept.step > steps:
                     raise ValueError(f"the checkpoint in {checkpoint} is of step {kept.step}, beyond --steps {steps}")
-            stream = training.jax_steps(trainer, data.train, batch_size, seed, kept, every)
+            stream = training.jax_steps(trainer, data.train, batch_size, seed, kept, every or 100)
         else:
             run: Callable[..., Any] = training.steps if engine == "scalar" else training.matrix_steps
             stream = run(trained, data.train, updates, batch_size, seed)
