@@ -106,14 +106,38 @@ def test_neurons_and_inputs_stand_below_each_other_in_their_order_open_and_close
             assert [y for _, y in own] == sorted((y for _, y in own), reverse=True)
 
 
-@pytest.mark.parametrize("shape", ["2-3-1", "maxout", "written out"])
-def test_a_network_keeps_its_columns_when_boxes_close(shape):
-    opened, *others = (places(each) for each in views(SHAPES[shape]()).values())
-    for closed in others:
-        common = opened.keys() & closed.keys()
-        assert len(common) > 4 and {id: closed[id][0] for id in common} == pytest.approx(
-            {id: opened[id][0] for id in common}, abs=0.2
-        )
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_box_that_opens_keeps_its_middle_and_moves_nothing_outside_its_layer(shape):
+    loss = SHAPES[shape]()
+    order = topological_order(loss)
+    groups = groups_of(drawing(loss, max_nodes=1000, live=True).write())
+    neurons = [group for group in groups if len(group) == 2]
+    before = places(drawing(loss, max_nodes=1000, live=True, closed=neurons).write())
+    inside = {f"n{i}": group for i, group in enumerate(map(network_groups(order).get, order))}
+    inside |= {f"c{i}": group for i, group in enumerate(groups)}
+    for one in {neurons[0], neurons[1], neurons[-1]}:
+        closed = [each for each in neurons if each != one]
+        after = places(drawing(loss, max_nodes=1000, live=True, closed=closed).write())
+        moved = {
+            id: (after[id][0] - before[id][0], after[id][1] - before[id][1]) for id in before.keys() & after.keys()
+        }
+        beside = {id for id in moved if len(inside.get(id) or ()) and inside[id][0] == one[0] and inside[id] != one}
+        beside -= {f"c{i}" for i, group in enumerate(groups) if len(group) == 1}
+        assert len(moved) > 4 and max(abs(x) for x, _ in moved.values()) < 0.2  # as exact as the DOT is
+        assert max(abs(y) for id, (_, y) in moved.items() if id not in beside and id[0] != "m") < 0.2
+        middle = before[f"c{groups.index(one)}"][1]
+        away = [moved[id][1] * (1 if before[id][1] > middle else -1) for id in beside if id[0] == "c"]
+        assert away == pytest.approx(away[:1] * len(away), abs=0.2) and all(by > 10 for by in away)
+
+
+@pytest.mark.parametrize("shape", ["2-3-1", "10-16-10", "softmax", "a minibatch"])
+def test_layers_that_close_move_nothing_and_every_picture_is_equally_wide(shape):
+    opened, neurons, *others = views(SHAPES[shape]()).values()
+    for closed in (neurons, *others):
+        common = places(opened).keys() & places(closed).keys()
+        assert max(abs(places(closed)[id][0] - places(opened)[id][0]) for id in common) < 0.2
+    widths = {re.search(r'<svg[^>]*\bwidth="(\d+)pt"', each.svg())[1] for each in (neurons, *others)}
+    assert len(widths) == 1
 
 
 # The page's picture has 1,260×344 pixels in a window of 1280×800, and shrinks to three quarters before it scrolls.

@@ -15,7 +15,7 @@ from microgradlike.notation.digits import format_constant, format_number
 from microgradlike.value import Value
 from microgradlike.view import boxes, style
 from microgradlike.view.changes import recorded_data
-from microgradlike.view.grid import Path, by_layer, numbers
+from microgradlike.view.grid import Path, Size, by_layer, numbers
 
 
 class Sign(NamedTuple):
@@ -47,6 +47,9 @@ class Contents:
     in_grid: bool  # the groups are the layers and neurons of a network, whose places are known
     max_terms: int
     live: bool
+    measured: dict[Value | Path, Size] = field(
+        default_factory=dict
+    )  # the sizes of boxes, once for all of a page's pictures
     box: dict[Value, str] = field(init=False, default_factory=dict)  # the id of the closed box that a node is in
     shown: dict[Value, str] = field(
         init=False, default_factory=dict
@@ -79,6 +82,10 @@ class Contents:
                 found[node] = None
                 found |= dict.fromkeys(a for a in inner if a.label[:1] == "a" and node in a.inputs)
         return list(found | dict.fromkeys(node for node in inner if node.label[:1] == "a"))
+
+    def _rows_in(self, path: Path) -> list[Value]:
+        """Return the nodes that are rows of a closed box."""
+        return self._members(path)[: 2 * self.max_terms]
 
     # ── What is left out ───────────────────────────────────────────────────────────────────────
 
@@ -170,7 +177,7 @@ class Contents:
 
     def _closed_label(self, path: Path) -> boxes.Box:
         """Write what stands in the box of a closed group, and how many nodes of it do not."""
-        rows, members = [], [node for node in self._members(path) if node in self.shown]
+        rows, members = [], self._rows_in(path)
         for i, node in enumerate(members):
             into = members[i + 1] if i + 1 < len(members) else None
             k = next((k for k in self.edges[into] if into.inputs[k] is node), None) if into else None
@@ -181,24 +188,26 @@ class Contents:
         return boxes.box(f"{path[-1]} ▸", "", "", "", rows, self._more_inside(path), live=self.live, below=True)
 
     @cached_property
-    def _inside(self) -> dict[str, set[Value]]:
-        """The nodes in each closed box."""
-        inside = defaultdict[str, set[Value]](set)
-        for node, box in self.box.items():
-            inside[box].add(node)
+    def _inside(self) -> dict[Path, set[Value]]:
+        """The nodes in each group."""
+        inside = defaultdict[Path, set[Value]](set)
+        for path, nodes in self.clusters.items():
+            rows = [leaf for node in nodes for k in self.edges[node] if (leaf := node.inputs[k]) in self.rows]
+            for around in groups_around(path):
+                inside[around].update(nodes, rows)
         return inside
 
     def _more_inside(self, path: Path) -> tuple[str, str] | None:
         """Return the id and text of the sign that some nodes of a closed group do not stand in its box."""
         id = f"c{list(self.clusters).index(path) - 1}"
-        inside = self._inside[id]
+        inside = self._inside[path]
         cut = {
             v
             for node in inside
             for v in node.inputs
             if v not in self.index and (by_layer(v) or ())[: len(path)] == path
         }
-        hidden = len(inside - self.shown.keys()) + len(cut)
+        hidden = len(inside.difference(self._rows_in(path))) + len(cut)
         return (f"m{id}", f"⋯ {hidden} more") if hidden else None
 
     def _local_grad(self, node: Value, k: int) -> str:

@@ -50,7 +50,7 @@ class Drawing(Contents):
             self.box |= {node.inputs[k]: box for k in self.edges[node] if node.inputs[k] in self.rows}
         for path in clusters:
             if path in self.closed and not any(around in self.closed for around in groups_around(path[:-1])):
-                self.shown |= {node: self._id(node) for node in self._members(path)[: 2 * self.max_terms]}
+                self.shown |= {node: self._id(node) for node in self._rows_in(path)}
         large = self._boxes_times_edges > MOST_BENT  # Graphviz might take minutes to bend edges around boxes
         if self.in_grid:
             # What keeps its place has the same coordinates in every picture: a page holds it once.
@@ -210,6 +210,8 @@ class Drawing(Contents):
         before, after = (self._grid.place[id][0] for id in ids)
         if before == after:  # around what stands between them
             return f":{AROUND[self.rankdir][end]}"
+        if self._grid.columns[ids[0]] == self._grid.columns[ids[1]]:
+            return ""
         return f":{SIDES[self.rankdir][end]}" if before < after else ""
 
     # ── Places in the grid ─────────────────────────────────────────────────────────────────────
@@ -223,7 +225,10 @@ class Drawing(Contents):
             self._id(v): [self._id(i) for k in self.edges[v] if (i := v.inputs[k]) not in self.rows] for v in nodes
         }
         outline = {self.root: 8.0}  # its second one
-        sizes = {self._id(node): self._size(self._label(node), outline.get(node, 0.0)) for node in nodes}
+        for node in nodes:
+            if node not in self.measured:
+                self.measured[node] = self._size(self._label(node), outline.get(node, 0.0))
+        sizes = {self._id(node): self.measured[node] for node in nodes}
         path = {self._id(node): self.path[node] for node in nodes if node in self.path}
         for id, sign in self._signs.items():
             if sign.path is not None:
@@ -232,11 +237,16 @@ class Drawing(Contents):
                 path[id] = sign.path
             elif sign.below:  # the last of the inputs
                 inputs[self._id(sign.below)].append(id)
-        closed = {path: self._size(self._closed_label(path)) for path in self.closed & self.clusters.keys()}
+        closed = self.closed & self.clusters.keys()
+        may_close = self.clusters.keys() - {()} if self.live else closed
+        rest = {group for group in may_close if len(group) > 1} if self.live else closed
+        for group in may_close - self.measured.keys():
+            self.measured[group] = self._size(self._closed_label(group))
+        shut = {group: self.measured[group] for group in may_close}
         local_grads = ["∂₁"] if self.live else [self._local_grad(v, k) for v in nodes for k in self.edges[v]]
-        gap = boxes.chip(max(local_grads, key=len, default=""), "", self.live).width + 14 if self.local_grads else 40.0
+        gap = boxes.chip(max(local_grads, key=len, default=""), "", self.live).width + 12 if self.local_grads else 40.0
         below = BELOW if self.rankdir in ("LR", "RL") else gap
-        return Grid(sizes, inputs, path, closed, gap, below, stacked=bool(self.rows))
+        return Grid(sizes, inputs, path, shut, closed, rest, gap, below, bool(self.rows), bool(self.rows) and self.live)
 
     def _size(self, box: boxes.Box, outline: float = 0.0) -> Size:
         extents = box.width + outline, box.height + outline

@@ -4,6 +4,10 @@
 layers and neurons. A z that holds its parameters is wide: its activation then stands below it. Between and after the
 layers the other nodes stand in columns of their own, each as near as there is room to what it is computed from.
 Graphviz draws the boxes in these places, and the edges between them.
+
+In the pictures of a page, a box that opens keeps its middle. The others of its layer give way, up and down, by half of
+what it grows; what is in no layer, and all columns, stay where they are. For that, columns are as wide as their boxes
+need when they open; so much height kept free would make a picture two to four times as high.
 """
 
 from __future__ import annotations
@@ -22,12 +26,10 @@ from microgradlike.value import Value
 Path = tuple[str, ...]
 Column = tuple[int, float]  # a layer, and the number of operations after its first one
 
-GAP, PAD, TITLE = 10.0, 8.0, 16.0  # points: between boxes below each other, around them in a frame, for its name
+GAP, PAD, TITLE = 10.0, 6.0, 16.0  # points: between boxes below each other, around them in a frame, for its name
+LANE = 36.0  # beside a layer's neurons, for the edges to and from what it has besides
 STEEP = 0.05  # for each point that layers are high, between them, for edges that are less steep
 MOST_BELOW = 3  # results of each other in one column
-# A network that is no wider with all boxes open keeps its columns when they close: so much the page shows as a whole,
-# and readable, in a window of 1280×800 pixels. Of height there is too little to keep any free.
-MOST_MAIN = 1680.0
 
 
 class Size(NamedTuple):
@@ -102,10 +104,13 @@ class Grid:
     size: Mapping[str, Size]
     inputs: Mapping[str, Sequence[str]]
     path: Mapping[str, Path]  # the layer and neuron of a box, or the layer; the others are in none
-    closed: Mapping[Path, Size]  # the groups that are drawn as one box
+    boxes: Mapping[Path, Size]  # the groups that have a box of their own when they are closed
+    closed: set[Path]  # those that are
+    rest: set[Path]  # those that are in the picture whose columns, inputs and results this one has as well
     gap: float  # between columns, for the labels of edges
     below: float  # between boxes below each other with an edge from one to the other, for its label and a sum
     stacked: bool  # whether the boxes of a neuron stand below each other
+    narrow: bool  # whether below them stands what a layer has besides, as the sum in a softmax, and not between them
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -156,9 +161,10 @@ class Grid:
         return found
 
     def _are_stacked(self, one: str, other: str) -> bool:
-        """Return whether these boxes are in a neuron whose boxes stand below each other."""
-        path = self.path.get(one, ())
-        return self.stacked and len(path) > 1 and path == self.path.get(other)
+        """Return whether these boxes stand below each other: in one neuron, or what a layer has besides, below them all."""
+        paths = self.path.get(one, ()), self.path.get(other, ())
+        same = paths[0] == paths[1] if len(paths[0]) > 1 and len(paths[1]) > 1 else self.narrow
+        return self.stacked and same and () != paths[0][:1] == paths[1][:1]
 
     def _row_gap(self, path: Path) -> float:
         return self.below if self.stacked and len(path) > 1 else GAP
@@ -191,21 +197,6 @@ class Grid:
         return found
 
     @cached_property
-    def keeps_columns(self) -> bool:
-        """Whether a closed box has the width that it needs when it opens."""
-        layers = {column[0] for column in (self.columns[id] for id in self.path)}
-        frames = len(layers) * (4 * PAD + STEEP * max(self._layer_heights))
-        return sum(self._widths.values()) + self.gap * (len(self._widths) - 1) + frames <= MOST_MAIN
-
-    @cached_property
-    def _layer_heights(self) -> list[float]:
-        """The extents of the layers on the cross way, with all boxes open."""
-        layers: dict[Path, float] = {}
-        for path in self.cells:
-            layers[path[:1]] = layers.get(path[:1], 0) + self._height(path) + GAP
-        return list(layers.values())
-
-    @cached_property
     def _widths(self) -> dict[Column, float]:
         """The extents of the columns on the main way, with all boxes open."""
         widths: dict[Column, float] = {}
@@ -233,12 +224,11 @@ class Grid:
 
     @cached_property
     def _arranged(self) -> tuple[dict[str, tuple[float, float]], dict[Path, Frame]]:
-        cross: dict[str, float] = {}
-        spans: dict[Path, tuple[float, float]] = {}
-        for layer in sorted({path[:1] for path in self.cells}, key=numbers):
-            self._place_layer(layer, cross, spans)
-        main, blocks = self._place_columns(spans)
-        self._place_others(main, cross)
+        resting, spans = self._place_layers(self.rest)
+        main, blocks = self._place_columns(max(end - start for start, end in spans.values()))
+        self._place_others(main, resting)
+        within, spans = self._place_layers(self.closed)
+        cross = resting | within
         inside = [id for id in self.path if self._is_open(self.path[id])]
         starts = [cross[id] - self.size[id].cross / 2 for id in inside] + [start for start, _ in spans.values()]
         ends = [cross[id] + self.size[id].cross / 2 for id in inside] + [end for _, end in spans.values()]
@@ -251,62 +241,77 @@ class Grid:
         for id, path in self.path.items():
             if len(path) == 1 and not self.inputs[id]:  # the sign that there are more neurons
                 place[id] = frames[path].centre[0], cross[id]
+            elif len(path) == 1 and self.narrow:
+                end = self._widths[self.columns[id]] / 2 + LANE
+                place[id] = place[id][0] + end - self.size[id].main / 2, cross[id]
         for leaf in self.beside:
             column = self.columns[leaf]
             place[leaf] = main[column] + (self.size[leaf].main - self._widths[column]) / 2, cross[leaf]
         return place, frames
 
-    def _place_layer(self, layer: Path, cross: dict[str, float], spans: dict[Path, tuple[float, float]]) -> None:
+    def _place_layers(self, closed: set[Path]) -> tuple[dict[str, float], dict[Path, tuple[float, float]]]:
+        """Return where on the cross way the boxes in layers stand, and their neurons, where these are closed."""
+        cross: dict[str, float] = {}
+        spans: dict[Path, tuple[float, float]] = {}
+        for layer in sorted({path[:1] for path in self.cells}, key=numbers):
+            self._place_layer(layer, closed, cross, spans)
+        return cross, spans
+
+    def _place_layer(
+        self, layer: Path, closed: set[Path], cross: dict[str, float], spans: dict[Path, tuple[float, float]]
+    ) -> None:
         """Lay the neurons of a layer below each other, then what it has besides, with the middle at 0."""
         cells = [path for path in self.cells if path[:1] == layer and len(path) > 1]
         cells += [path for path in self.cells if path == layer]
-        heights = [self.closed[path].cross if path in self.closed else self._height(path) for path in cells]
-        if layer in self.closed:
-            cells, heights = [layer], [self.closed[layer].cross]
+        heights = [self.boxes[path].cross if path in closed else self._height(path) for path in cells]
+        if layer in closed:
+            cells, heights = [layer], [self.boxes[layer].cross]
             inside = [id for path in self.cells if path[:1] == layer for row in self.cells[path] for id in row]
             cross |= {id: (i + 0.5) / len(inside) * heights[0] - heights[0] / 2 for i, id in enumerate(inside)}
         start = -(sum(heights) + GAP * (len(cells) - 1)) / 2
         for path, height in zip(cells, heights, strict=True):
             spans[path] = start, start + height
             at = start + PAD + (TITLE if len(path) > 1 else 0)
-            rows = [] if layer in self.closed else self.cells[path]
+            rows = [] if layer in closed else self.cells[path]
             for row in rows:
                 high, gap = max(self.size[id].cross for id in row), self._row_gap(path)
-                if path in self.closed:
+                if path in closed:
                     high = (height - TITLE - 2 * PAD) / len(rows) - gap
                 cross |= dict.fromkeys(row, at + high / 2)
                 at += high + gap
             start += height + GAP
 
-    def _place_columns(
-        self, spans: Mapping[Path, tuple[float, float]]
-    ) -> tuple[dict[Column, float], dict[Path, tuple[float, float]]]:
-        """Return the middle of each column on the main way, and where each layer begins and ends."""
+    def _place_columns(self, high: float) -> tuple[dict[Column, float], dict[Path, tuple[float, float]]]:
+        """Return the middle of each column on the main way, and where each layer begins and ends.
+
+        The higher the layers are, the more is between them. What opens in other pictures has its room in all of them.
+        """
         middle: dict[Column, float] = {}
         blocks: dict[Path, tuple[float, float]] = {}
         at = 0.0
         names = {numbers(path)[0]: path[:1] for path in self.cells}
         inside = {self.columns[id]: self.path[id] for id in self.path}
-        heights = self._layer_heights if self.keeps_columns else [end - start for start, end in spans.values()]
-        steep = STEEP * max(heights)
+        opens_later = self.boxes.keys() - self.closed
         last: Path | None = None
         for column, width in self._widths.items():
             layer = names[column[0]] if column in inside else None
             own = [c for c in self._widths if c in inside and c[0] == column[0]]
             if layer and layer != last:  # its first column
-                at += steep if middle else 0
+                at += STEEP * high if middle else 0
                 opens = any(self._is_open(path) for path in self.cells if path[:1] == layer and len(path) > 1)
                 common = {self.columns[id] for id, path in self.path.items() if path == layer and self.inputs[id]}
-                held = [c for c in own if opens or self.keeps_columns or (c in common and layer not in self.closed)]
+                held = [c for c in own if opens or opens_later or (c in common and layer not in self.closed)]
                 total = sum(self._widths[c] for c in held) + self.gap * (len(held) - 1) + 4 * PAD
-                shut = [
-                    size.main + (2 * PAD if len(path) > 1 else 0)
-                    for path, size in self.closed.items()
+                total += LANE if common and self.narrow else 0
+                shut = {
+                    path: size.main + (2 * PAD if len(path) > 1 else 0)
+                    for path, size in self.boxes.items()
                     if path[:1] == layer
-                ]
-                is_full = opens or (bool(common) and layer not in self.closed) or not shut
-                tight = max([*shut, total if is_full else 0])
-                room = max(tight, total)
+                }
+                now = [size for path, size in shut.items() if path in self.closed]
+                is_full = opens or (bool(common) and layer not in self.closed) or not now
+                tight = max([*now, total if is_full else 0])
+                room = max([*shut.values(), total])
                 blocks[layer] = at + (room - tight) / 2, at + (room + tight) / 2
                 inner = at + (room - total) / 2 + 2 * PAD
                 middle |= dict.fromkeys(own, at + room / 2)
@@ -381,7 +386,7 @@ class Grid:
             return False
         top, foot = self.place[start][1], self.place[end][1]
         between = (id for id, column in self.columns.items() if column == self.columns[end])
-        return not any(top < self.place[id][1] < foot for id in between)
+        return top < foot and not any(top < self.place[id][1] < foot for id in between)
 
     def _layer(self, id: str) -> int:
         return int(numbers(self.path[id])[0]) if id in self.path else 0
