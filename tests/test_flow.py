@@ -251,6 +251,33 @@ def test_a_pause_holds_the_chips_where_they_are(opened):
     assert set(inside(page, state)) <= {"running"}
 
 
+@pytest.mark.parametrize("width", [360, 412])
+def test_on_a_phone_the_picture_follows_the_products_to_where_they_arrive(opened, width):
+    page = opened(used_twice(), "#step=6", width=width, height=740, has_touch=True)
+    in_sight = """const room = root.querySelector(".picture").getBoundingClientRect();
+      return ["active", "receives"].map(name => [...root.querySelectorAll(".picture .node." + name)].every(e =>
+        e.getBoundingClientRect().left >= room.left && e.getBoundingClientRect().right <= room.right));"""
+    panel = page.locator(".now").bounding_box()
+    assert inside(page, STEP + in_sight)[0]
+    page.locator(".flow .sum").nth(1).wait_for()
+    page.wait_for_function(f"({IN_SHADOW})({json.dumps(in_sight)})[1]")
+    assert page.locator(".now").bounding_box() == panel
+
+
+def test_chips_on_one_line_stand_beside_each_other_and_on_no_number(opened):
+    page = opened(network(2, 3, 1), "#step=14", reduced_motion="reduce")
+    tops = page.locator(".chip").evaluate_all("all => all.map(e => e.getBoundingClientRect().top)")
+    height = page.locator(".chip rect").first.bounding_box()["height"]
+    assert len(tops) == 2 and abs(tops[0] - tops[1]) > 0.9 * height
+    shown = page.locator(".along > text").evaluate_all(
+        "all => all.map(e => e.checkVisibility({ visibilityProperty: true }))"
+    )
+    assert shown == [False, False]
+    page.keyboard.press("End")
+    assert page.locator(".edge > text").evaluate_all("all => all.every(e => !e.closest('.along') === e.checkVisibility("
+                                                     "{ visibilityProperty: true }))")  # fmt: skip
+
+
 def test_who_wants_less_motion_sees_the_chips_stand_on_their_edges(opened):
     page = opened(used_twice(), "#step=6", reduced_motion="reduce")
     assert inside(page, STEP + CHIPS) == ["1 × 3 = 3", "1 × -2 = -2"]

@@ -291,7 +291,7 @@ def network():
     return nn.losses.quadratic([model([0.4, -0.7])], [1.0])
 
 
-SHOWN = """page => [...page.shadowRoot.querySelectorAll(".picture .node > text, .now, .account, .matrix")]
+SHOWN = """page => [...page.shadowRoot.querySelectorAll(".picture .node > text, .now, .account > :first-child, .matrix")]
     .map(each => each.textContent.replace(/\\s+/g, " "))"""
 
 

@@ -303,6 +303,31 @@ def test_neurons_and_layers_open_and_close(stepped, screenshot):
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("width, height", [(360, 740), (1280, 800), (1920, 1080)])
+def test_what_is_outside_the_layer_of_a_box_that_opens_stays_where_it_is(stepped, width, height):
+    page = stepped(steps(network(4, 3, 2)), width=width, height=height)
+    places = """() => Object.fromEntries([...document.querySelector("[id^=steps-]").shadowRoot.querySelectorAll(
+        ".picture .node:not(.more)")].map(e => [e.querySelector(":scope > text").textContent + e.id, e.getBoundingClientRect()]).map(([name, box]) =>
+        [name, [box.left + box.width / 2, box.top + box.height / 2]]))"""
+    before = page.evaluate(places)
+    page.locator(".node.group > text").filter(has_text="neuron 2 ▸").first.dispatch_event("click")
+    after = page.evaluate(places)
+    common = before.keys() & after.keys()
+    moved = {name for name in common if after[name] != pytest.approx(before[name], abs=2)}
+    assert len(common) > 15 and {name.split("-")[0][:3] for name in moved} <= {
+        "z¹₁",
+        "a¹₁",
+        "z¹₂",
+        "a¹₂",
+        "z¹₃",
+        "a¹₃",
+        "neu",
+    }
+    assert all(after[name][0] == pytest.approx(before[name][0], abs=2) for name in moved)  # within their column
+    assert sum(name.startswith("neuron") for name in moved) == 2  # its neighbours gave way
+
+
+@pytest.mark.browser
 def test_a_closed_box_shows_the_z_and_the_a_that_a_step_is_about(stepped):
     loss = network(4, 3, 2)
     it, order = explain(loss), topological_order(loss)

@@ -270,8 +270,8 @@ class Drawing(Contents):
         corners = self._point(frame.main, frame.cross), self._point(frame.main_end, frame.cross_end)
         left, right = sorted(x for x, _ in corners)
         bottom, top = sorted(y for _, y in corners)
-        width = boxes.text_width([path[-1]], 10)
+        width = boxes.text_width([path[-1]], int(style.FRAME["fontsize"]))
         return {
             "bb": f"{left:.1f},{bottom:.1f},{right:.1f},{top:.1f}",
-            "lp": f"{left + width / 2 + 4:.1f},{top - 9:.1f}",
+            "lp": f"{left + width / 2 + 4:.1f},{top - 10:.1f}",
         }

@@ -30,5 +30,5 @@ STRAIGHT = {"splines": "line", "outputorder": "edgesfirst"}
 LARGE = STRAIGHT | {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}
 NODE = {"shape": "box", "margin": "0.08,0.03", "width": "0", "height": "0",
         "fontname": FONT, "fontsize": "11", "fontcolor": INK}  # fmt: skip
-FRAME = {"labeljust": "l", "margin": "7", "style": "rounded,filled", "color": "#808a961a"}
+FRAME = {"labeljust": "l", "fontsize": "12", "margin": "7", "style": "rounded,filled", "color": "#808a961a"}
 EDGE = {"color": LINE, "arrowsize": "0.6", "fontname": FONT, "fontsize": "9", "fontcolor": LOCAL}

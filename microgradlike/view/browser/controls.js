@@ -59,7 +59,7 @@ function makeBars(page) {
   return { elements, play, paint };
 }
 
-// What if a leaf had another number? A row for each leaf, to drag and to type; closed, one for the chosen leaf.
+// What if a leaf had another number? A row for each leaf, to drag and to type; closed, one in the ledger of a leaf.
 function makeLeaves(page, asks) {
   const leaves = page.passes.nodes.map((_, i) => i).filter((i) => page.passes.isLeaf(i) && page.passes.shown[i]);
   const back = button("All as recorded", "Give all leaves their recorded numbers", page.reset);
@@ -82,7 +82,7 @@ function makeLeaves(page, asks) {
     back.hidden = !page.passes.leaves.size;
   }
 
-  return { element: leaves.length ? el("div", { class: "leaves" }, one, all) : null, paint };
+  return { element: leaves.length ? el("div", { class: "leaves" }, all) : null, one, paint };
 }
 
 function makeLeaf(page, i, asks) {

@@ -9,7 +9,7 @@ function makeFlow(page) {
   let before = 0; // the step that was shown before
   let held = new Map(); // what stands in the nodes that chips are on their way to
   let moving = [], arrived = 0;
-  let layer = null;
+  let layer = null, covered = []; // the numbers that chips stand on
 
   function terms() {
     const { passes, step, quiz } = page;
@@ -33,10 +33,14 @@ function makeFlow(page) {
       ways.set(drawn, [...(ways.get(drawn) || []), term]);
     }
     let n = 0;
+    const middles = [];
     for (const along of ways.values()) {
       const way = n < MOST && page.picture.way(along[0].node, along[0].position);
-      if (way && (runs || still.matches)) send(along, way, runs ? n : null);
-      else along.forEach(join);
+      if (way && (runs || still.matches)) {
+        const [x, y] = way(0.5), beside = 26 * middles.filter(([u, v]) => Math.hypot(u - x, v - y) < 12).length; // of e·e
+        middles.push([x, y]);
+        send(along, (t) => [way(t)[0], way(t)[1] + beside], runs ? n : null);
+      } else along.forEach(join);
       n += 1;
     }
   }
@@ -47,6 +51,8 @@ function makeFlow(page) {
     const chip = label("chip", along.length > 1 ? [along.length + " products"] : [`${upstream} × ${local}`, "= " + product]);
     if (n === null) {
       layer.append(place(chip, way(0.5)));
+      covered.push(...along.map((term) => page.picture.edge(term.node, term.position)?.label).filter(Boolean));
+      for (const each of covered) each.style.visibility = "hidden"; // they stand in the chip as well
       along.forEach(join);
       return;
     }
@@ -66,16 +72,17 @@ function makeFlow(page) {
       if (arrived < moving.length) return;
       held.clear();
       paint();
+      page.picture.follow(true);
     };
     moving.push(run);
   }
 
   // The sum at the end of an edge, once something had arrived there before.
   function join(term) {
-    const id = "sum" + term.input, foot = term.before !== null && page.picture.foot(term.input);
-    if (!foot) return;
+    const id = "sum" + term.input, end = term.before !== null && page.picture.end(term.input, term.node);
+    if (!end) return;
     layer.querySelector("." + id)?.remove();
-    layer.append(place(label("sum " + id, [`${term.before} + ${term.product} = ${term.after}`]), foot));
+    layer.append(place(label("sum " + id, [`${term.before} + ${term.product} = ${term.after}`]), end));
   }
 
   function label(kind, lines) {
@@ -91,6 +98,8 @@ function makeFlow(page) {
 
   function stop() {
     for (const run of moving) run.cancel();
+    for (const each of covered) each.style.visibility = "";
+    covered = [];
     moving = [];
     arrived = 0;
     held = new Map();

@@ -33,9 +33,9 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
     focusOn(page.chosen);
     page.changed();
   };
-  page.open = (v) => {
+  page.open = (v, scale) => {
     page.view = v;
-    page.picture.open(v);
+    page.picture.open(v, scale);
     page.changed();
   };
   page.update = (fresh, drawn) => {
@@ -89,6 +89,7 @@ function show(host, data, rules, pictures, css, { alone, told, ask }) {
 
   const bars = makeBars(page), now = makeStepPanel(page), ledger = makeLedgerPanel(page), matrix = makeMatrixPanel(page);
   const leaves = makeLeaves(page, !!ask), link = makeLink(page);
+  ledger.element.append(leaves.one);
   const stage = makeStage(page);
   page.say = now.say;
   page.tell = (...said) => now.element.append(...said);

@@ -50,15 +50,15 @@ function makeStepPanel(page) {
 }
 
 function makeLedgerPanel(page) {
-  const element = el("section", { class: "account", "aria-label": "Ledger", tabindex: 0 });
+  const said = el("div"), element = el("section", { class: "account", "aria-label": "Ledger", tabindex: 0 }, said);
 
   function paint() {
-    element.replaceChildren();
+    said.replaceChildren();
     element.hidden = page.chosen === null;
     if (element.hidden) return;
     const { passes, step, quiz, chosen: i } = page, node = passes.nodes[i], known = passes.known(i, step);
     const gradient = passes.gradient(i, step) ?? "–";
-    element.append(
+    said.append(
       el("h2", {}, "Ledger of ", symbol("", i, null, node.name), " ", button("×", "Close the ledger", () => page.choose(-1), { class: "close" })),
       el("p", { class: "rule" }, symbol("", i, null, node.name), node.made ? [" = ", formulaOf(passes, node.made, node.inputs)] : [], " = ",
         symbol("", i, null, known ? node.data : "–"),
@@ -71,15 +71,15 @@ function makeLedgerPanel(page) {
         el("td", {}, symbol("upstream", term.node, null, here ? term.upstream : "–"), " × ", symbol("local", null, edge, here ? term.local : "–")),
         el("td", {}, "= ", symbol("product", null, edge, here ? term.product : "–")));
     });
-    if (node.constant) element.append(el("p", { class: "dim" }, "A constant: nobody asks for its gradient."));
+    if (node.constant) said.append(el("p", { class: "dim" }, "A constant: nobody asks for its gradient."));
     else if (i === passes.root)
-      element.append(el("p", {}, "The root: its gradient is the seed, ", as("product", gradient), "."));
+      said.append(el("p", {}, "The root: its gradient is the seed, ", as("product", gradient), "."));
     else if (rows.length)
-      element.append(el("table", {}, el("caption", {}, count(rows.length, "contribution") + " to ", symbol("product", i, null, passes.gradientName(i))),
+      said.append(el("table", {}, el("caption", {}, count(rows.length, "contribution") + " to ", symbol("product", i, null, passes.gradientName(i))),
         el("tbody", {}, rows), el("tfoot", {}, el("tr", {}, el("th", { colspan: 2, scope: "row" }, "sum so far"),
           el("td", {}, "= ", as("product", quiz.asking() && passes.ledger[i].some(([at]) => at === step) ? "?" : gradient))))));
     const own = passes.steps.find((each) => each.node === i);
-    if (own) element.append(el("p", { class: "dim" }, "Its local derivatives"), ...few(own.terms, (term) => el("div", { class: "rule" },
+    if (own) said.append(el("p", { class: "dim" }, "Its local derivatives"), ...few(own.terms, (term) => el("div", { class: "rule" },
       symbol("local", null, i + "_" + term.position, passes.local(i, term.position)), term.formula ? [" = ", formulaOf(passes, term.formula, [i, ...node.inputs])] : [],
       " = ", symbol("local", null, i + "_" + term.position, known ? term.local : "–"))));
   }

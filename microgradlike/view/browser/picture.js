@@ -16,7 +16,7 @@ function makePicture(page, pictures) {
   let texts = new Map(); // for each node the elements of its data and of its gradient
   let marked = [];
 
-  function open(v) {
+  function open(v, scale) {
     const { id: prefix, nodes, groups, views } = page.passes;
     element.innerHTML = pictures[v];
     dress(element.firstElementChild);
@@ -44,7 +44,7 @@ function makePicture(page, pictures) {
       if (!closed.has(g) && written.length && views.some((each) => each.closed.includes(g))) written[0].textContent += " ▾";
     });
     joinEdges(page.passes);
-    page.zoom.fit();
+    page.zoom.fit(scale);
   }
 
   function joinEdges(passes) {
@@ -116,10 +116,11 @@ function makePicture(page, pictures) {
     return (t) => [mix("x", "width", t), mix("y", "height", t)];
   }
 
-  // Where the sum of a node stands: at its foot, if it has a place of its own.
-  function foot(i) {
-    const box = ids.get("n" + i)?.getBBox();
-    return box && [box.x + box.width / 2, box.y + box.height + 4];
+  // Where the sum of a node stands, if it has a place of its own: at its foot, or above it where `from` is below it.
+  function end(i, from) {
+    const [box, other] = [ids.get("n" + i), stands[from]].map((each) => each?.getBBox());
+    const above = other?.y > box?.y + box?.height && other.x < box.x + box.width && box.x < other.x + other.width;
+    return box && [box.x + box.width / 2, above ? box.y - 4 : box.y + box.height + 4];
   }
 
   function layer() {
@@ -167,8 +168,11 @@ function makePicture(page, pictures) {
     follow();
   }
 
-  function follow() {
-    page.zoom.show([...element.querySelectorAll(".active"), ...element.querySelectorAll(".receives")]);
+  // Keep what is at work in sight; once products have `arrived`, where they are.
+  function follow(arrived) {
+    const [active, receives] = [".active", ".receives"].map((what) => [...element.querySelectorAll(what)]);
+    if (arrived) page.zoom.show(receives, "smooth");
+    else page.zoom.show([...active, ...receives]);
   }
 
   element.addEventListener("click", (event) => {
@@ -188,8 +192,11 @@ function makePicture(page, pictures) {
       closed.filter((h) => !wished.has(h) && !inside(h)).length;
     const fitting = views.map((each, v) => v).filter((v) => views[v].closed.includes(g) === close);
     fitting.sort((a, b) => distance(views[a].closed) - distance(views[b].closed) || a - b);
-    if (fitting.length) page.open(fitting[0]);
+    if (!fitting.length) return;
+    const place = () => ids.get("c" + g).getBoundingClientRect(), before = place();
+    page.open(fitting[0], page.zoom.scale());
+    page.zoom.move(before, place()); // what is outside of it stays where it is
   }
 
-  return { element, open, follow, paint, edge, shows, way, foot, layer, write: writeNode, drawn: (i) => stands[i] };
+  return { element, open, follow, paint, edge, shows, way, end, layer, write: writeNode, drawn: (i) => stands[i] };
 }

@@ -6,14 +6,15 @@ function makeZoom(page, element) {
   let drag = null, pinch = null, dragged = false;
   const drawing = () => element.querySelector("svg");
 
-  function fit() {
+  // Fit the picture to its room, or keep it at a scale.
+  function fit(kept) {
     const svg = drawing(), room = element.clientWidth - 4;
     if (!svg || room <= 0) return;
     const { width, height } = svg.viewBox.baseVal, stage = page.staged(), high = element.clientHeight - 4;
     whole = stage ? Math.min(room / width, high / height) : room / width;
-    const least = room < 600 ? 1.35 : stage && whole > 0.75 ? whole : 1; // to be readable
+    const least = room < 600 ? 1.35 : stage && whole > Math.max(0.75, Math.min(1, room / 1680)) ? whole : 1; // to be readable
     fitted = Math.max(least, Math.min(stage ? Math.max(2, high / 100) : 1.35, whole));
-    scale = Math.max(Math.min(whole, fitted), Math.min(MOST, wish ?? fitted));
+    scale = Math.max(Math.min(whole, fitted), Math.min(MOST, wish ?? kept ?? fitted));
     svg.style.width = width * scale + "px";
     svg.style.height = height * scale + "px";
     element.style.height = stage ? "" : height * fitted + (width * fitted > room ? 18 : 2) + "px";
@@ -38,8 +39,14 @@ function makeZoom(page, element) {
     page.picture.follow();
   }
 
+  // Scroll so that what was at one place and is now at another has its middle where it was.
+  function move(from, to) {
+    element.scrollLeft += to.left + to.width / 2 - from.left - from.width / 2;
+    element.scrollTop += to.top + to.height / 2 - from.top - from.height / 2;
+  }
+
   // Scroll to where something happens, if it is not all in sight; to the first of it and what is beside it, if there is no room for all.
-  function show(drawn) {
+  function show(drawn, behavior = "auto") {
     if (!drawn.length) return;
     const outer = element.getBoundingClientRect(), boxes = drawn.map((each) => each.getBoundingClientRect());
     const scrolled = (start, end, size) => {
@@ -49,8 +56,7 @@ function makeZoom(page, element) {
         [from, to] = first[start] - from > to - first[end] ? [first[end] - room, first[end]] : [first[start], first[start] + room];
       return from < outer[start] + 8 || to > outer[end] - 8 ? (from + to - outer[start] - outer[end]) / 2 : 0;
     };
-    element.scrollLeft += scrolled("left", "right", "width");
-    element.scrollTop += scrolled("top", "bottom", "height");
+    element.scrollBy({ left: scrolled("left", "right", "width"), top: scrolled("top", "bottom", "height"), behavior });
   }
 
   element.addEventListener("wheel", (event) => { // a trackpad's pinch comes as a wheel with ctrl
@@ -88,5 +94,5 @@ function makeZoom(page, element) {
   for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, () => { drag = null; });
   element.addEventListener("click", (event) => { if (dragged) event.stopPropagation(); }, true);
 
-  return { fit, by, reset, show };
+  return { fit, by, reset, show, move, scale: () => scale };
 }
