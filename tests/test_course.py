@@ -189,7 +189,16 @@ def test_an_answer_that_does_not_end_is_stopped(where, capsys):
     assert capsys.readouterr().out.splitlines() == [stopped + "There are 2⁴⁰ paths.", stopped + "think", "✓ Right."]
 
 
-def test_nothing_is_raised_after_the_end():
+def test_what_waits_may_take_longer_than_what_computes():
+    assert within(0.05, lambda: [time.sleep(0.01) for _ in range(15)]) == [None] * 15
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        within(0.05, lambda: [time.sleep(0.01) for _ in range(1000)])
+    assert time.monotonic() - start < 5
+
+
+def test_nothing_is_raised_after_the_end(monkeypatch):
+    monkeypatch.setattr(limit, "WAITING", 1)
     for _ in range(300):
         with contextlib.suppress(TimeoutError):
             within(0.001, lambda: time.sleep(0.001))
@@ -199,6 +208,7 @@ def test_nothing_is_raised_after_the_end():
 
 def test_a_long_call_that_cannot_be_stopped_is_said_to_be_one(capsys, monkeypatch):
     monkeypatch.setattr(limit, "AGAIN", 0.005)
+    monkeypatch.setattr(limit, "WAITING", 1)
     with pytest.raises(TimeoutError):
         within(0.01, lambda: time.sleep(0.5))
     assert capsys.readouterr().out == "It is in a long call that cannot be stopped from here: interrupt it.\n"
