@@ -3,7 +3,7 @@
 student/    to be handed out: without solutions, and without what exercises have printed
 solutions/  with the solutions unfolded, as cells that run
 summary.html  the rules of all operations, and the equations of a network, for two pages of paper
-slides/     the text between headings and the figures, for a screen (reveal.js, which the browser loads from the web)
+slides/     the text between headings and the figures, for a screen: each file has all that it needs, reveal.js too
 
 `make grade` (grade.py) counts the points of what comes back.
 """
@@ -11,11 +11,16 @@ slides/     the text between headings and the figures, for a screen (reveal.js, 
 import argparse
 import copy
 import re
+from functools import cache
 from html import escape
+from importlib import resources
 from pathlib import Path
 
 import nbformat
+from jinja2 import DictLoader
+from latex2mathml.converter import convert as to_mathml
 from nbconvert import SlidesExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from run import HERE, NOTEBOOKS
 
@@ -88,22 +93,120 @@ def unfolded(cell: NotebookNode) -> list[NotebookNode]:
 
 
 def slides(notebook: NotebookNode) -> str:
-    """An HTML page of slides: one for each heading, and below it one for each figure or page of steps."""
+    """An HTML page of slides: one for each heading, and below it one for each figure, page of steps, and exercise."""
     notebook = for_students(notebook)
-    for cell in notebook.cells:
-        shown = [
-            o
-            for o in cell.get("outputs", [])
-            if {"image/png", "image/svg+xml", "text/html"} & {*o.get("data", {})}
-        ]
+    cells: list[NotebookNode] = []
+    for cell, after in zip(notebook.cells, [*notebook.cells[1:], None], strict=True):
         if cell.cell_type == "markdown":
-            kind = "slide" if re.search("^#", cell.source, re.MULTILINE) else "skip"
+            *parts, last = re.split(r"\n(?=#)", cell.source)
+            for part in [*parts, last]:
+                asks = part is last and after is not None and is_exercise(after)
+                kind = "slide" if part.startswith("#") else "subslide" if asks else "skip"
+                cells.append(nbformat.v4.new_markdown_cell(part, metadata=on_slide(kind)))
         else:
-            kind = "subslide" if shown else "skip"
-            cell.outputs = shown
-        cell.metadata["slideshow"] = {"slide_type": kind}
-    page, _ = SlidesExporter(exclude_input=True).from_notebook_node(notebook)
-    return str(page)
+            cell.outputs = [o for o in cell.outputs if FIGURES & {*o.get("data", {})}]
+            cell.metadata = on_slide("subslide" if cell.outputs else "skip")
+            cells.append(cell)
+    notebook.cells = cells
+    exporter = SlidesExporter(
+        extra_loaders=[DictLoader({"slides": SLIDES})],
+        template_file="slides",
+        filters={"markdown2html": html, "reveal": reveal},
+        reveal_url_prefix="reveal.js",
+        exclude_input=True,
+        exclude_output_prompt=True,
+    )
+    page, _ = exporter.from_notebook_node(notebook)
+    return re.sub(
+        '<link href="reveal.js/dist/(.*?)"[^>]*>',
+        lambda link: f"<style>{reveal(link[1])}</style>",
+        page,
+    )
+
+
+FIGURES = {"image/png", "image/svg+xml", "text/html"}
+
+
+def on_slide(kind: str) -> dict[str, dict[str, str]]:
+    """The metadata of a cell with which nbconvert begins a slide, or one below it, or leaves it out ("skip")."""
+    return {"slideshow": {"slide_type": kind}}
+
+
+# nbconvert's slides without anything from the web: reveal.js is in the page, formulas are MathML, and the scripts that
+# nothing here needs are left out. What is too large for the screen is shown smaller.
+SLIDES = """
+{%- extends 'reveal/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block body_header -%}
+<style>
+:root { --jp-content-font-size1: 26px; --jp-code-font-size: 22px; --jp-cell-prompt-width: 0px }
+.reveal h1, .reveal h2, .reveal h3 { text-transform: none }
+.reveal .slides { text-align: left }
+.reveal .jp-OutputArea img { width: 100%; max-height: 740px; object-fit: contain }
+.reveal pre { width: auto; font-size: 20px !important; box-shadow: none }
+math { font-family: "Cambria Math", "STIX Two Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math }
+</style>
+{{ super() }}
+{%- endblock -%}
+{%- block footer_js -%}
+<script>{{ "reveal.js" | reveal }}</script>
+<script>
+function fit() {
+  const slide = Reveal.getCurrentSlide();
+  slide.style.zoom = 1;
+  slide.style.zoom = Math.min(1, 780 / slide.scrollHeight, 1240 / slide.scrollWidth);
+  Reveal.layout();
+}
+Reveal.on("ready", fit);
+Reveal.on("slidechanged", fit);
+const size = {width: 1280, height: 800, margin: 0.02};
+const elsewhere = (key) => !key.target.closest("[id^=steps-]");  // in a page of steps, keys are for its steps
+Reveal.initialize({...size, history: true, transition: "none", slideNumber: "c/t", keyboardCondition: elsewhere});
+</script>
+{%- endblock -%}"""
+
+
+@cache
+def reveal(name: str) -> str:
+    """A file of reveal.js, from the package pyreveal, without the fonts that a theme asks the web for."""
+    text = (resources.files("pyreveal") / "revealjs/dist" / name).read_text(encoding="utf-8")
+    return re.sub(r'@import "https:[^;]*;', "", text)
+
+
+TEX = [  # what latex2mathml would write otherwise than TeX, and for it what means the same
+    (r"(\\text\{[^}]*?)\$(.*?)\$", r"\1} \2 \\text{"),
+    (r"\\tag\{(.*?)\}", r"\\qquad\\text{(\1)}"),
+    (r"(?<=[\w}])\s*(\\(log|tanh)\b)", r"\\,\1"),
+    (r"(\\(log|tanh)\b)(?=\s*(\w|\\(?!big|Big|left)))", r"\1\\,"),
+]
+
+
+class Renderer(IPythonRenderer):
+    """Text as HTML: formulas as MathML, and links to notebooks lead to their slides."""
+
+    def inline_math(self, body: str, display: str = "inline") -> str:
+        """A formula in a line."""
+        for before, after in TEX:
+            body = re.sub(before, after, body)
+        written = to_mathml(body, display=display)
+        written = re.sub(
+            "<msup>(<mi>[^<]*</mi>)<mi>(&#x0203[234];)</mi></msup>", r"\1<mo>\2</mo>", written
+        )
+        return written.replace("<mo>&#x02016;", '<mo stretchy="false">&#x02016;')
+
+    def block_math(self, body: str) -> str:
+        """A formula by itself."""
+        return self.inline_math(body, "block")
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        """A link."""
+        return str(super().link(text, re.sub(r"^(\w+)\.ipynb\b.*", r"\1.html", url), title))
+
+
+def html(text: str) -> str:
+    """The HTML of a text."""
+    return MarkdownWithMath(Renderer(escape=False, exclude_anchor_links=True)).render(text)
 
 
 PAGE = """<!DOCTYPE html>

@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -49,6 +50,58 @@ def test_slides_have_the_headings_and_the_figures(notebook):
     pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     assert page.count("data:image/png;base64,") >= len(pictures)
     assert "<details>" not in page
+
+
+def test_slides_take_nothing_from_the_web(notebook):
+    page = edition.slides(notebook)
+    assert not re.findall(r"<(?:script|img|link|iframe)\b[^>]*https?:[^>]*>|@import|url\([\"']?https?:", page)
+    assert page.count("<math") > 3 and "$" not in re.sub(
+        r"<(script|style)\b.*?</\1>|<code.*?</code>", "", page, flags=re.DOTALL
+    )
+    assert not re.search(r'href="[^":]*\.ipynb', page)  # links to notebooks lead to their slides
+
+
+@pytest.mark.parametrize(("tex", "written"), [
+    (r"\sigma'(z)", "<mi>σ</mi><mo>′</mo><mo"),
+    (r"y\log a", '<mi>y</mi><mspace width="0.167em" /><mi>log</mi><mspace width="0.167em" /><mi>a</mi>'),
+    (r"\tanh(z)", "<mi>tanh</mi><mo"),
+    (r"\text{for all $j$ at once}", "for\xa0all\xa0</mtext><mi>j</mi><mtext>\xa0at\xa0once"),
+    (r"x\tag{BP1}", '<mspace width="2em" /><mtext>(BP1)</mtext>'),
+    (r"\lVert x \rVert^2", '<mo stretchy="false">‖</mo><mi>x</mi><msup><mo stretchy="false">‖</mo>'),
+])  # fmt: skip
+def test_formulas_are_written_as_tex_means_them(tex, written):
+    assert written in unescape(edition.html(f"$${tex}$$"))
+
+
+@pytest.mark.browser
+def test_each_slide_fits_the_screen_and_in_a_page_of_steps_keys_step(browse, tmp_path):
+    (path,) = [path for path in edition.NOTEBOOKS if path.name.startswith("04")]
+    (tmp_path / "slides.html").write_text(edition.slides(nbformat.read(path, as_version=4)), encoding="utf-8")
+    page = browse((tmp_path / "slides.html").as_uri(), width=1280, height=800)
+    number = page.locator(".slide-number")
+    count = page.evaluate("Reveal.getTotalSlides()")
+    assert count > 15
+    stepped = 0
+    for i in range(1, count + 1):
+        assert number.inner_text().split() == [str(i), "/", str(count)]
+        box = page.locator("section.present:not(.stack)").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 800
+        if (steps := page.get_by_role("button", name="Forward pass")).count():
+            steps.click()
+            page.keyboard.press("ArrowRight")
+            page.get_by_text(re.compile("^forward 1 / 14")).wait_for()
+            assert number.inner_text().split()[0] == str(i)
+            stepped += 1
+            page.mouse.click(640, 795)
+        page.keyboard.press("Space")
+    assert stepped == 1
+
+
+@pytest.mark.browser
+def test_the_summary_is_two_pages(browse, tmp_path):
+    (tmp_path / "summary.html").write_text(edition.summary(), encoding="utf-8")
+    printed = browse((tmp_path / "summary.html").as_uri()).pdf(format="A4")
+    assert len(re.findall(rb"/Type /Page\b", printed)) == 2
 
 
 def test_the_summary_has_the_rules_of_all_operations_and_the_equations():
