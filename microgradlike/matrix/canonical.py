@@ -40,7 +40,10 @@ class Graph:
 
     The inputs of node i are `edges[start[i]:start[i + 1]]`. The terms of the live sum i stand at
     `term_start[i]:term_start[i + 1]` of `sign`, `left` and `right`: sign · left · right, and right
-    is −1 where the term is a single node. `in_branch` are the nodes that a choice may have left out.
+    is −1 where the term is a single node; `maker` is the recorded product that dissolved into it, or −1.
+    `in_branch` are the nodes that a choice may have left out.
+
+    Nodes with one number in `same` hold the same. `factored` are sums that nobody recorded (`common`).
     """
 
     nodes: list[Value]
@@ -56,6 +59,9 @@ class Graph:
     sign: Ints
     left: Ints
     right: Ints
+    maker: Ints
+    same: Ints
+    factored: npt.NDArray[np.bool_]
 
     @property
     def names(self) -> list[str]:
@@ -149,7 +155,7 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     return Graph(
         nodes, index_of, operations, start, edges, live, _in_branch(operations, start, edges), live & (kind >= 0), root,
         np.concatenate([[0], np.cumsum(np.bincount(root[owner], minlength=n))]),
-        own_sign * sign_to_root[owner], left, right,
+        own_sign * sign_to_root[owner], left, right, np.where((kind == MUL) & ~live, np.arange(n), -1)[owner], _same_constants(constant), np.zeros(n, bool),
     )  # fmt: skip
 
 
@@ -160,6 +166,15 @@ def _in_branch(operations: Sequence[Operation], start: Ints, edges: Ints) -> npt
         for i in reversed(range(len(operations))):
             marked[edges[start[i] + (operations[i] is WHERE) : start[i + 1]]] |= marked[i] or operations[i] is WHERE
     return marked
+
+
+def _same_constants(numbers: npt.NDArray[np.float64]) -> Ints:
+    """Return for each node its number, and for constants of the same bits one number."""
+    same = np.arange(len(numbers))
+    constants = (numbers == numbers).nonzero()[0]
+    bits, first = distinct_rows(numbers[constants].view(np.int64)[:, None])
+    same[constants] = constants[first[bits]]
+    return same
 
 
 def is_reduction(op: Any) -> bool:

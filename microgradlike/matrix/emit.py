@@ -100,7 +100,8 @@ class Emitter:
                 y = 0.0
                 for group in groups:
                     term = self._term(group, dims)
-                    if group.is_product and (group.is_padded or (array.entries < 0).any()):
+                    holes = group.is_product and (group.is_padded or (array.entries < 0).any())
+                    if holes or any(ref.array is not None and (ref.array.entries < 0).all() for ref in group.refs):
                         self.loose.append((term, [x for x in self.saved[group][1:] if isinstance(x, Symbol)]))
                     y = y + term if group.sign > 0 else y - term
         self.value[array] = code.whole(y, dims, array.varies).reshape(array.size)

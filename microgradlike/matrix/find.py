@@ -19,12 +19,15 @@ from microgradlike import ops
 from microgradlike.matrix.arrays import Array, Arrays
 from microgradlike.matrix.canonical import Graph, canonicalise
 from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER, Colours, refine
+from microgradlike.matrix.common import factor, unify
 from microgradlike.matrix.guards import Guard
 from microgradlike.matrix.indices import Ints
 from microgradlike.matrix.match import Matcher
 from microgradlike.matrix.names import name_arrays
 from microgradlike.recording import full_order
-from microgradlike.value import Value, apply
+from microgradlike.value import Value, apply, constant
+
+ONE = constant(1.0)  # node 0: the factor of what is added as it is
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,8 +59,10 @@ class Found:
 
     def locate(self, v: Value) -> tuple[Array, int]:
         """Return the array of a node, and its position there."""
-        i = self.graph.index_of[v]
-        return self.all_arrays[self.array_of[i]], int(self.position[i])
+        graph = self.graph
+        i = graph.index_of[v]
+        at = graph.same[i]
+        return self.all_arrays[self.array_of[at]], -1 if graph.factored[i] else int(self.position[at])
 
     def __repr__(self) -> str:
         return repr(self.arrays)
@@ -76,8 +81,9 @@ def find(
     present = set(nodes)
     columns = [v for argument in batch for v in argument]
     _check_leaves(columns, wanted, present)
-    graph = canonicalise([*(v for v in columns if v not in present), *nodes])
+    graph = canonicalise([ONE, *(v for v in columns if v not in present), *nodes])
     graph.live[graph.index_of[root]] = root in outputs
+    graph.live[0] = False
     asked = set(full_order(_joined(outputs))) if compared else present
     kind = np.array([
         PARAMETER if op is ops.LEAF else CONSTANT if op is ops.CONSTANT else COMPUTED if v in asked else COMPARED
@@ -89,9 +95,20 @@ def find(
     arguments = [np.array([graph.index_of[v] for v in argument], np.int64) for argument in batch]
     for argument in arguments:
         kind[argument] = BATCH
+    graph = unify(graph, kind)
     colours = refine(graph, kind, arguments)
+    while dense and (factored := factor(graph, colours)) is not graph:
+        graph = unify(factored, kind)
+        colours = refine(graph, kind, arguments)
     matched = Matcher(graph, colours, kind, arguments, dense)
     arrays = Arrays(a for a in matched.arrays if a.size)
+    recorded = np.full(
+        len(graph.nodes) + 1, -1
+    )  # the first of the nodes that hold the same; none where none was recorded
+    held = (~graph.factored).nonzero()[0][::-1]
+    recorded[graph.same[held]] = held
+    for array in arrays:
+        array.entries = recorded[array.entries]
     name_arrays(arrays, graph.nodes, len(batch), outputs[0])
     trained, fixed = ([a for a in arrays if kind[a.entries[0]] == which] for which in (PARAMETER, FIXED))
     found = matched.arrays, arrays, trained, fixed, matched.array_of, matched.position

@@ -66,3 +66,8 @@ def segments(flat: Ints, starts: Ints, missing: float = -1) -> Ints:
     rows = np.full((*flat.shape[:-1], *here.shape), missing, flat.dtype)
     rows[..., here] = flat
     return rows
+
+
+def ranges(starts: Ints, counts: Ints) -> Ints:
+    """Return start, start + 1, … for each start, as many as its count."""
+    return np.repeat(starts + counts - np.cumsum(counts), counts) + np.arange(counts.sum())

@@ -18,8 +18,8 @@ from microgradlike import ops
 from microgradlike.matrix.arrays import Apply, Array, Arrays, Group, Reduce, Ref, Sum
 from microgradlike.matrix.canonical import Graph, distinct_rows, is_reduction
 from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, Colours
-from microgradlike.matrix.indices import Ints, common_dims
-from microgradlike.matrix.products import Products, Terms, ranges
+from microgradlike.matrix.indices import Ints, common_dims, ranges
+from microgradlike.matrix.products import Products, Terms
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
 
@@ -38,10 +38,8 @@ class Matcher:
         self.single: dict[tuple[int, int], Ints] = {}  # the positions of single entries
         colour, depth = colours.colour, colours.depth
         n = len(graph.nodes)
-        self.data = np.array([node.data if op is ops.CONSTANT else 0.0 for node, op in zip(graph.nodes, graph.ops)])
-        same_bits, _ = distinct_rows(self.data.view(np.int64)[:, None])
-        # Equal for operands, of one colour, that hold the same: the same node, or constants of the same bits
-        self.identity = np.append(np.where(kind == CONSTANT, same_bits, np.arange(n)), -1)
+        self.data = np.array([*(v.data if op is ops.CONSTANT else 0.0 for v, op in zip(graph.nodes, graph.ops)), 0.0])
+        self.identity = np.append(graph.same, -1)  # equal for operands that hold the same
         self.colour = np.append(colour, -1)
         self.array_of, self.position = np.full((2, n + 1), -1)
         self.varies = np.zeros(n + 1, bool)
@@ -106,9 +104,14 @@ class Matcher:
         new = known[self.position[known] < 0]
         if len(new):
             new = new[distinct_rows(new[:, None])[1]]
+            shape: tuple[int, ...] = (array.size + len(new),)
+            if array.size == 0 and nodes.ndim == 3 and new.size == nodes.size:  # a product first reads Aᵀ: A is meant
+                recorded = np.sort(new).reshape(-1, nodes.shape[1])
+                if np.array_equal(recorded.T, nodes[0]):
+                    new, shape = recorded.ravel(), _squeezed(recorded.shape)
             self.position[new] = array.size + np.arange(len(new))
             array.entries = np.concatenate([array.entries, new])
-            array.shape = (array.size,)
+            array.shape = shape
         index = self.position[nodes]
         if nodes.ndim > 1 and not array.is_product and np.array_equal(index.ravel(), np.arange(array.size)):
             array.shape = max(array.shape, _squeezed(nodes.shape), key=len)

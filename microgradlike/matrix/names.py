@@ -47,7 +47,7 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
                     for bias in biases:
                         give(bias, "b" + number)
     for array in arrays:
-        if array.size == 1 and nodes[array.entries[0]] is loss:
+        if array.size == 1 and array.entries[0] >= 0 and nodes[array.entries[0]] is loss:
             give(array, "C")
     for i, array in enumerate([array for array in arrays if not array.name], start=1):
         array.named = array.kind != "computed"

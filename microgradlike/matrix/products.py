@@ -9,13 +9,16 @@ columns are patches).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from microgradlike.matrix.canonical import distinct_rows
-from microgradlike.matrix.colours import CONSTANT
-from microgradlike.matrix.indices import Ints, segments
+from microgradlike.matrix.indices import Ints, affine, ranges, segments
+
+FEW = 8  # fewer terms are as fast one by one
+SHORT, SHORTER = 64, 4  # rows up to this length may be so much emptier than others: BLAS is through with them at once
 
 
 @dataclass
@@ -72,11 +75,18 @@ class Products:
 
     def grid(self, terms: Terms, groups: list[Terms]) -> Grid | None:
         """Return the grid that the sums of these groups form, if `terms`, one of the groups, is a matrix product."""
-        sides = self._padded(terms)
-        if sides is None:
-            return None
+        grid = None
+        if len(terms.sides) == 2 and terms.count.max() > 1 and terms.filling == 1:
+            grid = self._grid(terms, list(terms.rows), groups, self.filling)
+        if (grid and max(grid.dims[1:]) > 1) or self.filling == 1 or len(terms.count) < 2:
+            return grid
+        padded = (self._grid(terms, rows, groups, filling=1.0) for rows in self._aligned(terms))
+        return next(filter(None, padded), grid)
+
+    def _grid(self, terms: Terms, sides: list[Ints], groups: list[Terms], filling: float) -> Grid | None:
+        """Return the grid of the sums whose rows of operands these are, (N, K) on either side, if it has few holes."""
         # Left are the weights, so that z of one sample lies together; else what changes first, as recorded.
-        sides.sort(key=lambda side: (self.varies[side[0, 0]], self._same(side[:2], side[:1])))
+        sides.sort(key=lambda side: (self.varies[side.max()], self._same(side[:2], side[:1])))
         numbered = [distinct_rows(self.identity[side]) for side in sides]
         part = _parts(*(number for number, _ in numbered))
         if any(np.ptp(np.bincount(part[first])) for _, first in numbered):
@@ -93,7 +103,7 @@ class Products:
         shared, first = distinct_rows(positions[:, None])
         used, size = len(first), G * C * R
         # Holes, or sums that share a position, but not both
-        if used < self.filling * size or used < min(size, len(part)):
+        if used < filling * size or used < min(size, len(part)):
             return None
         if used < len(part):  # sums that share a position must be the same in all their groups
             pairs = [(g, g.of(first[shared])) for g in groups]
@@ -101,26 +111,36 @@ class Products:
                 return None
         return Grid(terms, left, right, (G, C, R), positions)
 
-    def _padded(self, terms: Terms) -> list[Ints] | None:
-        """Return the rows of either side, (N, K). Where sums differ in length, one side gets −1 for its missing ends.
+    def _aligned(self, terms: Terms) -> Iterator[list[Ints]]:
+        """Yield the rows of either side, (N, K), with columns for the operands that the sums share on one side.
 
-        On the other side, the short rows must begin like a long one (as the values that a causal
-        attention sums over do), which stands for them: what it adds is multiplied by 0.
+        On the other side −1 is where a sum has no such term: what would be there is multiplied by 0.
         """
-        if len(terms.sides) < 2 or terms.count.max() < 2 or terms.filling < self.filling:
-            return None
-        rows = terms.rows
-        if terms.filling == 1:
-            return list(rows)
-        if CONSTANT in self.colour[terms.sides[:, 0]]:
-            return None
-        for side in rows[::-1]:
-            order = np.lexsort((terms.count, side[:, 0]))  # the longest of those that begin alike is their last
-            longest = side[order[np.searchsorted(side[:, 0], side[:, 0], "right", sorter=order) - 1]]
-            if (longest >= 0).all() and ((side == longest) | (side < 0)).all():
-                side[:] = longest
-                return list(rows)
-        return None
+        N, T, sides = len(terms.count), terms.sides.shape[1], terms.sides
+        if T < FEW or terms.count.max() < 2:
+            return
+        if len(sides) < 2:  # Σ x is Σ 1·x, if it is not read in equal steps
+            if terms.filling == 1 and affine(self.position[terms.rows[0]]):
+                return
+            sides = np.stack([np.zeros_like(sides[0]), sides[0]])  # node 0 is 1
+        owner = np.repeat(np.arange(N), terms.count)
+        for other, shared in (sides, sides[::-1]):
+            nodes, number = np.unique(shared, return_inverse=True)
+            if len(nodes) == T or self.filling * N * terms.count.max() > T * SHORTER:
+                continue
+            part = _parts(owner, number)
+            part_of = np.zeros(len(nodes), np.int64)
+            part_of[number] = part
+            sizes = np.bincount(part_of)
+            K = int(sizes[0])
+            if (sizes != K).any() or T * (SHORTER if K <= SHORT else 1) < self.filling * N * K:
+                continue
+            order = np.lexsort((nodes, self.position[nodes], part_of))
+            column = np.argsort(order)[number] % K
+            rows = np.full((N, K), -1)
+            rows[owner, column] = other
+            if np.count_nonzero(rows >= 0) == T:  # no sum has several terms for one operand
+                yield [rows, nodes[order].reshape(-1, K)[part[terms.starts]]]
 
     def on_grid(self, terms: Terms, grid: Grid, at: Ints) -> tuple[Ints, Ints] | None:
         """Return (left, right) where these terms, too, are a product on the grid; `at` says which sum is where."""
@@ -152,8 +172,3 @@ def _parts(left: Ints, right: Ints) -> Ints:
         part = least[part]  # look further ahead
         if np.array_equal(part, before):
             return np.unique(part, return_inverse=True)[1]
-
-
-def ranges(starts: Ints, counts: Ints) -> Ints:
-    """Return start, start + 1, … for each start, as many as its count."""
-    return np.repeat(starts + counts - np.cumsum(counts), counts) + np.arange(counts.sum())

@@ -525,7 +525,7 @@ class Program:
         """
         found = self.found
         i = found.graph.index_of.get(node)
-        array = -1 if i is None else found.array_of[found.graph.root[i]]
+        array = -1 if i is None else found.array_of[found.graph.same[found.graph.root[i]]]
         return found.all_arrays[array].name if array >= 0 else None
 
     # ── Reading ────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,186 @@
+"""Common: what is written repeatedly is computed once, and a common factor comes out of its sum.
+
+    (x₁ − m₁)·(x₁ − m₁)     is a square: both differences are one node
+    Σᵢⱼ xᵢ·Aᵢⱼ·yⱼ           is Σⱼ (Σᵢ xᵢ·Aᵢⱼ)·yⱼ, a product of a matrix and vectors
+
+The factor that comes out is the one that was multiplied last, so that each product stays as it was recorded.
+The sum of what it multiplied takes the place of one of these products: what stands there, nobody recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from microgradlike.matrix.canonical import MULTIPLIER, Graph, distinct_rows, hashes
+from microgradlike.matrix.colours import CONSTANT, Colours
+from microgradlike.matrix.indices import Ints, ranges
+
+ROUNDS = 8  # then it stops: what is left is computed as it was recorded
+LEAST = 2  # so many terms must share a factor, on average
+
+
+def unify(graph: Graph, kind: Ints) -> Graph:
+    """Return the graph with one node for all that compute the same from the same, written alike.
+
+    `kind` says what each node is. A node with a label is its own, and one that a choice may leave out.
+    """
+    candidates = (graph.live & (np.diff(graph.start) > 0) & ~graph.in_branch).nonzero()[0]
+    sums, others = candidates[graph.is_sum[candidates]], candidates[~graph.is_sum[candidates]]
+    nodes = np.concatenate([sums, others])
+    (terms, n_terms), (inputs, n_inputs) = _parts(graph.term_start, sums), _parts(graph.start, others)
+    count = np.concatenate([n_terms, n_inputs])
+    begin = np.cumsum(count) - count
+    rank = np.arange(count.sum()) - np.repeat(begin, count)
+    numbers: dict[object, int] = {}
+    operation = [-1] * len(sums) + [numbers.setdefault(graph.ops[i], len(numbers)) for i in others.tolist()]
+    what = np.stack([np.array(operation, np.int64), kind[nodes], count], axis=1)
+    unnamed = np.fromiter((graph.nodes[i].label == "" for i in nodes.tolist()), bool, len(nodes))
+    same = np.append(graph.same, -1)
+    for _ in range(ROUNDS):
+        sign = np.append(graph.sign[terms], np.zeros(len(inputs), np.int64))
+        left = same[np.append(graph.left[terms], graph.edges[inputs])]
+        right = np.append(same[graph.right[terms]], np.full(len(inputs), -1))
+        number = hashes(np.stack([rank, sign, left, right], axis=1))
+        number = np.cumsum((number ^ (number >> 32)) * MULTIPLIER)  # wraps around, as the differences do
+        number = np.diff(number[begin + count - 1], prepend=0)
+        _, first, of = np.unique(hashes(np.column_stack([what, number])), return_index=True, return_inverse=True)
+        again = ((first[of] != np.arange(len(nodes))) & unnamed & (same[nodes] == nodes)).nonzero()[0]
+        to = first[of[again]]
+        equal = (what[again] == what[to]).all(axis=1)
+        again, to = again[equal], to[equal]
+        here, there = ranges(begin[again], count[again]), ranges(begin[to], count[again])
+        differ = (sign[here] != sign[there]) | (left[here] != left[there]) | (right[here] != right[there])
+        equal = np.bincount(np.repeat(np.arange(len(again)), count[again]), differ, len(again)) == 0
+        if not equal.any():
+            break
+        same[nodes[again[equal]]] = nodes[to[equal]]
+        same = same[same]
+    gone = same[nodes] != nodes
+    if not gone.any():
+        return graph
+    graph = replace(graph, same=same[:-1])
+    one = np.where(kind == CONSTANT, np.arange(len(kind)), same[:-1])  # constants have labels of their own
+    one = np.append(one, -1)
+    graph.live[nodes[gone]] = graph.is_sum[nodes[gone]] = False
+    return _of_terms(
+        replace(graph, edges=one[graph.edges]),
+        _owner(graph),
+        graph.sign,
+        one[graph.left],
+        one[graph.right],
+        graph.maker,
+    )
+
+
+def _parts(start: Ints, nodes: Ints) -> tuple[Ints, Ints]:
+    """Return the positions of what each node has, one node after the other, and how many each has."""
+    count = start[nodes + 1] - start[nodes]
+    return ranges(start[nodes], count), count
+
+
+def _owner(graph: Graph) -> Ints:
+    """Return the sum of each term."""
+    return np.repeat(np.arange(len(graph.nodes)), np.diff(graph.term_start))
+
+
+def _of_terms(graph: Graph, owner: Ints, sign: Ints, left: Ints, right: Ints, maker: Ints) -> Graph:
+    """Return the graph with these terms, in the order of their sums; those of nodes that are no sums are left out."""
+    order = np.argsort(owner, kind="stable")
+    order = order[graph.is_sum[owner[order]]]
+    start = np.cumsum(np.bincount(owner[order], minlength=len(graph.nodes)))
+    terms = (x[order] for x in (sign, left, right, maker))
+    return replace(graph, term_start=np.append(0, start), **dict(zip(("sign", "left", "right", "maker"), terms)))
+
+
+# ── Common factors ─────────────────────────────────────────────────────────────────────────────
+
+
+def factor(graph: Graph, colours: Colours) -> Graph:
+    """Return the graph with common factors taken out of its sums, or the graph itself where there are none."""
+    colour = np.append(colours.colour, -1)
+    alone = _alone(graph)
+    of_three = (alone[graph.left] != alone[graph.right]).nonzero()[0]  # a·(b·c) + a·(d·e) = a·(b·c + d·e)
+    sides = graph.left[of_three], graph.right[of_three]
+    outer, product = np.where(alone[sides[0]], sides[::-1], sides)
+    if (result := _taken_out(graph, colour, of_three, outer, product, product)) is not graph:
+        return result
+    of_two = _of_two(graph, colour)  # a·b + a·c = a·(b + c)
+    left, right, place = graph.left[of_two], graph.right[of_two], graph.maker[of_two]
+    order = colour[left] > colour[right]
+    left, right = np.where(order, right, left), np.where(order, left, right)
+    for outer, rest in ((left, right), (right, left)):
+        if (result := _taken_out(graph, colour, of_two, outer, rest, place)) is not graph:
+            return result
+    return graph
+
+
+def _alone(graph: Graph) -> npt.NDArray[np.bool_]:
+    """Return which nodes are products of two factors, without a name, that only one other node reads."""
+    alone = graph.is_sum & (np.diff(graph.term_start) == 1) & ~graph.in_branch
+    alone[alone] = graph.right[graph.term_start[:-1][alone]] >= 0
+    in_use = graph.live[graph.root]
+    in_use[-1] = True  # it may join what was asked for
+    inputs, _ = _parts(graph.start, in_use.nonzero()[0])
+    alone &= np.bincount(graph.edges[inputs], minlength=len(alone)) == 1
+    alone[alone] = [graph.nodes[i].label == "" for i in alone.nonzero()[0]]
+    return np.append(alone, False)
+
+
+def _of_two(graph: Graph, colour: Ints) -> Ints:
+    """Return the terms of two factors that were multiplied by products of their own, in sums that repeat a factor.
+
+    The longest sum of each colour tells of all.
+    """
+    count = np.diff(graph.term_start)
+    sums = (graph.is_sum & (count > 1) & ~graph.in_branch).nonzero()[0]
+    sums = sums[np.lexsort((-count[sums], colour[sums]))]
+    longest = sums[np.diff(colour[sums], prepend=-2) != 0]
+
+    def of_two(sums: Ints) -> tuple[Ints, Ints]:
+        terms, count = _parts(graph.term_start, sums)
+        owner = np.repeat(sums, count)
+        fit = (graph.right[terms] >= 0) & (graph.maker[terms] >= 0)
+        return terms[fit], owner[fit]
+
+    terms, owner = of_two(longest)
+    repeats = np.zeros(len(graph.nodes), bool)
+    for side in (graph.left[terms], graph.right[terms]):
+        _, first = distinct_rows(np.stack([owner, side], axis=1))
+        repeats[np.delete(owner, first)] = True
+    return of_two(sums[np.isin(colour[sums], colour[repeats.nonzero()[0]])])[0]
+
+
+def _taken_out(graph: Graph, colour: Ints, here: Ints, outer: Ints, rest: Ints, place: Ints) -> Graph:
+    """Return the graph where the terms `here`, which are outer · rest, are outer · Σ rest, if that is worth it.
+
+    Terms of one kind, in sums of one colour, are treated alike. At one `place` of those in a sum it will stand.
+    """
+    owner = _owner(graph)
+    kinds, _ = distinct_rows(np.stack([colour[owner[here]], graph.sign[here], colour[outer], colour[rest]], axis=1))
+    _, first = distinct_rows(np.stack([owner[here], outer, kinds], axis=1))
+    few = np.bincount(kinds[first], minlength=len(kinds)) * LEAST <= np.bincount(kinds, minlength=len(kinds))
+    chosen = few[kinds] & (colour[outer] != CONSTANT) & (colour[rest] != CONSTANT) & ~graph.in_branch[owner[here]]
+    if not chosen.any():
+        return graph
+    here, outer, rest, place = (x[chosen] for x in (here, outer, rest, place))
+    group, first = distinct_rows(np.stack([owner[here], outer, graph.sign[here]], axis=1))
+    new = np.zeros(len(first), np.int64)
+    np.maximum.at(new, group, place)  # behind all that it reads
+    live, is_sum, root, factored = (x.copy() for x in (graph.live, graph.is_sum, graph.root, graph.factored))
+    moved = (place == rest).nonzero()[0]  # the terms of products go to the new sums
+    owner[graph.term_start[rest[moved]]] = new[group[moved]]
+    for nodes, value in ((place, False), (new, True)):
+        live[nodes] = is_sum[nodes] = value
+    root[place], factored[new] = new[group], True
+    added = (place != rest).nonzero()[0]  # and single nodes are new terms
+    left, right, maker = (x.copy() for x in (graph.left, graph.right, graph.maker))
+    left[here[first]], right[here[first]], maker[here[first]] = outer[first], new, -1
+    keep = np.ones(len(owner), bool)
+    keep[np.delete(here, first)] = False
+    graph = replace(graph, live=live, is_sum=is_sum, root=root, factored=factored)
+    columns = [(owner, new[group[added]]), (graph.sign, np.ones(len(added), np.int64)), (left, rest[added]),
+               (right, np.full(len(added), -1)), (maker, np.full(len(added), -1))]  # fmt: skip
+    return _of_terms(graph, *(np.append(old[keep], more) for old, more in columns))
