@@ -21,6 +21,7 @@ ALL = {
     "by_hand": [],
     "memory": [],
     "matrix_speed": ["--threads", "1", "2"],
+    "matrix_structure": [],
     "matrix_checks": [],
     "matrix_lowering": [],
     "jax_compile": [],

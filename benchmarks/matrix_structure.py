@@ -15,6 +15,8 @@ import os
 import statistics
 import time
 
+from benchmarks import machine
+
 SAMPLES, N = 100, 40
 CASES = {}
 
@@ -471,24 +473,26 @@ def compare(steps, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--equations", action="store_true", help="print the equations of each program")
+    machine.options(parser)
     options = parser.parse_args()
     os.environ |= {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}  # before NumPy is loaded
-    from benchmarks import machine
-
     print(machine.describe())
+    figures = []
     for name in options.cases:
         program, *steps = prepare(name)
         found, by_hand = compare(steps, options.rounds)
+        figures.append({"case": name, "found": found, "by_hand": by_hand})
         print(
             f"{name:34} {found * 1e6:9.0f} µs, NumPy by hand {by_hand * 1e6:7.0f} µs: {found / by_hand:6.1f} times",
             flush=True,
         )
         if options.equations:
             print(program, end="\n\n")
+    machine.save(options.json, figures)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ LEFT_OUT = {
     "test_jax.py": "jax",
     "test_lecture.py": "nbformat",
     "test_matrix.py": "numpy",
+    "test_structure.py": "numpy",
     "test_notebooks.py": "nbformat",
     "test_passes.py": "numpy",
     "test_people.py": "numpy",

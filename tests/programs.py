@@ -503,7 +503,67 @@ def networks(w: Writer) -> None:
     w.pool = w.pool[-6:]
 
 
-KINDS = {"formulas": formulas, "cells": cells, "networks": networks}
+def algebra(w: Writer) -> None:
+    """Quadratic and bilinear forms, bands, masks, graphs and convolutions, their sums written in many ways."""
+    r = w.rng
+    for _ in range(r.randint(1, 3)):
+        n, m = r.randint(2, 6), r.randint(2, 6)
+        if r.random() < 0.5:
+            m = n
+        x, A = w.leaf("x", n), w.leaf("A", n, m)
+        y = x if m == n and r.random() < 0.4 else w.leaf("y", m)
+        near = [sorted(r.sample(range(m), r.randint(1, m))) for _ in range(n)]
+        js = r.choice([f"range({m})", f"range({m})", f"range(min(i + 1, {m}))", f"range(max(min(i, {m}) - 1, 0), min(i + 2, {m}))",
+                       f"{near}[i]", f"[j for j in range({m}) if j != i or {m} == 1]"])  # fmt: skip
+        a, b, c = (w.leaf("c", n), w.leaf("c", m), w.leaf("c")) if r.random() < 0.5 else (x, y, f"{x}[0]")
+        matrix = r.choice(
+            [f"{A}[i][j]"] * 4 + [f"({A}[i][j] + {c} if i == j else {A}[i][j])", f"{A}[i][j] * {c}", f"(-{A}[i][j])"]
+        )
+        row = r.choice([f"{x}[i]"] * 3 + [f"({x}[i] - {a}[i])", f"{x}[i].tanh()", f"({x}[i] * {a}[i])"])
+        column = r.choice([f"{y}[j]"] * 3 + [f"({y}[j] - {b}[j])", f"{y}[j].tanh()", f"({b}[j] * {y}[j])"])
+        mask = [[r.choice([0.0, 0.0, 1.0, 1.0, -1.0, r.choice([0.5, 3.0])]) for _ in range(m)] for _ in range(n)]
+        factors = r.choice(
+            [[row, matrix, column]] * 4 + [[row, column], [matrix, f"{mask}[i][j]", column], [row, row, matrix]]
+        )
+        r.shuffle(factors)
+        term = " * ".join(factors) if r.random() < 0.6 else f"{factors[0]} * ({' * '.join(factors[1:])})"
+        sum_of, every = r.choice(["sum", "sum", "sum_"]), f"for i in range({n})"
+
+        def total(terms: str, sum_of: str = sum_of) -> str:
+            return f"{sum_of}([{terms}])"
+
+        match r.choice(["form", "form", "nested", "rows", "rows", "dots", "graph", "messages", "convolution"]):
+            case "form":
+                w.pool.append(w.let(total(f"{term} {every} for j in {js}")))
+            case "nested":
+                w.pool.append(w.let(total(f"{total(f'{term} for j in {js}')} {every}")))
+            case "rows":
+                z = w.let(f"[{total(f'{term} for j in {js}')} {every}]")
+                w.pool += [f"{z}[{i}]{activation(w)}" for i in range(n)]
+            case "dots":
+                z = w.let(f"[dot([{matrix} for j in {js}], [{column} for j in {js}]) {every}]")
+                w.pool += [f"{z}[{i}]{activation(w)}" for i in range(n)]
+            case "graph":
+                h, k, by = w.leaf("h", m, 2), w.leaf("W", 3, 2), r.choice(["", f"{mask}[i][j] * ", f"{A}[i][j] * "])
+                z = w.let(f"[[{total(f'{by}{h}[j][f] for j in {near}[i]')} for f in range(2)] {every}]")
+                z = w.let(f"[[dot(k, s){activation(w)} for k in {k}] for s in {z}]")
+                w.pool += [f"{z}[{i}][{f}]" for i in range(n) for f in range(3)]
+            case "messages":
+                h, k = w.leaf("h", m, 2), w.leaf("W", 3, 2)
+                each = f"{k}[k][f] * {h}[j][f]" if r.random() < 0.5 else f"{h}[j][f] * {k}[k][f]"
+                z = w.let(f"[[{total(f'{each} for j in {near}[i] for f in range(2)')} for k in range(3)] {every}]")
+                w.pool += [f"{z}[{i}][{f}]{activation(w)}" for i in range(n) for f in range(3)]
+            case "convolution":
+                n, k = r.randint(4, 9), r.randint(2, 4)
+                x, K = w.leaf("x", n), w.leaf("K", r.randint(1, 2), k)
+                inside = f"for i in range({k}) if 0 <= p + i - {k // 2} < {n}"
+                z = w.let(f"[{total(f'k[i] * {x}[p + i - {k // 2}] {inside}')} for k in {K} for p in range({n})]")
+                w.pool += [f"{z}[{i}]{activation(w)}" for i in range(n * w.shapes[K][0])]
+    if r.random() < 0.7:
+        w.pool = [w.let(f"{r.choice(['sum', 'sum_'])}([{', '.join(w.pool)}])"), *w.pool[-6:]]
+
+
+KINDS = {"formulas": formulas, "cells": cells, "networks": networks, "algebra": algebra}
 
 
 def random_program(rng: random.Random, kind: str = "", *, derivatives: float = 0.0, branches: bool = False) -> Program:
@@ -635,6 +695,37 @@ PATTERNS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         "f = (p[0] * x[0]).relu() * x[1] + (p[1] * x[1]).elu() * x[0] + maxout([x[0], p[2], x[1]])**2 + abs(x[0] - x[1]) * p[0]"
         " + x[1].leaky_relu() * x[0]**2 + minimum(x[0] * p[1], x[1])**2\n"
         "g = gradient(f, [x[0], x[1], p[0]])\nloss = g[0] * g[1] + g[2]**2 + g[0]",
+    ),
+    "a bilinear form": ({"A": (4, 3), "x": (4,), "y": (3,)}, "loss = sum(x[i] * A[i][j] * y[j] for i in range(4) for j in range(3))"),
+    "a triangle of a quadratic form": (
+        {"S": (4, 4), "x": (4,)},
+        "loss = sum(S[i][j] * x[i] * x[j] for i in range(4) for j in range(i + 1))",
+    ),
+    "differences written again and again": (
+        {"S": (3, 3), "x": (3,), "m": (3,)},
+        "loss = sum((x[i] - m[i]) * S[i][j] * (x[j] - m[j]) for i in range(3) for j in range(3)) + sum((a - b) * (a - b) for a, b in zip(x, m))",
+    ),
+    "a sum of all products of two": ({"x": (3,), "y": (4,)}, "loss = sum(a * b for a in x for b in y).tanh()"),
+    "a matrix with a number added on its diagonal": (
+        {"P": (4, 4), "q": (), "x": (4,)},
+        "z = [sum((P[i][j] + q if i == j else P[i][j]) * x[j] for j in range(4)) for i in range(4)]\nloss = sum(v.tanh() for v in z)",
+    ),
+    "a band of a matrix": (
+        {"A": (5, 5), "x": (5,)},
+        "z = [sum(A[i][j] * x[j] for j in range(max(i - 1, 0), min(i + 2, 5))) for i in range(5)]\nloss = sum(v * v for v in z)",
+    ),
+    "masked weights": (
+        {"W": (3, 4), "x": (4,)},
+        "z = [sum(W[i][j] * (float((i + j) % 3 > 0) * x[j]) for j in range(4)) for i in range(3)]\nloss = sum(v.tanh() for v in z)",
+    ),
+    "neighbours in a graph, edge by edge": (
+        {"W": (2, 2), "h": (5, 2)},
+        "near = [[0, 1], [0, 1, 2, 4], [2], [1, 3, 4], [0, 4]]\n"
+        "z = [sum(sum(w[f] * h[j][f] for f in range(2)) for j in near[i]) for i in range(5) for w in W]\nloss = sum(v.tanh() for v in z)",
+    ),
+    "a convolution padded by skipping": (
+        {"K": (2, 3), "x": (6,)},
+        "z = [sum(k[i] * x[p + i - 1] for i in range(3) if 0 <= p + i - 1 < 6) for k in K for p in range(6)]\nloss = sum(v.relu() for v in z)",
     ),
     "a second derivative": (
         {"p": (2,), "x": ()},

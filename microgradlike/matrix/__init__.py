@@ -2,6 +2,7 @@
 
 Find    canonical    chains of + and × become sums of products
         colours      nodes that play the same part get the same colour: they are one array
+        common       what is written repeatedly is one node, and common factors come out of sums
         match        which entry of which array each operand is
         products     which sums are matrix products
         guards       `if v > 0` while recording, to be checked on every call
@@ -33,8 +34,11 @@ the scalar engine, unless there are many samples, which a call takes all at once
 
 The numbers are those of the scalar engine, but for rounding: sums are added up in the order of the arrays, so
 they differ by some ulp of Σ|terms|, and where a partial sum overflows in one order, it may not in the other.
-A difference a − b that a sum adds stays one. Constant factors are joined, c·(d·x) = (c·d)·x, where both lie
-between 10⁻⁹ and 10⁹; products are otherwise as recorded. A zero may lose its sign.
+A difference a − b that a sum adds stays one. A factor that many terms of a sum were multiplied by last comes
+out of it, Σᵢⱼ (xᵢ·Aᵢⱼ)·yⱼ = Σⱼ (Σᵢ xᵢ·Aᵢⱼ)·yⱼ, and sums of different lengths are padded with zeros: where inf or
+nan comes of that, the call runs once more as recorded. Constant factors are joined, c·(d·x) = (c·d)·x, where
+both lie between 10⁻⁹ and 10⁹, and w·(m·x) is (m·w)·x for a mask m of 0, 1 and −1; products are otherwise as
+recorded. A zero may lose its sign.
 """
 
 from microgradlike.support.extras import needed_for

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradlike.matrix.canonical import MULTIPLIER, Graph, distinct_rows, hashes
-from microgradlike.matrix.colours import CONSTANT, Colours
+from microgradlike.matrix.colours import CONSTANT, FIXED, Colours
 from microgradlike.matrix.indices import Ints, ranges
 
 ROUNDS = 8  # then it stops: what is left is computed as it was recorded
@@ -90,24 +90,30 @@ def _of_terms(graph: Graph, owner: Ints, sign: Ints, left: Ints, right: Ints, ma
     """Return the graph with these terms, in the order of their sums; those of nodes that are no sums are left out."""
     order = np.argsort(owner, kind="stable")
     order = order[graph.is_sum[owner[order]]]
-    start = np.cumsum(np.bincount(owner[order], minlength=len(graph.nodes)))
-    terms = (x[order] for x in (sign, left, right, maker))
-    return replace(graph, term_start=np.append(0, start), **dict(zip(("sign", "left", "right", "maker"), terms)))
+    start = np.append(0, np.cumsum(np.bincount(owner[order], minlength=len(graph.nodes))))
+    sign, left, right, maker = (x[order] for x in (sign, left, right, maker))
+    return replace(graph, term_start=start, sign=sign, left=left, right=right, maker=maker)
 
 
 # ── Common factors ─────────────────────────────────────────────────────────────────────────────
 
 
-def factor(graph: Graph, colours: Colours) -> Graph:
-    """Return the graph with common factors taken out of its sums, or the graph itself where there are none."""
+def factor(graph: Graph, colours: Colours, kind: Ints) -> Graph:
+    """Return the graph with common factors taken out of its sums, or the graph itself where there are none.
+
+    a·(b·c) + a·(d·e) = a·(b·c + d·e) and a·b + a·c = a·(b + c); and w·(m·x) is (m·w)·x for a mask of 0, 1 and −1.
+    """
     colour = np.append(colours.colour, -1)
-    alone = _alone(graph)
-    of_three = (alone[graph.left] != alone[graph.right]).nonzero()[0]  # a·(b·c) + a·(d·e) = a·(b·c + d·e)
-    sides = graph.left[of_three], graph.right[of_three]
-    outer, product = np.where(alone[sides[0]], sides[::-1], sides)
-    if (result := _taken_out(graph, colour, of_three, outer, product, product)) is not graph:
+    product, uses = _products(graph)
+    if (result := _masked(graph, colour, kind, product, uses)) is not graph:
         return result
-    of_two = _of_two(graph, colour)  # a·b + a·c = a·(b + c)
+    alone = product & (uses == 1)
+    of_three = ((alone[graph.left] != alone[graph.right]) & (graph.right >= 0)).nonzero()[0]
+    sides = graph.left[of_three], graph.right[of_three]
+    outer, rest = np.where(alone[sides[0]], sides[::-1], sides)
+    if (result := _taken_out(graph, colour, of_three, outer, rest, rest)) is not graph:
+        return result
+    of_two = _of_two(graph, colour)
     left, right, place = graph.left[of_two], graph.right[of_two], graph.maker[of_two]
     order = colour[left] > colour[right]
     left, right = np.where(order, right, left), np.where(order, left, right)
@@ -117,16 +123,61 @@ def factor(graph: Graph, colours: Colours) -> Graph:
     return graph
 
 
-def _alone(graph: Graph) -> npt.NDArray[np.bool_]:
-    """Return which nodes are products of two factors, without a name, that only one other node reads."""
-    alone = graph.is_sum & (np.diff(graph.term_start) == 1) & ~graph.in_branch
-    alone[alone] = graph.right[graph.term_start[:-1][alone]] >= 0
+def _products(graph: Graph) -> tuple[npt.NDArray[np.bool_], Ints]:
+    """Return which nodes are products of two factors, without a name, and how often each node is read."""
+    product = graph.is_sum & (np.diff(graph.term_start) == 1) & ~graph.in_branch
+    product[product] = graph.right[graph.term_start[:-1][product]] >= 0
+    product[product] = [graph.nodes[i].label == "" for i in product.nonzero()[0]]
     in_use = graph.live[graph.root]
     in_use[-1] = True  # it may join what was asked for
     inputs, _ = _parts(graph.start, in_use.nonzero()[0])
-    alone &= np.bincount(graph.edges[inputs], minlength=len(alone)) == 1
-    alone[alone] = [graph.nodes[i].label == "" for i in alone.nonzero()[0]]
-    return np.append(alone, False)
+    return np.append(product, False), np.bincount(graph.edges[inputs], minlength=len(product) + 1)
+
+
+def _masked(graph: Graph, colour: Ints, kind: Ints, product: npt.NDArray[np.bool_], uses: Ints) -> Graph:
+    """Return the graph where w·(m·x), of a parameter w and a constant m that is 0, 1 or −1, is (m·w)·x.
+
+    So it is in sums where x is multiplied by different masks: else m·x is a vector, as it was written.
+    """
+    here = (
+        ((graph.right >= 0) & (product[graph.left] != product[graph.right]) & (graph.maker >= 0))
+        & ~graph.in_branch[_owner(graph)]
+    ).nonzero()[0]
+    w, inner = graph.left[here], graph.right[here]
+    w, inner = np.where(product[w], inner, w), np.where(product[w], w, inner)
+    first = graph.term_start[inner]
+    m, x = graph.left[first], graph.right[first]
+    m, x = np.where(kind[x] == CONSTANT, x, m), np.where(kind[x] == CONSTANT, m, x)
+    fits = (kind[m] == CONSTANT) & (kind[x] < FIXED) & (kind[x] != CONSTANT) & (kind[w] >= FIXED)
+    if not fits.any():
+        return graph
+    here, w, inner, m, x = (each[fits] for each in (here, w, inner, m, x))
+    owner = _owner(graph)
+    kinds, _ = distinct_rows(np.stack([colour[owner[here]], graph.sign[here], colour[w], colour[x]], axis=1))
+    pairs, once = (distinct_rows(np.stack(of, axis=1))[1] for of in ((kinds, graph.same[m], x), (kinds, x)))
+    several = np.bincount(kinds[pairs]) > np.bincount(kinds[once])
+    numbers = np.array([graph.nodes[i].data for i in m.tolist()])
+    exact = np.bincount(kinds, ~np.isin(numbers, (-1.0, 0.0, 1.0))) == 0
+    fits = (several & exact)[kinds]
+    if not fits.any():
+        return graph
+    here, w, inner, m, x = (each[fits] for each in (here, w, inner, m, x))
+    new = graph.maker[here]
+    unused = inner[np.bincount(inner, minlength=len(uses))[inner] == uses[inner]]
+    left, right, maker = graph.left.copy(), graph.right.copy(), graph.maker.copy()
+    left[here], right[here], maker[here] = new, x, -1
+    more = new, np.ones(len(new), np.int64), m, w, np.full(len(new), -1)
+    columns = zip((owner, graph.sign, left, right, maker), more, strict=True)
+    return _of_terms(_with_sums(graph, new, unused), *(np.append(old, added) for old, added in columns))
+
+
+def _with_sums(graph: Graph, new: Ints, gone: Ints) -> Graph:
+    """Return the graph where `new` are sums that nobody recorded, and `gone` are none any more."""
+    live, is_sum, factored, root = (graph.live.copy(), graph.is_sum.copy(), graph.factored.copy(), graph.root.copy())
+    live[gone] = is_sum[gone] = False
+    live[new] = is_sum[new] = factored[new] = True
+    root[new] = new
+    return replace(graph, live=live, is_sum=is_sum, factored=factored, root=root)
 
 
 def _of_two(graph: Graph, colour: Ints) -> Ints:
@@ -135,7 +186,7 @@ def _of_two(graph: Graph, colour: Ints) -> Ints:
     The longest sum of each colour tells of all.
     """
     count = np.diff(graph.term_start)
-    sums = (graph.is_sum & (count > 1) & ~graph.in_branch).nonzero()[0]
+    sums = (graph.is_sum & ~graph.in_branch).nonzero()[0]
     sums = sums[np.lexsort((-count[sums], colour[sums]))]
     longest = sums[np.diff(colour[sums], prepend=-2) != 0]
 
@@ -169,18 +220,16 @@ def _taken_out(graph: Graph, colour: Ints, here: Ints, outer: Ints, rest: Ints, 
     group, first = distinct_rows(np.stack([owner[here], outer, graph.sign[here]], axis=1))
     new = np.zeros(len(first), np.int64)
     np.maximum.at(new, group, place)  # behind all that it reads
-    live, is_sum, root, factored = (x.copy() for x in (graph.live, graph.is_sum, graph.root, graph.factored))
+    graph = _with_sums(graph, new, place)
+    graph.root[place] = new[group]
     moved = (place == rest).nonzero()[0]  # the terms of products go to the new sums
     owner[graph.term_start[rest[moved]]] = new[group[moved]]
-    for nodes, value in ((place, False), (new, True)):
-        live[nodes] = is_sum[nodes] = value
-    root[place], factored[new] = new[group], True
     added = (place != rest).nonzero()[0]  # and single nodes are new terms
-    left, right, maker = (x.copy() for x in (graph.left, graph.right, graph.maker))
+    left, right, maker = graph.left.copy(), graph.right.copy(), graph.maker.copy()
     left[here[first]], right[here[first]], maker[here[first]] = outer[first], new, -1
     keep = np.ones(len(owner), bool)
     keep[np.delete(here, first)] = False
-    graph = replace(graph, live=live, is_sum=is_sum, root=root, factored=factored)
-    columns = [(owner, new[group[added]]), (graph.sign, np.ones(len(added), np.int64)), (left, rest[added]),
-               (right, np.full(len(added), -1)), (maker, np.full(len(added), -1))]  # fmt: skip
-    return _of_terms(graph, *(np.append(old[keep], more) for old, more in columns))
+    none = np.full(len(added), -1)
+    more = new[group[added]], np.ones(len(added), np.int64), rest[added], none, none
+    columns = zip((owner, graph.sign, left, right, maker), more, strict=True)
+    return _of_terms(graph, *(np.append(old[keep], new_ones) for old, new_ones in columns))

@@ -19,7 +19,7 @@ from microgradlike import ops
 from microgradlike.matrix.arrays import Array, Arrays
 from microgradlike.matrix.canonical import Graph, canonicalise
 from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER, Colours, refine
-from microgradlike.matrix.common import factor, unify
+from microgradlike.matrix.common import ROUNDS, factor, unify
 from microgradlike.matrix.guards import Guard
 from microgradlike.matrix.indices import Ints
 from microgradlike.matrix.match import Matcher
@@ -97,7 +97,9 @@ def find(
         kind[argument] = BATCH
     graph = unify(graph, kind)
     colours = refine(graph, kind, arguments)
-    while dense and (factored := factor(graph, colours)) is not graph:
+    for _ in range(ROUNDS if dense else 0):
+        if (factored := factor(graph, colours, kind)) is graph:
+            break
         graph = unify(factored, kind)
         colours = refine(graph, kind, arguments)
     matched = Matcher(graph, colours, kind, arguments, dense)

@@ -114,10 +114,19 @@ class Matcher:
             array.shape = shape
         index = self.position[nodes]
         if nodes.ndim > 1 and not array.is_product and np.array_equal(index.ravel(), np.arange(array.size)):
-            array.shape = max(array.shape, _squeezed(nodes.shape), key=len)
+            self._shape(array, _squeezed(nodes.shape))
         if index.size == 1:  # irregular graphs read little else
             index = self.single.setdefault((index.item(), index.ndim), index)
         return Ref(array, index)
+
+    def _shape(self, array: Array, shape: tuple[int, ...]) -> None:
+        """Give an array the axes along which it is read; what it is computed from entry by entry has them, too."""
+        if len(shape) > len(array.shape):
+            array.shape = shape
+            for ref in array.refs:
+                below = ref.array
+                if below and not below.is_product and np.array_equal(ref.index.ravel(), np.arange(below.size)):
+                    self._shape(below, shape if below.size == array.size else ())
 
     def _read(self, terms: Terms, filling: float = 1.0) -> tuple[Ref, Ref | None, Ints | None]:
         """Return (left, right, None), as rows if so much of them is filled; else flat, and where each sum starts."""

@@ -1,0 +1,228 @@
+"""Structure that a human sees: what is written repeatedly, common factors, and sums of different lengths."""
+
+import builtins
+import math
+
+import numpy as np
+import pytest
+
+from microgradlike import Value, vectorize
+from microgradlike.notation.digits import subscript
+from microgradlike.recording import WHERE
+from microgradlike.value import apply
+
+N = range(4)
+NEAR = [[0, 1], [0, 1, 2], [1, 2, 3], [3]]
+
+
+def vector(name, n=4):
+    return [Value(0.3 * i - 0.5, name + subscript(i + 1)) for i in range(n)]
+
+
+def matrix(name, n=4, m=4):
+    return [
+        [Value(0.1 * (i + 2 * j) - 0.3, name + subscript(i + 1) + subscript(j + 1)) for j in range(m)] for i in range(n)
+    ]
+
+
+def total(terms):
+    return builtins.sum(terms)
+
+
+def squashed(terms):
+    return total(v.tanh() for v in terms)
+
+
+WRITTEN = {
+    "total(x[i] * A[i][j] * y[j] for i in N for j in N)": """
+   z¹ = Aᵀ x     4
+    C = y · z¹   1
+
+   δ¹ = y        4
+∂C/∂A = x δ¹ᵀ    4×4""",
+    "total((x[i] - m[i]) * A[i][j] * (x[j] - m[j]) for i in N for j in N)": """
+   v₁ = x − m          4
+   z¹ = Aᵀ v₁          4
+    C = v₁ · z¹        1
+
+   δ¹ = v₁             4
+∂C/∂m = −(z¹ + A δ¹)   4
+∂C/∂A = v₁ δ¹ᵀ         4×4""",
+    "total(A[i][j] * x[i] * x[j] for i in N for j in range(i + 1))": """
+    p₁ = [[1:4], [5:7], [8, 9], [10]]   4×4
+     C = Σᵢ xᵢ (Σⱼ A[p₁[i, j]] xⱼ)      1
+
+∂C/∂Aᵢ = Σⱼₖ xⱼ xₖ [p₁[j, k] = i]       10""",
+    "total((x[i] - m[i]) * (x[i] - m[i]) for i in N)": """
+    C = ‖x − m‖²     1
+
+∂C/∂m = −2 (x − m)   4""",
+    "squashed(total(A[i][j] * (float((i + j) % 3 > 0) * x[j]) for j in N) for i in N)": """
+   c₁ = [[0, 1, 1, 0], [1, 1, 0, 1], [1, 0, 1, 1], [0, 1, 1, 0]]   4×4
+    C = Σ tanh((c₁ ⊙ A) x)                                         1
+
+∂C/∂A = c₁ ⊙ (tanh'((c₁ ⊙ A) x) xᵀ)                                4×4""",
+    "squashed(total(A[i][j] * (m[j] * x[j]) for j in N) for i in N)": """
+   z¹ = A (x ⊙ m)     4
+   a¹ = tanh(z¹)      4
+    C = Σ a¹          1
+
+   δ¹ = tanh'(z¹)     4
+∂C/∂m = (Aᵀ δ¹) ⊙ x   4
+∂C/∂A = δ¹ (x ⊙ m)ᵀ   4×4""",
+    "squashed([total(A[i][j] * x[j] for j in N) for i in N] + [total(A[i][j] * y[i] for i in N) for j in N])": """
+   z¹ = A x             4
+   z² = Aᵀ y            4
+   a¹ = tanh(z¹)        4
+   a² = tanh(z²)        4
+    C = Σ a¹ + Σ a²     1
+
+   δ² = tanh'(z²)       4
+   δ¹ = tanh'(z¹)       4
+∂C/∂A = y δ²ᵀ + δ¹ xᵀ   4×4""",
+    "squashed(total(A[i][j] * x[j] for j in N if abs(i - j) < 2) for i in N)": """
+    p₁ = [[1, 2], [3:5], [6:8], [9, 10]]                  4×4
+     C = Σᵢ tanh(Σⱼ A[p₁[i, j]] xⱼ)                       1
+
+∂C/∂Aᵢ = Σⱼₖ tanh'(Σₗ A[p₁[j, l]] xₗ) xₖ [p₁[j, k] = i]   10""",
+    "squashed(total(W[k][f] * H[j][f] for j in NEAR[i] for f in range(2)) for i in N for k in range(3))": """
+     c₁ = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 0, 1]]   4×4
+   z¹ᵢⱼ = Σₖ Wⱼₖ (Σₗ c₁[i, l] H[k + 2l − 2])                         4×3
+     a¹ = tanh(z¹)                                                   4×3
+      C = Σ a¹                                                       1
+
+     δ¹ = tanh'(z¹)                                                  4×3
+∂C/∂Wᵢⱼ = Σₖ δ¹ₖᵢ (Σₗ c₁[k, l] H[j + 2l − 2])                        3×2""",
+    "squashed(total(k[i] * x[p + i - 1] for i in range(3) if 0 <= p + i - 1 < 4) for p in N)": """
+    p₁ = [[1, 2], [1:3], [2:4], [3, 4]]            4×3
+     C = Σᵢ tanh(Σⱼ kⱼ x[p₁[i, j]])                1
+
+∂C/∂kᵢ = Σⱼ tanh'(Σₗ kₗ x[p₁[j, l]]) x[p₁[j, i]]   3""",
+    "total(a * b for a in x for b in m)": """
+     C = (Σ m) (Σ x)   1
+
+∂C/∂mᵢ = Σ x           4""",
+}
+
+
+def recorded(text):
+    """The loss written so, and the batch leaves and parameters by name."""
+    given = {"x": vector("x"), "y": vector("y"), "H": matrix("H", 4, 2)}
+    parameters = {"A": matrix("A"), "m": vector("m"), "k": vector("k", 3), "W": matrix("W", 3, 2)}
+    names = {"N": N, "NEAR": NEAR, "total": total, "squashed": squashed}
+    loss = eval(text, names | given | parameters)
+    return loss, {k: v for k, v in given.items() if f"{k}[" in text or f"in {k}" in text}, parameters
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_the_equation_is_the_one_that_one_would_write(text):
+    loss, given, _ = recorded(text)
+    assert str(vectorize(loss, list(given.values()))) == WRITTEN[text].removeprefix("\n")
+
+
+def flat(values):
+    return [v for inner in values for v in flat(inner)] if isinstance(values, list) else [values]
+
+
+def check_numbers(text, varies=False, **numbers):
+    """Loss and gradients are those of the scalar engine, also where the leaves have these numbers."""
+    loss, given, parameters = recorded(text)
+    batch = list(given.values()) if varies else []  # numbers of a batch must be finite
+    program = vectorize(loss, batch)
+    for leaves in (given, parameters):
+        for name, values in leaves.items():
+            for v, x in zip(flat(values), np.ravel(numbers.get(name, [v.data for v in flat(values)])), strict=True):
+                v.data = float(x)
+    program.pull()
+    got = program.backward(*([[v.data for v in flat(values)]] for values in batch))
+    again = eval(text, {"N": N, "NEAR": NEAR, "total": total, "squashed": squashed} | given | parameters)
+    again.backward()
+    np.testing.assert_allclose(got[0], again.data, rtol=1e-13)
+    for p in program.parameters:
+        np.testing.assert_allclose(p.grad.ravel(), [v.grad for v in p.nodes], rtol=1e-12, err_msg=p.name)
+
+
+INF = math.inf
+BILINEAR = "total(x[i] * A[i][j] * y[j] for i in N for j in N)"
+MASKED = "squashed(total(A[i][j] * (float((i + j) % 3 > 0) * x[j]) for j in N) for i in N)"
+
+
+@pytest.mark.parametrize(
+    ("x", "A", "y"),
+    [
+        (1e300, 1e8, 1e-200),
+        (1e-300, 1e200, 1e200),
+        (1e200, 1e-200, 1e-200),
+        (1e-200, 1e-200, 1e300),
+        (1e-320, 1.0, 1e300),
+        (1.0, 1.7e308, 1e-10),  # the sums of x·A overflow, those of (x·A)·y do not
+        (1.0, INF, 1.0),
+        (1.0, INF, 0.0),
+        (1.0, 1.0, INF),
+        ([1.0, -1.0, 1.0, -1.0], 1.0, INF),  # Σ x·A is 0
+        ([2.0, -1.0, 0.0, 0.0], 1.0, INF),  # inf − inf, though Σ x·A is not 0
+        (1.0, [INF] + 15 * [1.0], 1.0),
+    ],
+)
+def test_products_stay_as_they_were_recorded(x, A, y):
+    """Else a product of three might overflow or underflow where the scalar engine's does not, or be inf for nan."""
+    check_numbers(BILINEAR, x=np.broadcast_to(x, 4), A=np.broadcast_to(A, 16), y=np.broadcast_to(y, 4))
+
+
+@pytest.mark.parametrize("A", [1e300, 1e-310, [INF] + 15 * [1.0], [1.0] + 15 * [INF]])
+def test_a_mask_is_moved_to_the_weights_where_that_changes_no_bit(A):
+    for x in (1e-300, 1e300):
+        check_numbers(MASKED, varies=True, x=np.full(4, x), A=np.broadcast_to(A, 16))
+
+
+def test_other_constants_than_those_of_a_mask_stay_where_they_are():
+    """w·(c·x) is no (c·w)·x in floating point."""
+    x, w = vector("x"), matrix("w", 3, 4)
+    loss = squashed(total(w[i][j] * ((0.5 + (i + j) % 2) * x[j]) for j in N) for i in range(3))
+    program = vectorize(loss, [x])
+    assert any("· x" in repr(array) and array.varies for array in program.arrays[2:-3])
+
+
+@pytest.mark.parametrize("text", [text for text in WRITTEN if "NEAR" in text or "if " in text or "range(i" in text])
+def test_an_infinite_number_reaches_only_the_sums_that_read_it(text):
+    x = [0.5, 1.0, INF, 2.0]
+    check_numbers(text, x=x, H=np.repeat(x, 2))
+
+
+def test_what_nobody_recorded_is_no_node_and_what_dissolved_is_nowhere():
+    x, y, A = vector("x"), vector("y"), matrix("A")
+    products = [[x[i] * A[i][j] for j in N] for i in N]
+    loss = total(products[i][j] * y[j] for i in N for j in N)
+    program = vectorize(loss, [x, y])
+    (array,) = (array for array in program.arrays if array.kind == "computed" and array.size == 4)
+    assert set(program.nodes(array.name)) == {None}
+    for v in flat(products):
+        assert program.where(v) is None
+        assert program.name_of(v) == array.name
+    X, Y = np.array([[1.0, 2.0, 3.0, 4.0]]), np.ones((1, 4))
+    want = [X[0, i] * A[i][j].data for i in N for j in N]
+    np.testing.assert_array_equal(program.values(flat(products), X, Y)[0], want)
+
+
+def test_nodes_that_compute_the_same_are_one_entry_unless_they_have_a_name():
+    x, m = vector("x"), vector("m")
+    first, second, third = ([a - b for a, b in zip(x, m, strict=True)] for _ in range(3))
+    for v in third:
+        v.label = "third"
+    program = vectorize(total(a * b * c for a, b, c in zip(first, second, third, strict=True)), [x])
+    for v, same, named in zip(first, second, third, strict=True):
+        place = program.where(v)
+        assert place == program.where(same) != program.where(named)
+        assert program.nodes(place.name)[place.entry] in (v, same)
+        assert program.nodes("third")[program.where(named).entry] is named
+
+
+def test_what_a_choice_may_leave_out_stays_as_it_was_recorded():
+    x, w = vector("x"), matrix("w")
+    rows = [total(x[i] * w[i][j] * x[j] for j in N) for i in N]
+    loss = total(apply(WHERE, x[i], rows[i], x[i] - x[i]) for i in N)
+    loss.backward()
+    program = vectorize(loss, [x])
+    program.backward([[v.data for v in x]])
+    for p in program.parameters:
+        np.testing.assert_allclose(p.grad.ravel(), [v.grad for v in p.nodes], rtol=1e-13)
