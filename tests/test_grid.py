@@ -8,9 +8,11 @@ import pytest
 import microgradlike
 from microgradlike import Value, nn, steps
 from microgradlike.value import topological_order
+from microgradlike.view.boxes import text_width
 from microgradlike.view.diagram import render
 from microgradlike.view.dot import draw, drawing
 from microgradlike.view.grid import network_groups
+from microgradlike.view.labels import Edge, find_spots
 
 
 def network(*sizes, activation="sigmoid", output="sigmoid", samples=1):
@@ -176,6 +178,48 @@ def test_boxes_overlap_nowhere(shape, live):
             for u, v, w, h in boxes[i + 1 :]:
                 assert u - x >= (width + w) / 2 - 1 or abs(v - y) >= (height + h) / 2 - 1
         assert all(x > 0 for x, *_ in boxes)
+
+
+@pytest.mark.parametrize("shape", ["2-3-1", "4-4-4-1", "10-16-10", "maxout", "softmax"])
+def test_numbers_on_edges_stand_neither_on_each_other_nor_on_boxes(shape):
+    statements = re.sub(r"\\\n", "", render(draw(SHAPES[shape](), max_nodes=1000).source, "dot").decode()).split(";\n")
+    taken, numbers = [], []
+    for each in statements:
+        found = dict(re.findall(r"\b(pos|head_lp|width|height)=\"?([-\d.,e+]*\d)", each))
+        if "head_lp" in found:
+            numbers.append(
+                (
+                    *map(float, found["head_lp"].split(",")),
+                    0.9 * (text_width([re.search("∂[^<]*", each)[0]], 9) - 5),
+                    11,
+                )
+            )
+        elif " -> " not in each and "pos" in found:
+            taken.append(
+                (*map(float, found["pos"].split(",")), 72 * float(found["width"]), 72 * float(found["height"]))
+            )
+    assert len(numbers) > 10 and len(taken) > 10
+    on_something = [
+        (x, y)
+        for i, (x, y, width, height) in enumerate(numbers)
+        for u, v, wide, high in taken + numbers[:i]
+        if abs(x - u) < (width + wide) / 2 - 4 and abs(y - v) < (height + high) / 2 - 3
+    ]
+    assert len(on_something) <= len(numbers) / 30  # where Graphviz bends an edge
+
+
+def test_a_number_stands_by_the_end_of_its_edge_unless_something_is_in_its_way():
+    slanting = Edge((0.0, 100.0), (100.0, 0.0), 30.0, 12.0, 0)
+    free = find_spots({"e": slanting}, [])["e"]
+    assert free.angle == 0 and 20 < free.distance < 40
+    away = find_spots({"e": slanting}, [(80.0, 20.0, 16.0, 16.0)])["e"]
+    assert away.distance > free.distance
+    two = find_spots({"e": slanting, "f": slanting}, [])
+    assert two["e"] == free != two["f"]
+    nowhere = find_spots({"e": slanting}, [(50.0, 50.0, 200.0, 200.0)])["e"]
+    assert nowhere == free
+    level = find_spots({"e": Edge((0.0, 0.0), (100.0, 0.0), 30.0, 12.0, 0)}, [])["e"]
+    assert level.angle != 0  # beside it
 
 
 def test_the_boxes_between_two_layers_have_an_edge_for_each_pair():

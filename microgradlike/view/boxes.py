@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from microgradlike.view.style import FRAME, GRADIENT, LOCAL, MUTED
 
-LINE_HEIGHT = 15  # points
+LINE_HEIGHT, ROW_HEIGHT = 15, 22.2  # points, of text and of a node within a box
 WIDEST = "-1.235e-308"  # nothing that `format_number` writes needs more room
 
 
@@ -80,7 +80,7 @@ def box(
         edges = [row.local_grad for row in rows if row.edge_id]
         beside = text_width([*edges, *[f"∂₁₁ {WIDEST}"] * (live and bool(edges))], 9)
         inside = "".join(f"{_row(row, room, beside, below)}" for row in rows)
-        height += 8 + (LINE_HEIGHT + 7.2) * len(rows) + (16.5 * len(edges) if below else 0)
+        height += 8 + ROW_HEIGHT * len(rows) + (16.5 * len(edges) if below else 0)
         width = max(width, sum(room) + 8 + (0 if below else beside))
         if more:
             inside += f"<tr>{_more(more, colspan=2)}</tr>"

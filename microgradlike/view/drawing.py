@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import accumulate
-from math import atan2, degrees, hypot
 from typing import Any
 
 from microgradlike import ops
@@ -15,6 +14,7 @@ from microgradlike.view.choose import operands
 from microgradlike.view.contents import Contents, closed_group, groups_around
 from microgradlike.view.diagram import Diagram
 from microgradlike.view.grid import Grid, Path, Size
+from microgradlike.view.labels import Edge, Point, Spot, find_spots
 
 SIDES = {
     "LR": {"tail": "e", "head": "w"}, "RL": {"tail": "w", "head": "e"},
@@ -29,7 +29,6 @@ AROUND = {
 MOST_BENT = 5_000  # boxes times edges: above this, edges are straight
 MOST_CROSSED = 500  # columns that edges pass: above this, the longest are drawn when the boxes have their places
 BELOW = 32.0  # points between boxes below each other, for the local derivative and a sum
-FLAT = 0.2  # the steepest slope of an edge that its local derivative stands beside, not on
 MOST_AT_HEAD = 6  # edges that end at one point, and have their local derivatives there
 
 
@@ -132,8 +131,8 @@ class Drawing(Contents):
                 label = boxes.chip(self._local_grad(node, k), style.LOCAL, self.live)
                 ends = self._id(input) + self._side(input, node, "tail"), self._id(node)
                 ends = ends[0], ends[1] + (ports.get(operand) or self._side(input, node, "head"))
-                if self._grid and self.local_grads and (operand in ports or len(self.edges[node]) <= MOST_AT_HEAD):
-                    look |= self._at_head(node, k, label)  # for the middles of crossing edges meet
+                if self._grid and self._has_number(node, k):
+                    look |= self._at_head(id, label)  # for the middles of crossing edges meet
                 if (node, k) in self._late:
                     look["late"] = "true"
                 dot.edge(*ends, label.label if self.local_grads and not self._grid else "", id=id, **look)
@@ -170,26 +169,67 @@ class Drawing(Contents):
         """Return the nodes and closed boxes from which there are edges to that of the node."""
         return {self._box(node.inputs[k]) for k in self.edges[node]} - {self._box(node)}
 
-    def _at_head(self, node: Value, k: int, label: boxes.Box) -> dict[str, str]:
-        """Return the attributes of a label that stands on the edge where it ends; of two from one node, on either side."""
-        assert self._grid
-        twins = [j for j in self.edges[node] if node.inputs[j] is node.inputs[k]]
-        ids = self._id(node.inputs[k]), self._id(node)
-        side = 2 * twins.index(k) - len(twins) + 1
+    def _at_head(self, id: str, label: boxes.Box) -> dict[str, str]:
+        """Return the attributes of a label that stands by the end of its edge, where nothing is in its way."""
+        spot = self._spots[id]
+        return {
+            "headlabel": label.label, "labelangle": f"{spot.angle:.1f}", "labeldistance": f"{spot.distance / 10:.2f}",
+        }  # fmt: skip
+
+    def _has_number(self, node: Value, k: int) -> bool:
+        """Return whether the edge of input k has a number on it, and not in a box."""
+        at_rows = self.rows and operands(node)[k][0] == "x" and not self.rows.isdisjoint(node.inputs)
+        few = len(self.edges[node]) <= MOST_AT_HEAD
+        return self.local_grads and node.inputs[k] not in self.rows and bool(at_rows or few)
+
+    @cached_property
+    def _spots(self) -> dict[str, Spot]:
+        """Where the numbers on edges stand."""
+        grid = self._grid
+        assert grid
+        edges: dict[str, Edge] = {}
+        for node in self.index:
+            for k in self.edges[node]:
+                input = node.inputs[k]
+                if self._has_number(node, k) and self.box.keys().isdisjoint((input, node)):
+                    twins = [j for j in self.edges[node] if node.inputs[j] is input]
+                    words = self._local_grad(node, k)
+                    width = boxes.text_width([words, f"{words.partition(' ')[0]} -0.1234" if self.live else ""], 9) + 5
+                    side = len(twins) - 1 - 2 * twins.index(k)  # as Graphviz bends them
+                    edges[self._edge_id(node, k)] = Edge(
+                        *self._ends(input, node, k), width, 13.0, min(1, max(-1, side))
+                    )
+        inside = {self._id(node) for node in self.box}
+        around = [(grid.place[id], size) for id, size in grid.size.items() if id not in inside]
+        around += [(frame.centre, grid.boxes[path]) for path, frame in grid.frames.items() if path in self.closed]
         level = self.rankdir in ("LR", "RL")
-        (start, y), (end, to) = (self._grid.place[id] for id in ids)
-        if self._grid.goes_down(*ids):
-            along, beside = (9.0, label.width / 2 + 6) if level else (label.width / 2 + 8, label.height / 2 + 2)
-            distance, angle = hypot(along, beside), (side or 1) * degrees(atan2(beside, along))
-        else:
-            sizes = sum(self._grid.size[id].main for id in ids)
-            slope = min(abs(to - y) / max(end - start - sizes / 2, 1.0), 2.0) if start < end else 0.0
-            distance, angle = (label.width / 2 + 12) * hypot(1, slope), 25.0 * side
-            if not side and slope < FLAT and level:  # above it, or below one that comes from below
-                turn = 1 if (y <= to) == (self.rankdir == "RL") else -1
-                angle = turn * degrees(atan2(label.height / 2 + slope * label.width / 2, distance))
-                angle *= 1 if start < end else -1
-        return {"headlabel": label.label, "labelangle": f"{angle:.1f}", "labeldistance": f"{distance / 10:.2f}"}
+        return find_spots(edges, [
+            (*self._point(*at), *((size.main / 2, size.cross / 2) if level else (size.cross / 2, size.main / 2)))
+            for at, size in around
+        ])  # fmt: skip
+
+    def _ends(self, input: Value, node: Value, k: int) -> tuple[Point, Point]:
+        """Return where an edge in the grid begins and ends."""
+        grid = self._grid
+        assert grid
+        (start, y), (end, to) = ends = grid.place[self._id(input)], grid.place[self._id(node)]
+        sizes = grid.size[self._id(input)], grid.size[self._id(node)]
+        if grid.goes_down(self._id(input), self._id(node)):
+            y, to = y + sizes[0].cross / 2, to - sizes[1].cross / 2
+        elif start < end:
+            start, end = start + sizes[0].main / 2, end - sizes[1].main / 2
+            rows = [j for j in self.edges[node] if node.inputs[j] in self.rows]
+            at = [n for n, j in enumerate(rows) if "x" + operands(node)[j][1:] == operands(node)[k]]
+            if at and self.rankdir in ("LR", "RL"):
+                below = boxes.LINE_HEIGHT + 2 if self._more(node) else 0
+                to += sizes[1].cross / 2 - 8 - below - boxes.ROW_HEIGHT * (len(rows) - at[0] - 0.5)
+        else:  # where the line between the middles leaves the box
+            across, up = start - end, y - to
+            share = min(
+                sizes[1].main / 2 / abs(across) if across else 1.0, sizes[1].cross / 2 / abs(up) if up else 1.0, 1.0
+            )
+            end, to = ends[1][0] + share * across, ends[1][1] + share * up
+        return self._point(start, y), self._point(end, to)
 
     def _row_port(self, node: Value, end: str) -> str:
         """Return where an edge meets a closed box: in a network at the row of the node, if it has one."""
