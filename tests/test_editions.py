@@ -28,6 +28,7 @@ def test_students_get_all_but_the_solutions_and_exercises_that_nobody_has_run(no
     assert "<details>" not in "".join(cell.source for cell in given.cells)
     exercises = [cell for cell in given.cells if edition.is_exercise(cell)]
     assert len(exercises) >= 3
+    assert len(set(map(grade.check_of, exercises))) == len(exercises)
     assert not any(cell.outputs or cell.execution_count for cell in exercises)
 
 
@@ -141,7 +142,12 @@ HANDED_IN = {  # the cells of the exercises, and their points
     "one": (SUM.replace("...", "4"), FUNCTION, "1"),
     "another judge": ("1 / 0", DOUBLE.replace("double(4) == 8", "True").replace("...", "x", 1), "0"),
     "another check": (NO_CHECK + SUM, NO_CHECK + DOUBLE.replace("...", "x", 1), "0"),
-    "endless": (RIGHT, "while True: pass", "1"),
+    "endless": ("while True: pass", FUNCTION, "1"),
+    "not to be stopped": (
+        RIGHT,
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+        "1",
+    ),
     "killed": (RIGHT, "import os\nos._exit(1)", "1"),
 }
 
@@ -164,10 +170,16 @@ def test_points_are_counted_by_our_own_checks_whatever_is_handed_in(tmp_path, mo
         nbformat.write(course("1. Sums", first, second), folder / f"{name}.ipynb")
     (folder / "group" / "broken.ipynb").write_text("{")
     nbformat.write(course("Cooking"), folder / "group" / "other.ipynb")
-    monkeypatch.setattr(sys, "argv", ["grade", str(folder), "--seconds", "6"])
+    without_ids = course("1. Sums", RIGHT, FUNCTION)
+    without_ids.nbformat_minor = 4
+    for cell in without_ids.cells:
+        del cell["id"]
+    nbformat.write(without_ids, folder / "without ids.ipynb")
+    monkeypatch.setattr(sys, "argv", ["grade", str(folder), "--seconds", "6", "--per-cell", "2"])
     grade.main()
     rows = {row["file"]: row for row in csv.DictReader(capsys.readouterr().out.splitlines())}
     assert {name: rows[f"{name}.ipynb"]["points"] for name in HANDED_IN} == {k: v[2] for k, v in HANDED_IN.items()}
+    assert rows["without ids.ipynb"]["solved"] == "exercise-1 exercise-2"
     assert rows["one.ipynb"]["solved"] == "exercise-2"
     assert rows["one.ipynb"]["not solved"] == "exercise-1"
     assert rows["group/broken.ipynb"]["notebook"] == "cannot be read"

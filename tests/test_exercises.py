@@ -614,6 +614,25 @@ def test_wrong_answers_are_answered(number, id, answer):
     assert WRONG[number, id][answer] in said
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("answer", "said"), [
+    (BACKWARD.format(**BACKWARD_RIGHT), "✓ Right."),
+    (BACKWARD.format(**BACKWARD_RIGHT | {"zero": "if node is not self and node.inputs: node.grad = 0", "seed": "self.grad = 1"}), "✓ Right."),
+    (BACKWARD.format(**BACKWARD_RIGHT | {"zero": "pass"}), "After call 2, z.grad should be 2z = 18 as in each, and is 54"),
+    (BACKWARD.format(**BACKWARD_RIGHT | {"zero": "pass", "seed": "self.grad = 1.0"}), "After call 2, z.grad should be 2z = 18 as in each, and is 36"),
+    (BACKWARD.format(**BACKWARD_RIGHT | {"zero": "node.grad = 0.0"}), "After call 2, w.grad should be 216, and is 108"),
+    (BACKWARD.format(**BACKWARD_RIGHT | {"add": "input.grad = node.grad * local_grad"}), "a * a, at a = 2: backward() gives a the gradient 2"),
+    ("def backward(self): return None", "a * a, at a = 2: backward() gives a the gradient 0"),
+    ("def backward(self): return 1 / 0", "ZeroDivisionError"),
+    ("def backward(self): self.grad = 'six'", "gives a the gradient 0"),
+    ("backward = 6", "TypeError"),
+    ("def backward(self):\n    while True: pass", "stopped after 10 seconds"),
+])  # fmt: skip
+def test_the_step_that_changes_an_answer_given_before(answer, said):
+    given = [*solutions(0)[:7], f"{answer}\nValue.backward = backward"]
+    assert said in say(0, "step-accumulation", "", given)
+
+
 def test_every_exercise_is_answered():
     assert set(EXERCISES) - set(RIGHT) == {(0, "step-multiply"), (0, "step-power")}  # there is one way only
     assert set(EXERCISES) - set(WRONG) == set()
