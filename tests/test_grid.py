@@ -246,6 +246,15 @@ def test_what_is_left_out_is_said_in_every_view():
     assert wide.left_out == ("20 of the 30 inputs of L",)
 
 
+def test_nodes_whose_number_is_0_are_drawn_as_others_are():
+    model = nn.MLP(14, [2, 1], "relu", "linear", seed=1)
+    for parameter in model.parameters():
+        parameter.data = 0.0
+    drawn = views(nn.quadratic(model([0.1 * i for i in range(14)]), 1.0))["neurons"]
+    assert len(re.findall("∂₁ 0<", drawn.source)) == 2  # in each neuron of layer 1, between z and a
+    assert "⋯ 4 more" in drawn.source
+
+
 def test_nodes_between_a_z_and_its_a_belong_to_the_neuron_and_what_all_share_to_the_layer():
     groups = network_groups(topological_order(SHAPES["softmax"]()))
     inner = {(node.op.name, path) for node, path in groups.items() if not node.label}

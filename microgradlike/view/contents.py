@@ -180,8 +180,8 @@ class Contents:
         rows, members = [], self._rows_in(path)
         for i, node in enumerate(members):
             into = members[i + 1] if i + 1 < len(members) else None
-            k = next((k for k in self.edges[into] if into.inputs[k] is node), None) if into else None
-            if into and k is not None:
+            k = None if into is None else next((k for k in self.edges[into] if into.inputs[k] is node), None)
+            if into is not None and k is not None:
                 rows.append(self._row(node, self._edge_id(into, k), self._local_grad(into, k) or "↓"))
             else:
                 rows.append(self._row(node, "", ""))

@@ -2,8 +2,8 @@
 
 Nothing but the graph, in the order in which its nodes were recorded, decides what is written: the
 same program draws the same picture, byte for byte. `choose` has which nodes are drawn,
-`contents` what stands in their boxes, `boxes` how it looks, `grid` where the nodes of a network stand, `drawing` how
-all that is written in DOT.
+`contents` what stands in their boxes, `boxes` how it looks, `grid` where the nodes of a network stand, `labels` where
+the numbers on its edges stand, `drawing` how all that is written in DOT.
 """
 
 from __future__ import annotations

@@ -275,7 +275,7 @@ class Drawing(Contents):
                 sizes[id], inputs[id] = self._size(boxes.chip(sign.words, style.MUTED)), []
             if sign.path:
                 path[id] = sign.path
-            elif sign.below:  # the last of the inputs
+            elif sign.below is not None:  # the last of the inputs
                 inputs[self._id(sign.below)].append(id)
         closed = self.closed & self.clusters.keys()
         may_close = self.clusters.keys() - {()} if self.live else closed

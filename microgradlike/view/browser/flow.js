@@ -48,9 +48,11 @@ function makeFlow(page) {
   // Send a chip on its way, the n-th; or let it stand there.
   function send(along, way, n) {
     const [{ upstream, local, product }] = along;
-    const chip = label("chip", along.length > 1 ? [along.length + " products"] : [`${upstream} × ${local}`, "= " + product]);
+    const parts = [`${upstream} × ${local}`, "= " + product], within = !page.picture.edge(along[0].node, along[0].position)?.line;
+    const chip = label("chip", along.length > 1 ? [along.length + " products"] : within ? [parts.join(" ")] : parts);
     if (n === null) {
-      layer.append(place(chip, way(0.5)));
+      const [x, y] = way(within ? 0 : 0.5); // within a box there is room by the local derivative only
+      layer.append(place(chip, [within ? x + chip.firstChild.getAttribute("width") / 2 - 24 : x, y]));
       covered.push(...along.map((term) => page.picture.edge(term.node, term.position)?.label).filter(Boolean));
       for (const each of covered) each.style.visibility = "hidden"; // they stand in the chip as well
       along.forEach(join);
