@@ -144,8 +144,11 @@ def package(tmp_path, monkeypatch):
 
 def test_each_mutant_is_killed_by_the_first_test_that_fails_or_survives(package, tmp_path):
     changes, covered = package
-    result = {mutant.diff().splitlines()[1]: result for mutant, result in mutants.try_all(changes, covered, [tmp_path])}
-    assert result == {
+    at = changes[-1].start
+    unchanged = mutants.Mutant(changes[-1].module, at, at, b"")
+    tried = list(mutants.try_all([*changes, unchanged], covered, [tmp_path]))
+    assert tried.pop() == (unchanged, "survived")
+    assert {mutant.diff().splitlines()[1]: result for mutant, result in tried} == {
         "+ if not (x < 0):": "killed by tests/test_double.py::test_negative",
         "+ if x <= 0:": "killed by tests/test_double.py::test_double[0]",
         "+ if x < 1:": "killed by tests/test_double.py::test_double[0]",
