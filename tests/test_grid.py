@@ -11,7 +11,7 @@ from microgradlike.value import topological_order
 from microgradlike.view.boxes import text_width
 from microgradlike.view.diagram import render
 from microgradlike.view.dot import draw, drawing
-from microgradlike.view.grid import network_groups
+from microgradlike.view.grid import PAD, TITLE, network_groups
 from microgradlike.view.labels import Edge, find_spots
 
 
@@ -53,8 +53,8 @@ SHAPES = {
 }
 
 
-def views(loss):
-    """The pictures of a network by name: all boxes open, its neurons closed, but one, and its layers."""
+def drawings(loss):
+    """A network by name: all boxes open, its neurons closed, but one, and its layers."""
     groups = groups_of(drawing(loss, max_nodes=1000, live=True).write())
     neurons, layers = ([group for group in groups if len(group) == n] for n in (2, 1))
     closed = {
@@ -63,7 +63,12 @@ def views(loss):
         "one": [each for each in neurons if each[1] != "neuron 2"],
         "layers": layers,
     }
-    return {name: drawing(loss, max_nodes=1000, live=True, closed=which).write() for name, which in closed.items()}
+    return {name: drawing(loss, max_nodes=1000, live=True, closed=which) for name, which in closed.items()}
+
+
+def views(loss):
+    """The pictures of a network by the names of its drawings."""
+    return {name: drawn.write() for name, drawn in drawings(loss).items()}
 
 
 def groups_of(drawn):
@@ -140,6 +145,33 @@ def test_layers_that_close_move_nothing_and_every_picture_is_equally_wide(shape)
         assert max(abs(places(closed)[id][0] - places(opened)[id][0]) for id in common) < 0.2
     widths = {re.search(r'<svg[^>]*\bwidth="(\d+)pt"', each.svg())[1] for each in (neurons, *others)}
     assert len(widths) == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_frames_have_the_same_margins_everywhere(shape):
+    for name, drawn in drawings(SHAPES[shape]()).items():
+        grid = drawn._grid
+        for path, frame in grid.frames.items():
+            inside = [id for id, its in grid.path.items() if its[: len(path)] == path]
+            if path in grid.closed:
+                extent, title = grid.closed[path], 2 * TITLE if len(path) == 1 else 0
+                assert frame.cross_end - frame.cross == pytest.approx(extent.cross + title)
+                assert frame.main_end - frame.main >= extent.main
+                if len(path) == 1:  # what is closed in it keeps its order, for what comes from there
+                    places = {grid.place[id][1] for id in inside}
+                    assert len(places) == len(inside) and frame.cross < min(places) <= max(places) < frame.cross_end
+            inside = [id for id in inside if not any(grid.path[id][:n] in grid.closed for n in (1, 2))]
+            if not inside:
+                continue
+            left = min(grid.place[id][0] - grid.size[id].main / 2 for id in inside) - frame.main
+            right = frame.main_end - max(grid.place[id][0] + grid.size[id].main / 2 for id in inside)
+            assert left == pytest.approx(right) and (3 - len(path)) * PAD <= left < 4 * PAD
+            top = min(grid.place[id][1] - grid.size[id].cross / 2 for id in inside) - frame.cross
+            bottom = frame.cross_end - max(grid.place[id][1] + grid.size[id].cross / 2 for id in inside)
+            if len(path) == 2:
+                assert (top, bottom) == pytest.approx((PAD + TITLE, PAD))
+            elif name == "open":
+                assert top - bottom == pytest.approx(2 * TITLE) and bottom >= 2 * PAD
 
 
 # The page's picture has 1,260×344 pixels in a window of 1280×800, and shrinks to three quarters before it scrolls.
