@@ -11,7 +11,9 @@ from microgradlike import sum as sum_of
 from microgradlike.notation.digits import format_number
 from microgradlike.view import animation, style
 from microgradlike.view.explanation import explain
+from microgradlike.view.table import text_width
 
+SVG = "{http://www.w3.org/2000/svg}"
 PICTURE = Path(__file__).parents[1] / "notebooks/pictures/backward.svg"
 VISIBLE = """() => [...document.querySelectorAll("text")].filter(e => e.checkVisibility({ checkOpacity: true }))
     .map(e => e.textContent)"""
@@ -221,6 +223,45 @@ def test_it_is_one_well_formed_file_without_script():
     svg = ElementTree.fromstring(steps_text())
     tags = {element.tag.rpartition("}")[2] for element in svg.iter()}
     assert tags <= {"svg", "g", "title", "path", "polygon", "text", "tspan", "style", "rect"}
+
+
+@pytest.mark.parametrize("loss", [example, lambda: Value(2.0, "x").exp(), lambda: Value(2.0, "a long name " * 9) * 3])
+def test_everything_has_room(loss, tmp_path):
+    svg = ElementTree.fromstring(steps(loss()).save(tmp_path / "film.svg").read_text(encoding="utf-8"))
+    x, y, width, height = map(float, svg.get("viewBox").split())
+    assert (float(svg.get("width")), float(svg.get("height"))) == pytest.approx(
+        (animation.SCALE * width, animation.SCALE * height), abs=2
+    )
+    assert svg[0].tag == f"{SVG}style" and svg.get("style") == "max-width:100%;height:auto"
+    panel = next(svg.iterfind(f"{SVG}g/{SVG}rect"))
+    left, top, wide, high = (float(panel.get(name)) for name in ("x", "y", "width", "height"))
+    assert (left - x, x + width - left - wide) == pytest.approx((4, 4), abs=1) and 0 < y + height - top - high < 10
+    lines = svg.findall(f"{SVG}g/{SVG}text")
+    for line in lines:
+        assert top + animation.SIZE < float(line.get("y")) < top + high - 4
+    longest = max(text_width("".join(line.itertext())) for line in lines)
+    assert longest * animation.LETTER + 16 <= wide + 1
+    assert wide < longest * animation.LETTER + 18 or x == 0  # no wider than the lines, or the picture
+    graph = next(svg.iterfind(f"{SVG}g[@id='graph']"))
+    chips = [chip for chip in graph.iter(f"{SVG}g") if len(chip) > 1 and chip[0].tag == f"{SVG}rect"]
+    nodes = [float(text.get("x")) for text in graph.iterfind(f"{SVG}g/{SVG}text")]
+    assert chips and nodes
+    for rect, *texts in chips:
+        x, y, wide, high = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
+        assert (x, y) == pytest.approx((-wide / 2, -high / 2), abs=0.1) and len(texts) * animation.CHIP_LINE < high
+        longest = max(text_width("".join(text.itertext())) for text in texts) * animation.CHIP_LETTER
+        assert longest + 4 < wide < longest + 12
+        assert all(y + animation.CHIP_SIZE - 1 < float(text.get("y")) < -y for text in texts)
+    for head in graph.iterfind(f".//{SVG}polygon"):
+        assert head.get("points").split()[0] == head.get("points").split()[-1]
+
+
+def test_a_sum_of_products_stands_under_the_middle_of_its_node():
+    graph = next(ElementTree.fromstring(steps_text()).iterfind(f"{SVG}g[@id='graph']"))
+    e = max(graph.iterfind(f"{SVG}g[@class='node operation']"), key=lambda node: int(node.get("id")[1:]))
+    across = [float(x) for x in re.findall(r"(-?[\d.]+),", e.find(f"{SVG}path").get("d"))]
+    places = [float(chip.get("transform")[10:].split(",")[0]) for chip in graph.iterfind(f".//{SVG}g[@transform]")]
+    assert min(abs((min(across) + max(across)) / 2 - place) for place in places) < 0.1
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 7])
