@@ -154,9 +154,9 @@ def test_frames_have_the_same_margins_everywhere(shape):
         for path, frame in grid.frames.items():
             inside = [id for id, its in grid.path.items() if its[: len(path)] == path]
             if path in grid.closed:
-                extent, title = grid.closed[path], 2 * TITLE if len(path) == 1 else 0
-                assert frame.cross_end - frame.cross == pytest.approx(extent.cross + title)
-                assert frame.main_end - frame.main >= extent.main
+                extent, title = grid.boxes[path], TITLE + 2 * PAD if len(path) == 1 else 0
+                assert frame.cross_end - frame.cross > extent.cross + title - 1e-6
+                assert frame.main_end - frame.main > extent.main - 1e-6
                 if len(path) == 1:  # what is closed in it keeps its order, for what comes from there
                     places = {grid.place[id][1] for id in inside}
                     assert len(places) == len(inside) and frame.cross < min(places) <= max(places) < frame.cross_end
@@ -165,7 +165,9 @@ def test_frames_have_the_same_margins_everywhere(shape):
                 continue
             left = min(grid.place[id][0] - grid.size[id].main / 2 for id in inside) - frame.main
             right = frame.main_end - max(grid.place[id][0] + grid.size[id].main / 2 for id in inside)
-            assert left == pytest.approx(right) and (3 - len(path)) * PAD <= left < 4 * PAD
+            assert min(left, right) > (3 - len(path)) * PAD - 1e-6
+            if name == "open" and len(path) == 1:
+                assert left == pytest.approx(right) and left < 4 * PAD
             top = min(grid.place[id][1] - grid.size[id].cross / 2 for id in inside) - frame.cross
             bottom = frame.cross_end - max(grid.place[id][1] + grid.size[id].cross / 2 for id in inside)
             if len(path) == 2:
