@@ -194,6 +194,21 @@ def matrix_and_transpose():
 
 
 @case
+def matrix_and_transpose_of_one_vector():
+    def loss(x, W):
+        z = [builtins.sum(W[i][j] * x[j] for j in range(N)) for i in range(N)]
+        u = [builtins.sum(W[i][j] * x[N + i] for i in range(N)) for j in range(N)]
+        return through_tanh(z) + through_tanh(u)
+
+    def by_hand(x, W):
+        a, d = tanh_by_hand(x[:, :N] @ W.T)
+        b, e = tanh_by_hand(x[:, N:] @ W)
+        return a + b, {"W": (d.T @ x[:, :N] + x[:, N:].T @ e) / len(x)}
+
+    return {"W": (N, N)}, {"x": (2 * N,)}, loss, by_hand
+
+
+@case
 def tied_weights():
     def loss(x, W):
         h = [builtins.sum(W[i][j] * x[j] for j in range(N)).tanh() for i in range(N // 2)]
@@ -343,6 +358,18 @@ def graph_convolution_edge_by_edge():
             builtins.sum(builtins.sum(W[k][f] * h[j][f] for f in range(FEATURES)) for j in near[i])
             for i in range(NODES) for k in range(HIDDEN)
         ])  # fmt: skip
+
+    return {"W": (HIDDEN, FEATURES)}, {"h": (NODES, FEATURES)}, loss, graph_by_hand(lambda i, j: 1.0)
+
+
+@case
+def graph_convolution_of_dot_products():
+    near = neighbours()
+
+    def loss(h, W):
+        from microgradlike import dot
+
+        return through_tanh([builtins.sum(dot(w, h[j]) for j in near[i]) for i in range(NODES) for w in W])
 
     return {"W": (HIDDEN, FEATURES)}, {"h": (NODES, FEATURES)}, loss, graph_by_hand(lambda i, j: 1.0)
 

@@ -551,7 +551,10 @@ def algebra(w: Writer) -> None:
             case "messages":
                 h, k = w.leaf("h", m, 2), w.leaf("W", 3, 2)
                 each = f"{k}[k][f] * {h}[j][f]" if r.random() < 0.5 else f"{h}[j][f] * {k}[k][f]"
-                z = w.let(f"[[{total(f'{each} for j in {near}[i] for f in range(2)')} for k in range(3)] {every}]")
+                each = total(f"{each} for j in {near}[i] for f in range(2)")
+                if r.random() < 0.4:
+                    each = total(f"dot({k}[k], {h}[j]) for j in {near}[i]")
+                z = w.let(f"[[{each} for k in range(3)] {every}]")
                 w.pool += [f"{z}[{i}][{f}]{activation(w)}" for i in range(n) for f in range(3)]
             case "convolution":
                 n, k = r.randint(4, 9), r.randint(2, 4)
@@ -722,6 +725,19 @@ PATTERNS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         {"W": (2, 2), "h": (5, 2)},
         "near = [[0, 1], [0, 1, 2, 4], [2], [1, 3, 4], [0, 4]]\n"
         "z = [sum(sum(w[f] * h[j][f] for f in range(2)) for j in near[i]) for i in range(5) for w in W]\nloss = sum(v.tanh() for v in z)",
+    ),
+    "neighbours in a graph, dot product by dot product": (
+        {"W": (3, 2), "h": (4, 2), "b": (3,)},
+        "near = [[0, 1], [0, 1, 2], [2, 1, 3], [3]]\n"
+        "z = [sum(affine(w, h[j], c) for j in near[i]) - dot(w, h[i]) for i in range(4) for w, c in zip(W, b)]\nloss = sum(v.tanh() for v in z)",
+    ),
+    "a matrix and its transpose, of parts of one vector": (
+        {"W": (3, 3), "x": (6,)},
+        "z = [dot(w, x[:3]) for w in W] + [dot(w, x[3:]) for w in zip(*W)]\nloss = sum(v.tanh() for v in z)",
+    ),
+    "networks side by side": (
+        {"W": (3, 4, 2), "x": (3, 2)},
+        "z = [dot(w, v) for U, v in zip(W, x) for w in U]\nloss = sum(v.tanh() for v in z) + z[0] * z[5]",
     ),
     "a convolution padded by skipping": (
         {"K": (2, 3), "x": (6,)},

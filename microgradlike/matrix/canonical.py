@@ -40,7 +40,7 @@ class Graph:
 
     The inputs of node i are `edges[start[i]:start[i + 1]]`. The terms of the live sum i stand at
     `term_start[i]:term_start[i + 1]` of `sign`, `left` and `right`: sign · left · right, and right
-    is −1 where the term is a single node; `maker` is the recorded product that dissolved into it, or −1.
+    is −1 where the term is a single node; `maker` is the product or sum that dissolved into it, or −1.
     `in_branch` are the nodes that a choice may have left out.
 
     Nodes with one number in `same` hold the same. `factored` are sums that nobody recorded (`common`).
@@ -155,7 +155,7 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     return Graph(
         nodes, index_of, operations, start, edges, live, _in_branch(operations, start, edges), live & (kind >= 0), root,
         np.concatenate([[0], np.cumsum(np.bincount(root[owner], minlength=n))]),
-        own_sign * sign_to_root[owner], left, right, np.where((kind == MUL) & ~live, np.arange(n), -1)[owner], _same_constants(constant), np.zeros(n, bool),
+        own_sign * sign_to_root[owner], left, right, np.where(dissolves, np.arange(n), -1)[owner], _same_constants(constant), np.zeros(n, bool),
     )  # fmt: skip
 
 

@@ -107,6 +107,8 @@ def factor(graph: Graph, colours: Colours, kind: Ints) -> Graph:
     product, uses = _products(graph)
     if (result := _masked(graph, colour, kind, product, uses)) is not graph:
         return result
+    if (result := _several_dots(graph, colour)) is not graph:
+        return result
     alone = product & (uses == 1)
     of_three = ((alone[graph.left] != alone[graph.right]) & (graph.right >= 0)).nonzero()[0]
     sides = graph.left[of_three], graph.right[of_three]
@@ -114,7 +116,7 @@ def factor(graph: Graph, colours: Colours, kind: Ints) -> Graph:
     if (result := _taken_out(graph, colour, of_three, outer, rest, rest)) is not graph:
         return result
     of_two = _of_two(graph, colour)
-    left, right, place = graph.left[of_two], graph.right[of_two], graph.maker[of_two]
+    left, right, place = graph.left[of_two], graph.right[of_two], _places(graph)[of_two]
     order = colour[left] > colour[right]
     left, right = np.where(order, right, left), np.where(order, left, right)
     for outer, rest in ((left, right), (right, left)):
@@ -139,10 +141,8 @@ def _masked(graph: Graph, colour: Ints, kind: Ints, product: npt.NDArray[np.bool
 
     So it is in sums where x is multiplied by different masks: else m·x is a vector, as it was written.
     """
-    here = (
-        ((graph.right >= 0) & (product[graph.left] != product[graph.right]) & (graph.maker >= 0))
-        & ~graph.in_branch[_owner(graph)]
-    ).nonzero()[0]
+    places = _places(graph)
+    here = ((product[graph.left] != product[graph.right]) & (graph.right >= 0) & (places >= 0)).nonzero()[0]
     w, inner = graph.left[here], graph.right[here]
     w, inner = np.where(product[w], inner, w), np.where(product[w], w, inner)
     first = graph.term_start[inner]
@@ -162,13 +162,55 @@ def _masked(graph: Graph, colour: Ints, kind: Ints, product: npt.NDArray[np.bool
     if not fits.any():
         return graph
     here, w, inner, m, x = (each[fits] for each in (here, w, inner, m, x))
-    new = graph.maker[here]
+    new = places[here]
     unused = inner[np.bincount(inner, minlength=len(uses))[inner] == uses[inner]]
     left, right, maker = graph.left.copy(), graph.right.copy(), graph.maker.copy()
     left[here], right[here], maker[here] = new, x, -1
     more = new, np.ones(len(new), np.int64), m, w, np.full(len(new), -1)
     columns = zip((owner, graph.sign, left, right, maker), more, strict=True)
     return _of_terms(_with_sums(graph, new, unused), *(np.append(old, added) for old, added in columns))
+
+
+def _places(graph: Graph) -> Ints:
+    """Return for each term the node that dissolved into it alone, whose number is free; −1 where there is none."""
+    alone = np.bincount(graph.maker + 1, minlength=len(graph.nodes) + 1) == 1
+    alone[0] = False
+    return np.where(alone[graph.maker + 1] & ~graph.in_branch[graph.maker], graph.maker, -1)
+
+
+def _several_dots(graph: Graph, colour: Ints) -> Graph:
+    """Return the graph where dot products that several sums add, or one again and again, are nodes of their own.
+
+    So they are in Σⱼ w·hⱼ over the neighbours j of each node of a graph: w·hⱼ is the same for all of them.
+    """
+    of_dots = np.bincount(graph.maker + 1, minlength=len(graph.nodes) + 1) > 1
+    of_dots[0] = False
+    owner = _owner(graph)
+    here = (of_dots[graph.maker + 1] & ~graph.in_branch[owner]).nonzero()[0]
+    here = here[np.argsort(graph.maker[here], kind="stable")]
+    begin = np.diff(graph.maker[here], prepend=-1).nonzero()[0]
+    several = (np.bincount(owner[here[begin]], minlength=len(graph.nodes)) > 1).nonzero()[0]
+    kept = np.isin(colour[owner[here]], colour[several])
+    here = here[kept]
+    if not len(here):
+        return graph
+    begin = np.diff(graph.maker[here], prepend=-1).nonzero()[0]
+    count = np.diff(begin, append=len(here))
+    rank = np.arange(len(here)) - np.repeat(begin, count)
+    number = hashes(np.stack([rank, graph.left[here], graph.right[here]], axis=1))
+    number = np.cumsum((number ^ (number >> 32)) * MULTIPLIER)
+    number = np.diff(number[begin + count - 1], prepend=0)
+    kinds, _ = distinct_rows(colour[owner[here[begin]], None])
+    _, once = distinct_rows(np.stack([kinds, number], axis=1))
+    few = np.bincount(kinds[once]) * LEAST <= np.bincount(kinds)
+    if not few.any():
+        return graph
+    here, first = here[np.repeat(few[kinds], count)], here[begin[few[kinds]]]
+    new, sign, maker = graph.maker[first], graph.sign.copy(), graph.maker.copy()
+    more = owner[first], graph.sign[first], new, np.full(len(new), -1), np.full(len(new), -1)
+    owner[here], sign[here], maker[here] = graph.maker[here], 1, -1
+    columns = zip((owner, sign, graph.left, graph.right, maker), more, strict=True)
+    return _of_terms(_with_sums(graph, new, new[:0]), *(np.append(old, added) for old, added in columns))
 
 
 def _with_sums(graph: Graph, new: Ints, gone: Ints) -> Graph:
@@ -185,7 +227,7 @@ def _of_two(graph: Graph, colour: Ints) -> Ints:
 
     The longest sum of each colour tells of all.
     """
-    count = np.diff(graph.term_start)
+    count, places = np.diff(graph.term_start), _places(graph)
     sums = (graph.is_sum & ~graph.in_branch).nonzero()[0]
     sums = sums[np.lexsort((-count[sums], colour[sums]))]
     longest = sums[np.diff(colour[sums], prepend=-2) != 0]
@@ -193,7 +235,7 @@ def _of_two(graph: Graph, colour: Ints) -> Ints:
     def of_two(sums: Ints) -> tuple[Ints, Ints]:
         terms, count = _parts(graph.term_start, sums)
         owner = np.repeat(sums, count)
-        fit = (graph.right[terms] >= 0) & (graph.maker[terms] >= 0)
+        fit = (graph.right[terms] >= 0) & (places[terms] >= 0)
         return terms[fit], owner[fit]
 
     terms, owner = of_two(longest)

@@ -23,6 +23,8 @@ from microgradlike.matrix.memory import Emitted, share_memory
 from microgradlike.matrix.symbols import Symbol
 from microgradlike.value import Value
 
+GRIDS = 64  # so many products at most stand one by one
+
 
 def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapping[Array, Any]) -> Emitted:
     """Return the code of what was found: its functions "forward", "backward" and "slope", which computes no loss.
@@ -139,7 +141,13 @@ class Emitter:
             sides.append(side)
         left, right = sides
         self.saved[group] = left.inner, left, right
-        out: Symbol = right @ left.T
+        out: Symbol
+        if grids := _one_by_one(left, right):
+            out = self.code.new((grids, 1, left.inner[1]), True)
+            for g in range(grids):
+                self.code.add("matmul", right.grid(g), left.grid(g).T, out=out.grid(g))
+        else:
+            out = right @ left.T
         for ref in group.refs:
             if ref.array is not None and len(np.unique(ref.index[ref.index >= 0])) == ref.array.size:
                 self.products.setdefault(ref.array, out)
@@ -249,7 +257,12 @@ class Emitter:
         for ref in group.refs:
             if ref.array in self.received:
                 self._about(ref.array)
-                if ref is group.right:
+                if grids := _one_by_one(left, right):
+                    share = self.code.new(ref.index.shape, ref is group.right)
+                    for g in range(grids):
+                        a, b = (delta.grid(g), left) if ref is group.right else (delta.grid(g).T, right)
+                        self.code.add("matmul", a, b.grid(g), out=share.grid(g))
+                elif ref is group.right:
                     share = delta @ left
                 elif right.varies and not left.varies and right.has_rows:
                     share = delta.rows().T @ right.rows()  # one product adds up the samples, too
@@ -329,6 +342,12 @@ def try_rules(arrays: list[Array], dtype: Any) -> None:
         emitter = Emitter([ref.array for ref in array.refs if ref.array is not None], dtype)
         emitter.forward(array)
         op.differentiate(*emitter.saved[array][1])
+
+
+def _one_by_one(left: Symbol, right: Symbol) -> int:
+    """Return in how many products, each for all samples, BLAS is faster than in one for each of them; 0 for one."""
+    grids = left.inner[0] if len(left.inner) == 3 and right.inner[1] == 1 and right.varies and not left.varies else 0
+    return grids if grids <= GRIDS else 0
 
 
 def _worth_blas(group: Group) -> bool:

@@ -90,6 +90,11 @@ class Symbol(NDArrayOperatorsMixin):
         _, C, K = self.dims
         return replace(self, dims=(C, K), strides=(self.strides[0] // C, self.strides[2]))
 
+    def grid(self, g: int) -> Symbol:
+        """Return the g-th matrix; of an array that varies, its only row for all samples, as a matrix."""
+        here = self.view(self.inner[1:], self.strides[self.varies + 1 :], self.offset + g * self.strides[self.varies])
+        return here.rows() if self.varies else here
+
     @property
     def T(self) -> Symbol:
         """The last two axes exchanged."""
