@@ -77,6 +77,13 @@ class Mine(FirstValue):
         return Mine(-self.data, (self,), (1.0,))
 
 
+def test_what_a_function_calls_in_vain_is_no_fault_of_its_kind(capsys):
+    check(lambda f: f(2), lambda answer: answer(3) == 5)
+    assert capsys.readouterr().out == "✗ Not yet. TypeError: 'int' object is not callable.\n"
+    check(3, lambda answer: answer(3) == 5)
+    assert capsys.readouterr().out == "✗ Not yet. This is of the type int, and a function is asked for.\n"
+
+
 def test_a_class_is_judged_by_the_operations_that_are_asked_for(capsys):
     check(Mine, chain_rule("a + b", "a * b"))
     assert capsys.readouterr().out == "· No answer yet: put yours in place of the dots.\n"

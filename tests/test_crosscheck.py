@@ -456,6 +456,7 @@ def test_kinks_are_marked_and_named(activation):
     assert table.ok
     assert "kink" in str(table)
     assert "At a kink, where differences have no answer: δ¹₁, δ¹₂, ∂C/∂b¹₁, ∂C/∂b¹₂." in str(table)
+    assert ["∂C/∂w²₁₁", *"00000"] in map(str.split, str(table).splitlines())  # no "0.000"
 
 
 def test_what_is_not_finite_is_reported():

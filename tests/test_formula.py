@@ -374,3 +374,32 @@ def test_constants_in_formulas_are_exact_enough_to_read_back(f):
 )  # fmt: skip
 def test_numbers_are_short(x, text):
     assert format_number(x) == text
+
+
+X, Y, Z = map(typeset.verbatim, "xyz")
+NUMBER, QUOTIENT = typeset.Formula(factor=-3.0), typeset.fill("{}/{}", X, Y, level=typeset.QUOTIENT)
+
+
+@pytest.mark.parametrize(
+    "written, text",
+    [
+        (typeset.add([X, typeset.Formula(factor=0.0)]), "x + 0"),
+        (typeset.add([X.times(-1.0), NUMBER, Y, Z.times(-2.0)]), "y − x − 2z − 3"),
+        (typeset.add([X.times(-1.0), Y.times(-2.0)]), "−x − 2y"),
+        (typeset.add([typeset.multiply([X, Y]), Z]), "x ⊙ y + z"),
+        (typeset.multiply([typeset.add([X, Y]), Z], " "), "(x + y) z"),
+        (typeset.multiply([typeset.add([X, Y]), Z]), "(x + y) ⊙ z"),
+        (typeset.multiply([typeset.multiply([X, Y]), Z], " "), "(x ⊙ y) z"),
+        (typeset.multiply([typeset.multiply([X, Y], " "), Z]), "(x y) ⊙ z"),
+        (typeset.multiply([QUOTIENT, Z]), "x/y ⊙ z"),
+        (typeset.multiply([QUOTIENT, Z], " "), "(x/y) z"),
+        (typeset.multiply([X.times(-2.0), Y.times(3.0)]), "−6 x ⊙ y"),
+        (typeset.multiply([NUMBER, X]), "−3 x"),
+        (typeset.power(NUMBER, Z), "(−3)^z"),
+        (typeset.power(typeset.Formula(factor=1 / 3), Z), "(1/3)^z"),
+        (typeset.power(typeset.Formula(factor=3.0), Z), "3^z"),
+        (typeset.power(typeset.multiply([X, Y]), Z), "(x ⊙ y)^z"),
+    ],
+)
+def test_signs_stand_between_terms_and_brackets_where_they_are_needed(written, text):
+    assert str(written) == text

@@ -278,6 +278,7 @@ def test_sigma_and_its_complement_are_two_probabilities():
         lambda a, b: [(a - b.exp()).exp(), (b - b.exp()).exp()],
         lambda a, b: [softmax([a, b])[0], b],
         lambda a, b: [a / (a + b) * 2, b / (a + b) * 2],
+        lambda a, b: [0.0 / (1 + a.exp()), b],
         lambda a, b: [v.exp() * (2 / (a.exp() + b.exp())) for v in (a, b)],
         lambda a, b: [dot([a], [b]), a * b],
         lambda a, b: [Value(0.25), Value(0.75)],
