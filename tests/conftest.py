@@ -38,6 +38,7 @@ LEFT_OUT = {
     "test_notebooks.py": "nbformat",
     "test_passes.py": "numpy",
     "test_people.py": "numpy",
+    "test_plots.py": "matplotlib",
     "test_program_values.py": "numpy",
     "test_questions.py": "nbformat",
     "test_readme.py": "click",

@@ -70,8 +70,11 @@ def test_explain_steps_at_the_press_of_a_key(monkeypatch):
     monkeypatch.setattr(
         "microgradlike.cli.commands.sys", SimpleNamespace(stdin=terminal, stdout=terminal, stderr=terminal)
     )
+    cleared = []
     monkeypatch.setattr("click.getchar", key)
+    monkeypatch.setattr("click.clear", lambda: cleared.append(True))
     output = run("explain", "x*x", "x=3", "--step").stdout
+    assert len(cleared) == 7
     assert re.findall(r"step (\d) of 3", output) == ["0", "1", "2", "1", "2", "3", "3"]
     assert max(map(len, re.findall("step .*", output))) <= 38  # fits 40 columns, also where there are 100 steps
     assert output.count("L = x·x = 9") == 4  # in the forward step, twice, and in the last step, twice

@@ -111,9 +111,9 @@ def _let_go(stream: Any) -> None:
 
 def assignment(text: str) -> tuple[str, float]:
     """Parse name=number into a pair."""
-    name, equals, value = text.partition("=")
+    name, _, value = text.partition("=")
     with suppress(ValueError):
-        if name.strip().isidentifier() and equals:
+        if name.strip().isidentifier():
             return language.variable(name.strip()), float(value)
     raise click.BadParameter(f"expected name=number, as in w=2, got {text!r}")
 
