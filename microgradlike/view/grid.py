@@ -27,7 +27,7 @@ Path = tuple[str, ...]
 Column = tuple[int, float]  # a layer, and the number of operations after its first one
 
 GAP, PAD, TITLE = 10.0, 6.0, 18.0  # points: between boxes below each other, around them in a frame, for its name
-LANE = 36.0  # beside a layer's neurons, for the edges to and from what it has besides
+LANE = 30.0  # beside a layer's neurons, for the edges to and from what it has besides
 STEEP = 0.05  # for each point that layers are high, between them, for edges that are less steep
 MOST_BELOW = 3  # results of each other in one column
 
