@@ -43,6 +43,7 @@ LEFT_OUT = {
     "test_questions.py": "nbformat",
     "test_readme.py": "click",
     "test_widget.py": "anywidget",
+    "test_writing.py": "numpy",
 }
 # Tests of these files are skipped there where what they test says that such a package is missing. In all other
 # files nothing may say so.

@@ -139,7 +139,7 @@ class Writer:
             return terms if is_sum else fill("Σ {}", terms.within(POWER), level=MATRIX)
         sides = [(axes[0], vars[0]), (vars[0], *axes[1:])]
         groups = [[x for x in factors if x.free == set(side)] for side in sides]
-        if len(vars) > 1 or len(axes) > 2 or not all(groups) or sum(map(len, groups)) < len(factors):
+        if len(axes) > 2 or not all(groups) or sum(map(len, groups)) < len(factors):
             raise NoNotation
         return multiply([self._hadamard(group, side) for group, side in zip(groups, sides, strict=True)], " ")
 
