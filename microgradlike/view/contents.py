@@ -47,9 +47,9 @@ class Contents:
     in_grid: bool  # the groups are the layers and neurons of a network, whose places are known
     max_terms: int
     live: bool
-    measured: dict[Value | Path, Size] = field(
-        default_factory=dict
-    )  # the sizes of boxes, once for all of a page's pictures
+    # All pictures of a page share these: the sizes of boxes, and how many nodes of a group do not stand in its box.
+    measured: dict[Value | Path, Size] = field(default_factory=dict)
+    hidden: dict[Path, int] = field(default_factory=dict)
     box: dict[Value, str] = field(init=False, default_factory=dict)  # the id of the closed box that a node is in
     shown: dict[Value, str] = field(
         init=False, default_factory=dict
@@ -200,15 +200,12 @@ class Contents:
     def _more_inside(self, path: Path) -> tuple[str, str] | None:
         """Return the id and text of the sign that some nodes of a closed group do not stand in its box."""
         id = f"c{list(self.clusters).index(path) - 1}"
-        inside = self._inside[path]
-        cut = {
-            v
-            for node in inside
-            for v in node.inputs
-            if v not in self.index and (by_layer(v) or ())[: len(path)] == path
-        }
-        hidden = len(inside.difference(self._rows_in(path))) + len(cut)
-        return (f"m{id}", f"⋯ {hidden} more") if hidden else None
+        if path not in self.hidden:
+            inside = self._inside[path]
+            not_drawn = {v for node in inside for v in node.inputs if v not in self.index}
+            cut = sum((by_layer(v) or ())[: len(path)] == path for v in not_drawn)
+            self.hidden[path] = len(inside.difference(self._rows_in(path))) + cut
+        return (f"m{id}", f"⋯ {self.hidden[path]} more") if self.hidden[path] else None
 
     def _local_grad(self, node: Value, k: int) -> str:
         """Write the local derivative by input k, as on an edge: ∂₁ -3. The node that it is of stands beside it."""
