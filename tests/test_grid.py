@@ -328,5 +328,12 @@ def test_long_edges_are_drawn_when_the_boxes_have_their_places(make):
     assert late and all(
         re.search(rf'<g id="{id}" class="edge[^>]*>\s*<title>[^<]*</title>\s*<path', svg) for id in late
     )
+    for id in late:  # their numbers stand by the boxes that they are about
+        node = id[1:].partition("_")[0]
+        edge, box = (re.search(rf'<g id="{each}".*?</g>', svg, re.DOTALL)[0] for each in (id, f"n{node}"))
+        (x, y), (u, v) = (
+            map(float, re.search(r'<text[^>]* x="([-\d.]+)" y="([-\d.]+)"', each).groups()) for each in (edge, box)
+        )
+        assert abs(x - u) < 120 and abs(y - v) < 60
     assert drawn.svg() == svg
     assert "late" not in draw(make(6)).source

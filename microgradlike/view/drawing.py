@@ -132,10 +132,13 @@ class Drawing(Contents):
                 ends = self._id(input) + self._side(input, node, "tail"), self._id(node)
                 ends = ends[0], ends[1] + (ports.get(operand) or self._side(input, node, "head"))
                 if self._grid and self._has_number(node, k):
-                    look |= self._at_head(id, label)  # for the middles of crossing edges meet
+                    look |= self._at_head(self._spots[id], label)  # for the middles of crossing edges meet
+                text = label.label if self.local_grads and not self._grid else ""
                 if (node, k) in self._late:
                     look["late"] = "true"
-                dot.edge(*ends, label.label if self.local_grads and not self._grid else "", id=id, **look)
+                    if text:  # by its end, for the middles of long edges lie side by side
+                        look, text = look | self._at_head(Spot(label.width / 2 + 10, 25.0), label), ""
+                dot.edge(*ends, text, id=id, **look)
         for id in self._more_beside(node):
             dot.edge(id, self._id(node), style="dotted", id=f"e{id}")
 
@@ -169,9 +172,8 @@ class Drawing(Contents):
         """Return the nodes and closed boxes from which there are edges to that of the node."""
         return {self._box(node.inputs[k]) for k in self.edges[node]} - {self._box(node)}
 
-    def _at_head(self, id: str, label: boxes.Box) -> dict[str, str]:
-        """Return the attributes of a label that stands by the end of its edge, where nothing is in its way."""
-        spot = self._spots[id]
+    def _at_head(self, spot: Spot, label: boxes.Box) -> dict[str, str]:
+        """Return the attributes of a label that stands by the end of its edge."""
         return {
             "headlabel": label.label, "labelangle": f"{spot.angle:.1f}", "labeldistance": f"{spot.distance / 10:.2f}",
         }  # fmt: skip
