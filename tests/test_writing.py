@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microgradlike.matrix.entries import Each, Entry, Index, Lookup, Over, Put, Softmax, Table, Var
+from microgradlike.matrix.entries import Add, Each, Entry, Index, Lookup, Over, Put, Softmax, Table, Var
 from microgradlike.matrix.writing import LIST, Writer
 from microgradlike.notation.typeset import call
 
@@ -53,6 +53,9 @@ part = entry("x", EVERY_OTHER, sizes=[7])
         (u * v, [i, j], "y = u vᵀ"),
         (W * u * v, [i, j], "y = W ⊙ (u vᵀ)"),
         (W * u, [i, j], "yᵢⱼ = Wᵢⱼ uᵢ"),
+        (W * v, [i, j], "yᵢⱼ = Wᵢⱼ vⱼ"),
+        (total([i], Add((total([k, j], B), u))), [], "y = Σ (Σ B + u)"),
+        (f(u, v, total([k], w * w)), [i, j], "yᵢⱼ = f(uᵢ, vⱼ, w · w)"),
         (2.0 * v * v, [j], "y = 2v ⊙ v"),
         (total([i, j], W), [], "y = Σ W"),
         (total([i, j], f(W, kind="square")), [], "y = ‖W‖²"),
