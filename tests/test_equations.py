@@ -1429,3 +1429,11 @@ def test_the_latex_is_understood(name):
                 parse(
                     "$" + side.replace(r"\tfrac", r"\frac").replace(r"\textstyle", "").replace(r"\surd", r"\Psi") + "$"
                 )
+
+
+def test_a_condition_stands_without_brackets_and_an_array_of_single_readings_in_its_order():
+    x, w = [Value(i - 0.5) for i in range(3)], [Value(i + 1.0) for i in range(3)]
+    slopes = gradient(sum_([abs(a) * b.relu() for a, b in zip(w, x, strict=True)]), w)
+    text = str(vectorize(sum_(slopes), batch=[x]))
+    assert re.search(r" = 1 if 0 < (\w+) else −1 if \1 < 0 else 0 ", text)
+    assert re.search(r" = ReLU\(\w+\)\[→ 3:1:−1\] ", text)

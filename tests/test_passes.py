@@ -11,6 +11,7 @@ from graphs import leaves, random_graph
 from microgradlike import Value, affine, constant, dot, logsumexp, maxout, nn, ops, vectorize
 from microgradlike import sum as sum_
 from microgradlike.matrix import passes
+from microgradlike.matrix.arrays import Apply
 from microgradlike.matrix.guards import Guard
 
 PASSES = """\
@@ -201,3 +202,18 @@ def test_affine_layers_of_two_heads_print_their_grids():
     z = [affine(A[h][i], X[h], Value(0.1)) for h in range(2) for i in range(2)]
     printed = str(vectorize(sum_([v.tanh() for v in z]), [X]).arrays)
     assert "(2×2×3) · x(2×3)" in printed
+
+
+@pytest.mark.parametrize(
+    "op, operands, text",
+    [
+        (ops.ADD, [1, 2], "1 + 2"),
+        (ops.POW, [1, 2], "1 ^ 2"),
+        (ops.MAXIMUM, [1, 2], "max(1, 2)"),
+        (ops.NEG, [1], "−(1)"),
+        (ops.SIGMOID, [1], "σ(1)"),
+        (ops.leaky_relu(0.2), [1], "leaky ReLU(1, slope=0.2)"),
+    ],
+)
+def test_an_operation_stands_between_two_operands_or_before_them(op, operands, text):
+    assert repr(Apply(op, operands)) == text
