@@ -464,6 +464,11 @@ def test_forced_colours_keep_the_distinctions(stepped, screenshot):
     lines = {page.locator(f".now .{role}").first.evaluate("e => getComputedStyle(e).textDecoration + getComputedStyle(e).fontWeight")
              for role in ("upstream", "local", "product")}  # fmt: skip
     assert len(lines) == 3
+    grounds = {
+        page.locator(f".as-{sign}").evaluate("e => getComputedStyle(e).background")
+        for sign in ("plus", "minus", "leaf")
+    }
+    assert len(grounds) == 3  # in the legend
     screenshot(page, "forced-colours")
 
 
