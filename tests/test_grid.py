@@ -214,9 +214,12 @@ def test_boxes_overlap_nowhere(shape, live):
         assert all(x > 0 for x, *_ in boxes)
 
 
-@pytest.mark.parametrize("shape", ["2-3-1", "4-4-4-1", "10-16-10", "maxout", "softmax"])
-def test_numbers_on_edges_stand_neither_on_each_other_nor_on_boxes(shape):
-    statements = re.sub(r"\\\n", "", render(draw(SHAPES[shape](), max_nodes=1000).source, "dot").decode()).split(";\n")
+@pytest.mark.parametrize(
+    "rankdir, shape", [("LR", "4-4-4-1"), ("LR", "10-16-10"), ("LR", "softmax"), ("RL", "maxout"), ("TB", "2-3-1")]
+)
+def test_numbers_on_edges_stand_neither_on_each_other_nor_on_boxes(rankdir, shape):
+    drawn = draw(SHAPES[shape](), max_nodes=1000, rankdir=rankdir)
+    statements = re.sub(r"\\\n", "", render(drawn.source, "dot").decode()).split(";\n")
     taken, numbers = [], []
     for each in statements:
         found = dict(re.findall(r"\b(pos|head_lp|width|height)=\"?([-\d.,e+]*\d)", each))

@@ -225,6 +225,8 @@ class Drawing(Contents):
             if at and self.rankdir in ("LR", "RL"):
                 below = boxes.LINE_HEIGHT + 2 if self._more(node) else 0
                 to += sizes[1].cross / 2 - 8 - below - boxes.ROW_HEIGHT * (len(rows) - at[0] - 0.5)
+                if self.rankdir == "RL":  # the row ends before its local derivative
+                    end += boxes.text_width((self._local_grad(node, j) for j in rows), 9) + 10
         else:  # where the line between the middles leaves the box
             across, up = start - end, y - to
             share = min(
