@@ -264,6 +264,30 @@ def test_a_sum_of_products_stands_under_the_middle_of_its_node():
     assert min(abs((min(across) + max(across)) / 2 - place) for place in places) < 0.1
 
 
+def test_boxes_light_up_and_lines_and_heads_of_arrows_take_the_colour_of_what_flows():
+    graph = next(ElementTree.fromstring(steps_text()).iterfind(f"{SVG}g[@id='graph']"))
+    seen = {"node": set(), "edge": set()}
+    for group in graph.iterfind(f"{SVG}g[@class]"):
+        for each in group:
+            if each.get("stroke") in (animation.ACTIVE["stroke"], animation.RECEIVES["stroke"]):
+                seen[group.get("class").split()[0]].add((each.tag.removeprefix(SVG), each.get("fill")))
+    assert seen["node"] >= {("path", animation.ACTIVE["fill"]), ("path", animation.RECEIVES["fill"])}
+    assert {fill for _, fill in seen["node"]} == {animation.ACTIVE["fill"], animation.RECEIVES["fill"]}
+    assert seen["edge"] == {("path", "none"), ("polygon", animation.ALONG["stroke"])}
+
+
+@pytest.mark.parametrize("turn", [1, 1j, -1])
+def test_a_turned_arrow_has_its_head_where_it_began(turn):
+    def points(*numbers):
+        return " ".join(f"{(turn * p).real:.2f},{(turn * p).imag:.2f}" for p in numbers)
+
+    head = ElementTree.Element(f"{SVG}polygon", {"points": points(20 - 3j, 30, 20 + 3j, 20 - 3j), "stroke": "#123456"})
+    line, turned = animation._turned([turn * x for x in (0, 5, 10, 15, 20)], head)
+    assert (line.get("d"), line.get("stroke")) == (f"M{points(20)}L{points(30)}", "#123456")
+    found = [float(x) for x in re.findall(r"[-\d.]+", turned.get("points"))]
+    assert found == [float(x) for x in re.findall(r"[-\d.]+", points(10 + 3j, 0, 10 - 3j, 10 + 3j))]
+
+
 @pytest.mark.parametrize("n", [3, 4, 5, 7])
 def test_four_lines_are_shown_or_three_and_how_many_more(n, tmp_path):
     total = sum_of([Value(float(i), f"x{i}") for i in range(n)])

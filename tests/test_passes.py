@@ -12,7 +12,7 @@ from microgradlike import Value, affine, constant, dot, logsumexp, maxout, nn, o
 from microgradlike import sum as sum_
 from microgradlike.matrix import passes
 from microgradlike.matrix.arrays import Apply
-from microgradlike.matrix.guards import Guard
+from microgradlike.matrix.guards import Guard, Notes
 
 PASSES = """\
 sums:
@@ -217,3 +217,10 @@ def test_affine_layers_of_two_heads_print_their_grids():
 )
 def test_an_operation_stands_between_two_operands_or_before_them(op, operands, text):
     assert repr(Apply(op, operands)) == text
+
+
+@pytest.mark.parametrize("n, more", [(1, ""), (8, ""), (9, "… and 1 more"), (20, "… and 12 more")])
+def test_a_warning_names_eight_lines_and_counts_the_others(n, more):
+    warning = Notes(reads={("f.py", i): Value(1.0) for i in range(1, n + 1)}).warning()
+    assert re.findall(r"f\.py:\d+", warning) == [f"f.py:{i}" for i in range(1, min(n, 8) + 1)]
+    assert re.findall("….*more", warning) == [more] * bool(more)
