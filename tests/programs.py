@@ -553,7 +553,7 @@ def algebra(w: Writer) -> None:
                 each = f"{k}[k][f] * {h}[j][f]" if r.random() < 0.5 else f"{h}[j][f] * {k}[k][f]"
                 each = total(f"{each} for j in {near}[i] for f in range(2)")
                 if r.random() < 0.4:
-                    each = total(f"dot({k}[k], {h}[j]) for j in {near}[i]")
+                    each = total(f"{r.choice(['', '-', f'{h}[0][0] - '])}dot({k}[k], {h}[j]) for j in {near}[i]")
                 z = w.let(f"[[{each} for k in range(3)] {every}]")
                 w.pool += [f"{z}[{i}][{f}]{activation(w)}" for i in range(n) for f in range(3)]
             case "convolution":

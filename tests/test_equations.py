@@ -530,6 +530,8 @@ def looked_up(table, at):
         if i > len(table):
             raise LeftOut
         table = table[i - 1]
+    if isinstance(table, int) and table == 0:
+        raise LeftOut
     return table
 
 

@@ -40,6 +40,12 @@ WRITTEN = {
 
    δ¹ = y        4
 ∂C/∂A = x δ¹ᵀ    4×4""",
+    "total(x[i] * y[j] * A[i][j] for i in N for j in N)": """
+   z¹ = Aᵀ x     4
+    C = y · z¹   1
+
+   δ¹ = y        4
+∂C/∂A = x δ¹ᵀ    4×4""",
     "total((x[i] - m[i]) * A[i][j] * (x[j] - m[j]) for i in N for j in N)": """
    v₁ = x − m          4
    z¹ = Aᵀ v₁          4
@@ -49,10 +55,10 @@ WRITTEN = {
 ∂C/∂m = −(z¹ + A δ¹)   4
 ∂C/∂A = v₁ δ¹ᵀ         4×4""",
     "total(A[i][j] * x[i] * x[j] for i in N for j in range(i + 1))": """
-    p₁ = [[1:4], [5:7], [8, 9], [10]]   4×4
-     C = Σᵢ xᵢ (Σⱼ A[p₁[i, j]] xⱼ)      1
+    p₁ = [[1:4], [0, 5:7], [0, 0, 8, 9], [0, 0, 0, 10]]   4×4
+     C = Σᵢ xᵢ (Σⱼ A[p₁[i, j]] xⱼ)                        1
 
-∂C/∂Aᵢ = Σⱼₖ xⱼ xₖ [p₁[j, k] = i]       10""",
+∂C/∂Aᵢ = Σⱼₖ xⱼ xₖ [p₁[j, k] = i]                         10""",
     "total((x[i] - m[i]) * (x[i] - m[i]) for i in N)": """
     C = ‖x − m‖²     1
 
@@ -81,7 +87,7 @@ WRITTEN = {
    δ¹ = tanh'(z¹)       4
 ∂C/∂A = y δ²ᵀ + δ¹ xᵀ   4×4""",
     "squashed(total(A[i][j] * x[j] for j in N if abs(i - j) < 2) for i in N)": """
-    p₁ = [[1, 2], [3:5], [6:8], [9, 10]]                  4×4
+    p₁ = [[1, 2], [3:5], [0, 6:8], [0, 0, 9, 10]]         4×4
      C = Σᵢ tanh(Σⱼ A[p₁[i, j]] xⱼ)                       1
 
 ∂C/∂Aᵢ = Σⱼₖ tanh'(Σₗ A[p₁[j, l]] xₗ) xₖ [p₁[j, k] = i]   10""",
@@ -94,7 +100,7 @@ WRITTEN = {
      δ¹ = tanh'(z¹)                                                  4×3
 ∂C/∂Wᵢⱼ = Σₖ δ¹ₖᵢ (Σₗ c₁[k, l] H[j + 2l − 2])                        3×2""",
     "squashed(total(k[i] * x[p + i - 1] for i in range(3) if 0 <= p + i - 1 < 4) for p in N)": """
-    p₁ = [[1, 2], [1:3], [2:4], [3, 4]]            4×3
+    p₁ = [[0, 1, 2], [1:3], [2:4], [3, 4]]         4×3
      C = Σᵢ tanh(Σⱼ kⱼ x[p₁[i, j]])                1
 
 ∂C/∂kᵢ = Σⱼ tanh'(Σₗ kₗ x[p₁[j, l]]) x[p₁[j, i]]   3""",
@@ -143,10 +149,10 @@ def check_numbers(text, varies=False, **numbers):
 
 
 INF = math.inf
-BILINEAR = "total(x[i] * A[i][j] * y[j] for i in N for j in N)"
-MASKED = "squashed(total(A[i][j] * (float((i + j) % 3 > 0) * x[j]) for j in N) for i in N)"
+FORMS = ["x[i] * A[i][j] * y[j]", "x[i] * y[j] * A[i][j]", "A[i][j] * (x[i] * y[j])", "x[i] * (A[i][j] * y[j])"]
 
 
+@pytest.mark.parametrize("form", [f"total({form} for i in N for j in N)" for form in FORMS])
 @pytest.mark.parametrize(
     ("x", "A", "y"),
     [
@@ -164,23 +170,28 @@ MASKED = "squashed(total(A[i][j] * (float((i + j) % 3 > 0) * x[j]) for j in N) f
         (1.0, [INF] + 15 * [1.0], 1.0),
     ],
 )
-def test_products_stay_as_they_were_recorded(x, A, y):
-    """Else a product of three might overflow or underflow where the scalar engine's does not, or be inf for nan."""
-    check_numbers(BILINEAR, x=np.broadcast_to(x, 4), A=np.broadcast_to(A, 16), y=np.broadcast_to(y, 4))
+def test_products_of_three_neither_overflow_nor_underflow_where_the_scalar_engine_does_not(form, x, A, y):
+    check_numbers(form, x=np.broadcast_to(x, 4), A=np.broadcast_to(A, 16), y=np.broadcast_to(y, 4))
 
 
-@pytest.mark.parametrize("A", [1e300, 1e-310, [INF] + 15 * [1.0], [1.0] + 15 * [INF]])
-def test_a_mask_is_moved_to_the_weights_where_that_changes_no_bit(A):
-    for x in (1e-300, 1e300):
-        check_numbers(MASKED, varies=True, x=np.full(4, x), A=np.broadcast_to(A, 16))
+@pytest.mark.parametrize("mask", ["float((i + j) % 3 > 0)", "(0.25 + (i + j) % 3)", "A[j][i]"])
+@pytest.mark.parametrize("A", [1.0, 1e300, 1e-310, [INF] + 15 * [1.0], [1.0] + 15 * [INF]])
+def test_masks_are_moved_to_the_weights_where_that_changes_nothing(mask, A):
+    text = f"squashed(total(A[i][j] * ({mask} * x[j]) for j in N) for i in N)"
+    for x in (1.0, 1e-300, 1e300):
+        check_numbers(text, varies=True, x=np.full(4, x), A=np.broadcast_to(A, 16))
 
 
-def test_other_constants_than_those_of_a_mask_stay_where_they_are():
-    """w·(c·x) is no (c·w)·x in floating point."""
-    x, w = vector("x"), matrix("w", 3, 4)
-    loss = squashed(total(w[i][j] * ((0.5 + (i + j) % 2) * x[j]) for j in N) for i in range(3))
-    program = vectorize(loss, [x])
-    assert any("· x" in repr(array) and array.varies for array in program.arrays[2:-3])
+def test_float32_takes_products_as_recorded_where_others_overflow():
+    loss, given, _ = recorded("total(x[i] * y[j] * A[i][j] for i in N for j in N)")
+    program = vectorize(loss, [given["x"], given["y"]], dtype=np.float32)
+    parameter, numbers = program.parameters[0], np.full((1, 4), 1e-15, np.float32)
+    parameter.data = 1e32
+    np.testing.assert_allclose(program(numbers, numbers), 16 * 1e32 * 1e-30, rtol=1e-5)
+    parameter.data = 1e-32
+    np.testing.assert_allclose(program(numbers * 1e30, numbers), 16e-32, rtol=1e-5)
+    parameter.data = 1e30
+    np.testing.assert_allclose(program(numbers, np.full((1, 4), 1e15, np.float32)), 16e30, rtol=1e-5)
 
 
 @pytest.mark.parametrize("text", [text for text in WRITTEN if "NEAR" in text or "if " in text or "range(i" in text])

@@ -35,6 +35,7 @@ class Array:
     instruction: Apply | Reduce | Sum | None = None
     name: str = ""
     named: bool = True  # by labels or custom; else a mere number
+    reordered: bool = False  # it has products that are a part of products in another order than recorded
 
     @property
     def size(self) -> int:

@@ -43,7 +43,8 @@ class Graph:
     is −1 where the term is a single node; `maker` is the product or sum that dissolved into it, or −1.
     `in_branch` are the nodes that a choice may have left out.
 
-    Nodes with one number in `same` hold the same. `factored` are sums that nobody recorded (`common`).
+    Nodes with one number in `same` hold the same. `factored` are sums that nobody recorded (`common`), and
+    `reordered` those of them whose products are taken in another order.
     """
 
     nodes: list[Value]
@@ -62,6 +63,7 @@ class Graph:
     maker: Ints
     same: Ints
     factored: npt.NDArray[np.bool_]
+    reordered: npt.NDArray[np.bool_]
 
     @property
     def names(self) -> list[str]:
@@ -155,7 +157,7 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
     return Graph(
         nodes, index_of, operations, start, edges, live, _in_branch(operations, start, edges), live & (kind >= 0), root,
         np.concatenate([[0], np.cumsum(np.bincount(root[owner], minlength=n))]),
-        own_sign * sign_to_root[owner], left, right, np.where(dissolves, np.arange(n), -1)[owner], _same_constants(constant), np.zeros(n, bool),
+        own_sign * sign_to_root[owner], left, right, np.where(dissolves, np.arange(n), -1)[owner], _same_constants(constant), np.zeros(n, bool), np.zeros(n, bool),
     )  # fmt: skip
 
 

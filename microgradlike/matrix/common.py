@@ -3,7 +3,7 @@
     (x₁ − m₁)·(x₁ − m₁)     is a square: both differences are one node
     Σᵢⱼ xᵢ·Aᵢⱼ·yⱼ           is Σⱼ (Σᵢ xᵢ·Aᵢⱼ)·yⱼ, a product of a matrix and vectors
 
-The factor that comes out is the one that was multiplied last, so that each product stays as it was recorded.
+The factor that comes out is the one that was multiplied last, if there is one: then each product stays as recorded.
 The sum of what it multiplied takes the place of one of these products: what stands there, nobody recorded.
 """
 
@@ -19,6 +19,7 @@ from microgradlike.matrix.colours import CONSTANT, FIXED, Colours
 from microgradlike.matrix.indices import Ints, ranges
 
 ROUNDS = 8  # then it stops: what is left is computed as it was recorded
+MODEST = 1e9  # constants up to this, or down to its inverse, are multiplied in another order
 LEAST = 2  # so many terms must share a factor, on average
 
 
@@ -101,7 +102,8 @@ def _of_terms(graph: Graph, owner: Ints, sign: Ints, left: Ints, right: Ints, ma
 def factor(graph: Graph, colours: Colours, kind: Ints) -> Graph:
     """Return the graph with common factors taken out of its sums, or the graph itself where there are none.
 
-    a·(b·c) + a·(d·e) = a·(b·c + d·e) and a·b + a·c = a·(b + c); and w·(m·x) is (m·w)·x for a mask of 0, 1 and −1.
+    a·(b·c) + a·(d·e) = a·(b·c + d·e) and a·b + a·c = a·(b + c). Where a product of three must be taken in another
+    order for that, or so that m·w of w·(m·x) is the same for all samples, its node is `reordered`.
     """
     colour = np.append(colours.colour, -1)
     product, uses = _products(graph)
@@ -114,6 +116,8 @@ def factor(graph: Graph, colours: Colours, kind: Ints) -> Graph:
     sides = graph.left[of_three], graph.right[of_three]
     outer, rest = np.where(alone[sides[0]], sides[::-1], sides)
     if (result := _taken_out(graph, colour, of_three, outer, rest, rest)) is not graph:
+        return result
+    if (result := _reordered(graph, colour, of_three, outer, rest)) is not graph:
         return result
     of_two = _of_two(graph, colour)
     left, right, place = graph.left[of_two], graph.right[of_two], _places(graph)[of_two]
@@ -137,38 +141,72 @@ def _products(graph: Graph) -> tuple[npt.NDArray[np.bool_], Ints]:
 
 
 def _masked(graph: Graph, colour: Ints, kind: Ints, product: npt.NDArray[np.bool_], uses: Ints) -> Graph:
-    """Return the graph where w·(m·x), of a parameter w and a constant m that is 0, 1 or −1, is (m·w)·x.
+    """Return the graph where w·(m·x), of parameters or constants w and m, is (m·w)·x.
 
-    So it is in sums where x is multiplied by different masks: else m·x is a vector, as it was written.
+    So it is in sums where x is multiplied by different m: else m·x is a vector, as it was written. If all m are
+    0, 1 or −1, that changes no bit.
     """
     places = _places(graph)
     here = ((product[graph.left] != product[graph.right]) & (graph.right >= 0) & (places >= 0)).nonzero()[0]
     w, inner = graph.left[here], graph.right[here]
     w, inner = np.where(product[w], inner, w), np.where(product[w], w, inner)
+    fixed = (kind == CONSTANT) | (kind >= FIXED)
     first = graph.term_start[inner]
     m, x = graph.left[first], graph.right[first]
-    m, x = np.where(kind[x] == CONSTANT, x, m), np.where(kind[x] == CONSTANT, m, x)
-    fits = (kind[m] == CONSTANT) & (kind[x] < FIXED) & (kind[x] != CONSTANT) & (kind[w] >= FIXED)
+    m, x = np.where(fixed[x], x, m), np.where(fixed[x], m, x)
+    fits = fixed[m] & ~fixed[x] & (kind[w] >= FIXED) & (graph.sign[first] > 0)
     if not fits.any():
         return graph
     here, w, inner, m, x = (each[fits] for each in (here, w, inner, m, x))
     owner = _owner(graph)
-    kinds, _ = distinct_rows(np.stack([colour[owner[here]], graph.sign[here], colour[w], colour[x]], axis=1))
+    kinds, _ = distinct_rows(np.stack([*colour[[owner[here], w, m, x]], graph.sign[here]], axis=1))
     pairs, once = (distinct_rows(np.stack(of, axis=1))[1] for of in ((kinds, graph.same[m], x), (kinds, x)))
     several = np.bincount(kinds[pairs]) > np.bincount(kinds[once])
-    numbers = np.array([graph.nodes[i].data for i in m.tolist()])
-    exact = np.bincount(kinds, ~np.isin(numbers, (-1.0, 0.0, 1.0))) == 0
-    fits = (several & exact)[kinds]
+    size = np.array([abs(graph.nodes[i].data) if kind[i] == CONSTANT else 1.5 for i in m.tolist()])
+    modest = (size == 0) | ((size >= 1 / MODEST) & (size <= MODEST))
+    fits = (several & (np.bincount(kinds, ~modest) == 0))[kinds]
     if not fits.any():
         return graph
-    here, w, inner, m, x = (each[fits] for each in (here, w, inner, m, x))
-    new = places[here]
+    exact = (np.bincount(kinds, (size != 0) & (size != 1)) == 0)[kinds]
+    here, w, inner, m, x, exact = (each[fits] for each in (here, w, inner, m, x, exact))
     unused = inner[np.bincount(inner, minlength=len(uses))[inner] == uses[inner]]
+    return _in_another_order(graph, here, m, w, x, places[here], unused, exact)
+
+
+def _reordered(graph: Graph, colour: Ints, here: Ints, f: Ints, product: Ints) -> Graph:
+    """Return the graph where the terms `here`, f·(b·c), are (f·b)·c, if c is a factor that many of them share."""
+    place, first = _places(graph)[here], graph.term_start[product]
+    fits = (place >= 0) & (graph.sign[first] > 0) & ~graph.in_branch[_owner(graph)[here]]
+    b, c = graph.left[first], graph.right[first]
+    fits &= (colour[[f, b, c]] != CONSTANT).all(axis=0)
+    if not fits.any():
+        return graph
+    here, f, product, b, c, place = (each[fits] for each in (here, f, product, b, c, place))
+    swap = colour[b] > colour[c]
+    b, c, owner = np.where(swap, c, b), np.where(swap, b, c), _owner(graph)[here]
+    kinds, _ = distinct_rows(np.stack([*colour[[owner, f, b, c]], graph.sign[here]], axis=1))
+    number = np.bincount(kinds)
+    few = [np.bincount(kinds[distinct_rows(np.stack([kinds, owner, x], axis=1))[1]]) * LEAST <= number for x in (b, c)]
+    b, c = np.where(few[1][kinds], b, c), np.where(few[1][kinds], c, b)
+    chosen = (few[0] | few[1])[kinds]
+    if not chosen.any():
+        return graph
+    here, f, product, b, c, place = (each[chosen] for each in (here, f, product, b, c, place))
+    return _in_another_order(graph, here, f, b, c, place, product, np.zeros(len(here), bool))
+
+
+def _in_another_order(
+    graph: Graph, here: Ints, a: Ints, b: Ints, c: Ints, new: Ints, gone: Ints, exact: npt.NDArray[np.bool_]
+) -> Graph:
+    """Return the graph where the terms `here` are (a·b)·c, with the products a·b at `new`."""
     left, right, maker = graph.left.copy(), graph.right.copy(), graph.maker.copy()
-    left[here], right[here], maker[here] = new, x, -1
-    more = new, np.ones(len(new), np.int64), m, w, np.full(len(new), -1)
-    columns = zip((owner, graph.sign, left, right, maker), more, strict=True)
-    return _of_terms(_with_sums(graph, new, unused), *(np.append(old, added) for old, added in columns))
+    left[here], right[here], maker[here] = new, c, -1
+    reordered = graph.reordered.copy()
+    reordered[new] = ~exact
+    more = new, np.ones(len(new), np.int64), a, b, np.full(len(new), -1)
+    columns = zip((_owner(graph), graph.sign, left, right, maker), more, strict=True)
+    graph = replace(_with_sums(graph, new, gone), reordered=reordered)
+    return _of_terms(graph, *(np.append(old, added) for old, added in columns))
 
 
 def _places(graph: Graph) -> Ints:
@@ -186,7 +224,7 @@ def _several_dots(graph: Graph, colour: Ints) -> Graph:
     of_dots = np.bincount(graph.maker + 1, minlength=len(graph.nodes) + 1) > 1
     of_dots[0] = False
     owner = _owner(graph)
-    here = (of_dots[graph.maker + 1] & ~graph.in_branch[owner]).nonzero()[0]
+    here = (of_dots[graph.maker + 1] & (graph.right >= 0) & ~graph.in_branch[owner]).nonzero()[0]
     here = here[np.argsort(graph.maker[here], kind="stable")]
     begin = np.diff(graph.maker[here], prepend=-1).nonzero()[0]
     several = (np.bincount(owner[here[begin]], minlength=len(graph.nodes)) > 1).nonzero()[0]
@@ -197,7 +235,8 @@ def _several_dots(graph: Graph, colour: Ints) -> Graph:
     begin = np.diff(graph.maker[here], prepend=-1).nonzero()[0]
     count = np.diff(begin, append=len(here))
     rank = np.arange(len(here)) - np.repeat(begin, count)
-    number = hashes(np.stack([rank, graph.left[here], graph.right[here]], axis=1))
+    own_sign = graph.sign[here] * np.repeat(graph.sign[here[begin]], count)
+    number = hashes(np.stack([rank, own_sign, graph.left[here], graph.right[here]], axis=1))
     number = np.cumsum((number ^ (number >> 32)) * MULTIPLIER)
     number = np.diff(number[begin + count - 1], prepend=0)
     kinds, _ = distinct_rows(colour[owner[here[begin]], None])
@@ -205,10 +244,11 @@ def _several_dots(graph: Graph, colour: Ints) -> Graph:
     few = np.bincount(kinds[once]) * LEAST <= np.bincount(kinds)
     if not few.any():
         return graph
-    here, first = here[np.repeat(few[kinds], count)], here[begin[few[kinds]]]
+    chosen = np.repeat(few[kinds], count)
+    first, here, own_sign = here[begin[few[kinds]]], here[chosen], own_sign[chosen]
     new, sign, maker = graph.maker[first], graph.sign.copy(), graph.maker.copy()
     more = owner[first], graph.sign[first], new, np.full(len(new), -1), np.full(len(new), -1)
-    owner[here], sign[here], maker[here] = graph.maker[here], 1, -1
+    owner[here], sign[here], maker[here] = graph.maker[here], own_sign, -1
     columns = zip((owner, sign, graph.left, graph.right, maker), more, strict=True)
     return _of_terms(_with_sums(graph, new, new[:0]), *(np.append(old, added) for old, added in columns))
 

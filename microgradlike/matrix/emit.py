@@ -53,11 +53,13 @@ def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapp
             symbols[array].buffer.data = x.reshape(-1)
     products = [emitter.products.get(array) for array in given]
     watched = [*(symbol for _, symbol in checks), *(p for p in products if p is not None)]
+    factors = [*emitter.factors.values()]
+    watched += factors
     watched += [symbol for product, sides in emitter.loose for symbol in (product, *sides)]
     slope = [*watched, *slopes.values()]
     code.finish(forward=[outputs, *watched], slope=slope, backward=[outputs, *slope])
     share_memory(code)
-    return Emitted(code, outputs, seed, checks, products, emitter.loose)
+    return Emitted(code, outputs, seed, checks, products, emitter.loose, factors)
 
 
 class Emitter:
@@ -71,6 +73,7 @@ class Emitter:
         self.products: dict[Array, Symbol] = {}  # a matrix product that reads the whole of an array
         # Results with sides that they multiply by 0 though the loss does not: padded products, and those with holes
         self.loose: list[tuple[Symbol, list[Symbol]]] = []
+        self.factors: dict[Array, Symbol] = {}  # what is multiplied in another order than recorded
 
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 
@@ -96,11 +99,14 @@ class Emitter:
             case Sum(groups):
                 dims = array.shape
                 if not array.is_product:
-                    read = [ref for ref in array.refs if ref.constant is None and ref.index.ndim == 2]
-                    dims = common_dims(array.size, [ref.index[:, 0] for ref in read])
+                    sums = [ref for ref in array.refs if ref.constant is None and ref.index.ndim == 2]
+                    dims = common_dims(array.size, [ref.index[:, 0] for ref in sums])
                 self.saved[array] = dims, ()
                 y = 0.0
                 for group in groups:
+                    read = [ref.array for ref in group.refs if ref.array is not None]
+                    if array.reordered or any(other.reordered for other in read):
+                        self.factors |= {other: self.value[other] for other in read if not other.reordered}
                     term = self._term(group, dims)
                     holes = group.is_product and (group.is_padded or (array.entries < 0).any())
                     if holes or any(ref.array is not None and (ref.array.entries < 0).all() for ref in group.refs):

@@ -13,8 +13,8 @@ entry by entry (`reading`, `entries`), and written in matrix notation only where
 
     v[i, j] = …       for all i and j                Σᵢⱼ, maxⱼ(…)     over all that the indexed arrays have
     x[2:4], x[1, 4]   these entries, from 1          Σᵢ₌₁³            from 1 to 3
-    y[→ 2:4]          y at these entries, else 0;    p₁ = [[1, 2], [4]]   positions; a sum leaves out those
-                      added up where they repeat                      that are missing, here p₁[2, 2]
+    y[→ 2:4]          y at these entries, else 0;    p₁ = [[1, 2], [0, 4], [5]]   positions; a sum leaves out those
+                      added up where they repeat                      that are 0 or missing, here p₁[2, 1], p₁[3, 2]
     [a = b]           1 if a = b, else 0             c₁ = [0.5, 2]    constants (`constants` has all)
 """
 

@@ -93,7 +93,10 @@ class Matcher:
             first = [_along(ref, np.s_[:] if ref.index.ndim == 1 else np.s_[:, 0]) for ref in read]
             shape = _squeezed(common_dims(len(entries), [x for along in first for x in along]))
         varies = any(ref.array is not None and ref.array.varies for ref in instruction.refs)
-        self._add(Array("computed", varies, entries, shape, instruction), members, positions)
+        array = Array(
+            "computed", varies, entries, shape, instruction, reordered=bool(self.graph.reordered[members].any())
+        )
+        self._add(array, members, positions)
 
     def _ref(self, nodes: Ints) -> Ref:
         """Return a reference to nodes of one colour, or −1. Parameters get their positions when they are first read."""

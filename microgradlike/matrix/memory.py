@@ -35,6 +35,7 @@ class Emitted(NamedTuple):
     checks: list[tuple[Guard, Symbol]]
     products: list[Symbol | None]  # for each argument one that reads the whole of it
     loose: list[tuple[Symbol, list[Symbol]]]
+    factors: list[Symbol]  # of products that are taken in another order than recorded
 
 
 def share_memory(code: Code) -> None:
@@ -66,6 +67,8 @@ class Frame:
         self.checks = [(guard, memory[symbol.buffer]) for guard, symbol in emitted.checks]
         self.products = [None if product is None else memory[product.buffer] for product in emitted.products]
         self.loose = [(memory[out.buffer], [memory[side.buffer] for side in sides]) for out, sides in emitted.loose]
+        # Arguments are looked at themselves: where the whole of one is read, there is no copy of it
+        self.factors = [int(x.buffer.given[1:]) if x.buffer.given else memory[x.buffer] for x in emitted.factors]
         self._scale = 1.0
         self.seed(0.0)
 

@@ -43,6 +43,7 @@ from microgradlike.value import Value, constant
 T = TypeVar("T")
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers, and so many lists of nodes their programs
+LARGE = {8: 1e30, 4: 1e9}  # factors up to this, or down to its inverse, may be multiplied in any order; by bytes
 NOTHING = constant(nan)  # what `values` gives for an entry without a node
 
 
@@ -291,7 +292,8 @@ class Program:
 
         A compiled function cannot raise what depends on numbers. Where a comparison made while recording would come
         out otherwise, or the batch is not finite, losses and gradients are nan or inf; a call of the program says why.
-        So they are where a sum that was padded with zeros meets an inf that the scalar engine leaves out.
+        So they are where a sum that was padded with zeros meets an inf that the scalar engine leaves out, or where a
+        product that is taken in another order than recorded, as help(microgradlike.matrix) says, overflows.
 
         Raises MissingPackage without JAX, TypeError for another dtype, and ValueError for float64 where JAX is not
         told to use it. The function raises TypeError for a wrong number of arguments and for no real numbers,
@@ -390,7 +392,7 @@ class Program:
             frame.seed(scale)
         if frame.samples:
             self._run(frame, name, arrays)
-            if frame.loose and not self._is_exact(frame, name):
+            if not (self._is_exact(frame, name) and self._is_moderate(frame, arrays)):
                 self._run_exactly(frame, name, arrays, scale)
             else:
                 for guard, held in frame.checks:
@@ -403,11 +405,25 @@ class Program:
 
     def _is_exact(self, frame: Frame, name: str) -> bool:
         """Return whether what the program multiplies by 0, and the scalar engine leaves out, was finite."""
+        if not frame.loose:
+            return True
         finite = name == "forward" or isfinite(self._gradient.dot(self._gradient)) or np.isfinite(self._gradient).all()
         return bool(finite) and all(
             isfinite(product.dot(product)) or all(np.isfinite(side).all() for side in sides)
             for product, sides in frame.loose
         )
+
+    def _is_moderate(self, frame: Frame, arrays: list[Numbers]) -> bool:
+        """Return whether products of the factors that are taken in another order than recorded are the same in both."""
+        large = LARGE[self.dtype.itemsize]
+        for x in frame.factors:
+            numbers = (arrays[x] if isinstance(x, int) else x).reshape(-1)
+            if not numbers.dot(numbers) <= large * large:
+                return False
+            fit = np.count_nonzero(np.abs(numbers) >= 1 / large)
+            if fit < numbers.size and fit < np.count_nonzero(numbers):
+                return False
+        return True
 
     @cached_property
     def _exact(self) -> Borrower:

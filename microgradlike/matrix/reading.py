@@ -168,9 +168,9 @@ def _list(numbers: Numbers) -> str:
 
 
 def _rules(numbers: Ints) -> str:
-    """Write [1:4, 7]: positions counted from 1, without those that there are not."""
+    """Write [1:4, 7]: positions counted from 1, and 0 where there is none; those at the end are left out."""
     if numbers.ndim > 1:
         return f"[{', '.join(map(_rules, numbers))}]"
-    numbers = numbers[numbers >= 0] + 1
-    runs = np.split(numbers, (np.diff(numbers) != 1).nonzero()[0] + 1)
+    numbers = numbers[: np.flatnonzero(numbers >= 0).max(initial=-1) + 1] + 1
+    runs = np.split(numbers, ((np.diff(numbers) != 1) | (numbers[:-1] == 0)).nonzero()[0] + 1)
     return f"[{', '.join(f'{run[0]}:{run[-1]}' if len(run) > 2 else ', '.join(map(str, run)) for run in runs)}]"
