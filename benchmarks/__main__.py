@@ -23,6 +23,7 @@ ALL = {
     "matrix_speed": ["--threads", "1", "2"],
     "matrix_structure": [],
     "matrix_checks": [],
+    "irregular": [],
     "matrix_lowering": [],
     "jax_compile": [],
     "scale": [],

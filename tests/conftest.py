@@ -148,6 +148,16 @@ def browse(chromium):
     assert wrong == []
 
 
+@pytest.fixture(scope="module")
+def lines():
+    """Programs run their lines of NumPy, also those of graphs that would go node by node."""
+    from microgradlike.matrix import program
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "INPUTS", 0)
+        yield
+
+
 @pytest.fixture
 def holds_in_children():
     """A function that forks children, one after the other, while another thread works; in each, `check()` must be true."""

@@ -12,6 +12,7 @@ from oracles import broken, compiled_anew
 
 import microgradlike
 from microgradlike import Value, affine, dot, logsumexp, maxout, ops, value
+from microgradlike.ieee import ieee
 from microgradlike.primitive import Operation
 from microgradlike.support import compiled
 
@@ -150,3 +151,26 @@ def test_functions_of_vectors_record_what_apply_does(name):
             assert recorded(node) == recorded(value.apply(node.op, *node.inputs))
             mixed = VECTORS[name]([2.0, *w[1:]], [x[0].data, *x[1:]], 3)  # numbers among them become constants
             assert recorded(mixed) == recorded(value.apply(mixed.op, *mixed.inputs))
+
+
+ROWS = [op for op in vars(ops).values() if isinstance(op, Operation) and op.operands]
+
+
+@pytest.mark.parametrize("op", [*ROWS, ops.leaky_relu(0.1), ops.elu(2.0)], ids=lambda op: op.name)
+def test_a_row_on_floats_computes_what_its_rules_do(op):
+    rng = random.Random(op.name)
+    for n in (1, 2, 3, 5, 16, 17) if op.n_ary else (len(op.operands),):
+        n += op is ops.DOT and n % 2
+        n += op is ops.AFFINE and n % 2 == 0
+        for inputs in [(x,) * n for x in EDGES] + [tuple(rng.choices(EDGES, k=n)) for _ in range(200)]:
+            y = op.evaluate(ieee, inputs)
+            got = compiled.on_floats(op, n)(*inputs)
+            assert [str(x) for x in got] == [str(float(x)) for x in (y, *op.differentiate(ieee, y, inputs))]
+            assert all(type(x) is float for x in got)
+
+
+def test_a_row_on_floats_that_changes_is_written_anew():
+    assert compiled.on_floats(ops.SIN, 1)(0.0) == (0.0, 1.0)
+    with broken(ops.SIN, value=lambda xp, x: x + 7.0):
+        assert compiled.on_floats(ops.SIN, 1)(0.0) == (7.0, 1.0)
+    assert compiled.on_floats(ops.SIN, 1)(0.0) == (0.0, 1.0)

@@ -16,6 +16,8 @@ from microgradlike import sum as sum_
 from microgradlike.ieee import FUNCTIONS
 from microgradlike.matrix.interpreter import Interpreter
 
+pytestmark = pytest.mark.usefixtures("lines")
+
 TWO = ("divide", "power", "maximum", "minimum")
 
 
@@ -35,6 +37,7 @@ VALUES = SimpleNamespace(**{
 def compare(loss, batch, rng, samples=2):
     """Losses are those of the interpreter, and gradients those of the graph that it records when it runs on Values."""
     program = vectorize(loss, batch)
+    program._few = rng.choice([0, program._few])  # lines alike joined or not
     arguments = [
         np.array([[rng.uniform(0.3, 2) for _ in flat(a)] for _ in range(samples)]).reshape(samples, -1) for a in batch
     ]

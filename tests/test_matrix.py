@@ -51,6 +51,8 @@ from microgradlike.matrix import canonical, colours, gradients, vectorize
 from microgradlike.matrix.lines import CHUNK
 from microgradlike.matrix.memory import COLUMNS
 
+pytestmark = pytest.mark.usefixtures("lines")  # the walk has tests of its own
+
 
 def replay(loss, leaf_data):
     """The loss and ∂loss/∂node of the recorded graph with other numbers in some leaves: an oracle of floats."""
@@ -74,6 +76,7 @@ def replay(loss, leaf_data):
 def check(loss, batch, rng, samples=3, tolerance=1e-14):
     """The program equals the scalar graph at several samples, to a few ulp of the largest number; return it."""
     program = vectorize(loss, batch)
+    program._few = random.Random(len(program.found.graph.nodes)).choice([0, program._few])  # lines alike joined or not
     columns = [flat(argument) for argument in batch]
     arrays = [
         np.array([[rng.uniform(0.3, 2) for _ in c] for _ in range(samples)]).reshape(samples, len(c)) for c in columns

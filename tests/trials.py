@@ -316,6 +316,9 @@ class Run:
                 found = vectorize(lambda k=k: self._again(k, decide), batch, **settings)
             else:
                 found = vectorize(loss, batch, **settings)
+            if (walks := draw(t.seed, "walks").choice([None, math.inf, 0])) is not None:
+                found._walkable = walks  # by the walk or by the lines, whatever the graph is
+            found._few = draw(t.seed, "few").choice([0, found._few])  # lines alike joined or not
             self.programs.append(_Vectorised(self, k, found, wanted, taken))
             t.figures.nodes += len(present)
         t.figures.programs += 1

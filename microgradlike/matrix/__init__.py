@@ -14,7 +14,8 @@ Emit    symbols      the rules of `ops` run on views of buffers that do not exis
         lines        the NumPy calls that they make
         memory       where the buffers lie
         emit         forward and backward
-Run     program      `vectorize` and what it returns
+Run     walk         node by node, where arrays hold hardly more than one number
+        program      `vectorize` and what it returns
 Read    names        what the arrays are called
         reading      what instructions read, as indices: xᵢ, x[i + 1]
         entries      expressions for one entry: Σₖ Wᵢₖ xₖ
@@ -27,10 +28,10 @@ computes by its row of `ops`; `equations` only words a few derivatives more brie
 `print(passes(loss, batch))` shows what each of these makes of a small example.
 
 A regular graph of a million nodes becomes a few dozen NumPy calls, found in 2 µs and 400 bytes a node. An
-irregular one (a random graph, a formula) has nearly as many colours as nodes. It comes out right, but finding
-it takes some 70 µs and below 1 KB a node, its first call, which writes the lines, some 300 µs and 10 KB, and
-a further call about as long as to record and differentiate it anew (benchmarks/matrix_checks.py): stay with
-the scalar engine, unless there are many samples, which a call takes all at once.
+irregular one (a random graph, a formula, a recurrence) has nearly as many colours as nodes. Finding it takes 10 to
+35 µs and below 1 KB a node. A call for one sample goes node by node in Python's floats, which takes 0.1 to 0.7 times
+what it takes to record and differentiate the graph anew (benchmarks/irregular.py). For several samples lines of
+NumPy are written first, in 200 to 400 µs and 10 KB a node; a call takes all samples at once.
 
 The numbers are those of the scalar engine, but for rounding: sums are added up in the order of the arrays, so
 they differ by some ulp of Σ|terms|, and where a partial sum overflows in one order, it may not in the other.
@@ -45,6 +46,7 @@ call runs as recorded. A zero may lose its sign, and a gradient below 10⁻²⁶
 from microgradlike.support.extras import needed_for
 
 with needed_for("the matrix form"):
+    from microgradlike.matrix.find import IrregularGraph
     from microgradlike.matrix.program import Parameter, Place, Program, gradients, passes, vectorize
 
-__all__ = ["Parameter", "Place", "Program", "gradients", "passes", "vectorize"]
+__all__ = ["IrregularGraph", "Parameter", "Place", "Program", "gradients", "passes", "vectorize"]

@@ -20,16 +20,20 @@ from microgradlike.matrix.find import Found
 from microgradlike.matrix.indices import Dims, Ints, affine, common_dims
 from microgradlike.matrix.lines import Code
 from microgradlike.matrix.memory import Emitted, share_memory
+from microgradlike.matrix.stacks import stack
 from microgradlike.matrix.symbols import Symbol
 from microgradlike.value import Value
 
 GRIDS = 64  # so many products at most stand one by one
 
 
-def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapping[Array, Any]) -> Emitted:
+def emit(
+    found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapping[Array, Any], stacked: bool = False
+) -> Emitted:
     """Return the code of what was found: its functions "forward", "backward" and "slope", which computes no loss.
 
     `numbers` are those of the parameters, `gradients` where theirs are to be put: memory that the code shares.
+    Where it is `stacked`, lines that do the same are joined, which pays for few samples.
     """
     emitter = Emitter([array for array in found.all_arrays if array.instruction is None], dtype)
     code, given = emitter.code, found.all_arrays[: len(found.batch)]
@@ -58,6 +62,9 @@ def emit(found: Found, dtype: Any, numbers: Mapping[Array, Any], gradients: Mapp
     watched += [symbol for product, sides in emitter.loose for symbol in (product, *sides)]
     slope = [*watched, *slopes.values()]
     code.finish(forward=[outputs, *watched], slope=slope, backward=[outputs, *slope])
+    if stacked:
+        stack(code)
+    code.name_all()
     share_memory(code)
     return Emitted(code, outputs, seed, checks, products, emitter.loose, factors)
 

@@ -9,6 +9,8 @@ Each of these prints what it is; `passes` shows all of them, and the lines that 
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +27,26 @@ from microgradlike.matrix.indices import Ints
 from microgradlike.matrix.match import Matcher
 from microgradlike.matrix.names import name_arrays
 from microgradlike.recording import full_order
+from microgradlike.support.places import place_outside
 from microgradlike.value import Value, apply, constant
 
 ONE = constant(1.0)  # node 0: the factor of what is added as it is
+FINDING = 25e-6  # seconds that an array takes to be found
+PATIENCE = 60.0  # seconds; what takes longer is said before
+
+
+class IrregularGraph(UserWarning):
+    """What a graph of nearly as many arrays as nodes will take, before it is spent."""
+
+    @classmethod
+    def warn(cls, seconds: float, what: str, remedy: str) -> None:
+        """Say so if this will take long, as a warning at the user's line that runs."""
+        if seconds > PATIENCE:
+            file, line = place_outside(sys._getframe()) or ("<unknown>", 0)
+            text = (
+                f"nearly every node of this graph plays a part of its own: {what} will take some {seconds:.0f} seconds"
+            )
+            warnings.warn_explicit(f"{text}; {remedy}", cls, file, line)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,6 +58,7 @@ class Found:
     needed: list[bool]  # whether what is to be computed depends on the argument
     wanted: list[Value] | None  # the parameters that were asked for; None for all
     guards: list[Guard]
+    edges: Ints  # of the graph as it was recorded
     graph: Graph
     colours: Colours
     all_arrays: Arrays  # also those of no entries
@@ -95,6 +115,7 @@ def find(
     arguments = [np.array([graph.index_of[v] for v in argument], np.int64) for argument in batch]
     for argument in arguments:
         kind[argument] = BATCH
+    edges = graph.edges
     graph = unify(graph, kind)
     colours = refine(graph, kind, arguments)
     for _ in range(ROUNDS if dense else 0):
@@ -102,6 +123,12 @@ def find(
             break
         graph = unify(factored, kind)
         colours = refine(graph, kind, arguments)
+    IrregularGraph.warn(
+        FINDING * len(np.unique(colours.colour[graph.live & (kind < 0)])),
+        "finding its arrays",
+        "loss.backward() of the scalar engine needs no finding. Where the graph repeats one computation for many "
+        "samples, record a single one, and give what varies as `batch`",
+    )
     matched = Matcher(graph, colours, kind, arguments, dense)
     arrays = Arrays(a for a in matched.arrays if a.size)
     recorded = np.full(
@@ -115,7 +142,7 @@ def find(
     trained, fixed = ([a for a in arrays if kind[a.entries[0]] == which] for which in (PARAMETER, FIXED))
     found = matched.arrays, arrays, trained, fixed, matched.array_of, matched.position
     needed = [not present.isdisjoint(argument) for argument in batch]
-    return Found(outputs, batch, needed, wanted, guards, graph, colours, *found)
+    return Found(outputs, batch, needed, wanted, guards, edges, graph, colours, *found)
 
 
 def _joined(nodes: list[Value]) -> Value:

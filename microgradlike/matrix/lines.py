@@ -51,7 +51,12 @@ class Line(NamedTuple):
     @property
     def reads(self) -> list[Buffer]:
         """The buffers of its arguments."""
-        return [x.buffer for x in self.args if isinstance(x, Symbol)]
+        return [part for x in self.args if isinstance(x, Symbol) for part in x.buffer.parts or (x.buffer,)]
+
+    @property
+    def writes(self) -> tuple[Buffer, ...]:
+        """The buffers of its output."""
+        return self.out.buffer.parts or (self.out.buffer,)
 
 
 @dataclass
@@ -257,13 +262,13 @@ class Code:
         """Return the lines that matter for the results of this name."""
         needed, lines = {x.buffer for x in self.results[name]}, []
         for line in reversed(self.lines):
-            if line.out.buffer in needed:
+            if not needed.isdisjoint(line.writes):
                 needed.update(line.reads)
                 lines.append(line)
         return lines[::-1]
 
     def finish(self, **results: list[Symbol]) -> None:
-        """Leave out the lines that matter for no results; name what the others read and write.
+        """Leave out the lines that matter for no results.
 
         Results are listed by the name of a function; the last list has all. An argument of which parts are read
         is copied first.
@@ -275,6 +280,9 @@ class Code:
         wholes = [Symbol(self, x, (), (), 0, 0).view((x.size,), strides_of((x.size,))) for x in given]
         self.lines = [*(Line("copyto", (x,), x, None, ("arguments that are read in parts",)) for x in wholes), *lines]
         self.known.clear()
+
+    def name_all(self) -> None:
+        """Name what the lines read and write."""
         for line in self.lines:
             self._names(line)
 

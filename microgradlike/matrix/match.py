@@ -61,6 +61,8 @@ class Matcher:
         computed = [members for members in classes if kind[members[0]] < 0]
         for members in sorted(computed, key=lambda m: (depth[m[0]], not graph.is_sum[m[0]], m[0])):
             first = members[0]
+            if len(members) == 1 and self._alone(first.item()):
+                continue
             inputs = graph.edges[graph.start[first] : graph.start[first + 1]]
             if graph.is_sum[first]:
                 self._sum(members)
@@ -73,7 +75,7 @@ class Matcher:
 
     # ── Arrays, references, orders ─────────────────────────────────────────────────────────────
 
-    def _add(self, array: Array, nodes: Ints, positions: Any) -> None:
+    def _add(self, array: Array, nodes: Any, positions: Any) -> None:
         self.array_of[nodes] = len(self.arrays)
         self.position[nodes] = positions
         self.varies[nodes] = array.varies
@@ -147,6 +149,43 @@ class Matcher:
         return np.lexsort((members, *self._keys(operands))) if len(members) > 1 else np.zeros(1, np.int64)
 
     # ── One class at a time ────────────────────────────────────────────────────────────────────
+
+    def _alone(self, i: int) -> bool:
+        """Add the array of a node that is alone in its colour, if it has one operand of a kind; return whether it has.
+
+        Nearly all nodes of an irregular graph are such nodes: here they go without arrays of one number.
+        """
+        graph, op = self.graph, self.graph.ops[i]
+        instruction: Apply | Sum
+        if graph.is_sum[i]:
+            terms = range(graph.term_start.item(i), graph.term_start.item(i + 1))
+            if len(terms) > 1 and len(set(self.term_kind[terms.start : terms.stop].tolist())) < len(terms):
+                return False
+            sides = self.sides[:, terms.start : terms.stop].T.tolist()
+            instruction = Sum([
+                Group(graph.sign.item(t), self._one(left, 2), self._one(right, 2) if right >= 0 else None)
+                for t, (left, right) in zip(terms, sides)
+            ])  # fmt: skip
+        elif is_reduction(op):
+            return False
+        else:
+            inputs = graph.edges[graph.start.item(i) : graph.start.item(i + 1)].tolist()
+            instruction = Apply(op, [self._one(j, 1) for j in inputs])
+        varies = any(ref.array is not None and ref.array.varies for ref in instruction.refs)
+        self._add(Array("computed", varies, np.array([i]), (1,), instruction), i, 0)
+        return True
+
+    def _one(self, i: int, ndim: int) -> Ref:
+        """Return a reference to one node."""
+        if self.colour.item(i) == CONSTANT:
+            return Ref(None, self.data[i : i + 1].reshape((1,) * ndim), self.graph.nodes[i].label)
+        if self.position.item(i) < 0:
+            return self._ref(np.full((1,) * ndim, i))
+        position = self.position.item(i)
+        index = self.single.get((position, ndim))
+        if index is None:
+            index = self.single[position, ndim] = np.full((1,) * ndim, position)
+        return Ref(self.arrays[self.array_of.item(i)], index)
 
     def _apply(self, members: Ints, op: Any) -> None:
         """Add the array of an operation of operands that each have a colour."""

@@ -40,13 +40,13 @@ class Emitted(NamedTuple):
 
 def share_memory(code: Code) -> None:
     """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
-    used = [(line.out.buffer, *line.reads) for line in code.lines]
+    used = [(*line.writes, *line.reads) for line in code.lines]
     last = {buffer: i for i, here in enumerate(used) for buffer in here}
     last.update((x.buffer, len(used)) for results in code.results.values() for x in results)
     free: dict[Any, list[Buffer]] = {}
     for i, here in enumerate(used):
         for buffer in dict.fromkeys(here):
-            if buffer.given or buffer.data is not None or buffer.fill is not None:
+            if buffer.given or buffer.data is not None or buffer.fill is not None or buffer.stack:
                 continue
             places = free.setdefault((buffer.size, buffer.varies, buffer.boolean), [])
             buffer.place = buffer.place or (places.pop() if places else buffer)
@@ -100,10 +100,12 @@ def _allocate(code: Code, samples: int) -> dict[Buffer, Any]:
     memory: dict[Buffer, Any] = {}
     for buffer in code.buffers:
         place = memory.get(buffer.place) if buffer.place else None  # if the place is allocated by now
-        if place is None and buffer.data is None:
+        if place is None and buffer.data is None and buffer.stack is None:
             size = buffer.size * (samples if buffer.varies else 1)
             place = cache_aligned(size, bool if buffer.boolean else code.dtype, buffer.fill or 0.0)
         memory[buffer] = place if buffer.data is None else buffer.data
+    for buffer in code.buffers:
+        memory.update(zip(buffer.parts, np.split(memory[buffer], len(buffer.parts))) if buffer.parts else ())
     return memory
 
 

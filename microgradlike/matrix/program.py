@@ -33,10 +33,11 @@ from microgradlike.matrix.canonical import Graph
 from microgradlike.matrix.colours import Colours
 from microgradlike.matrix.emit import emit, try_rules
 from microgradlike.matrix.equations import Equations
-from microgradlike.matrix.find import Found, as_arguments, as_list, find
+from microgradlike.matrix.find import Found, IrregularGraph, as_arguments, as_list, find
 from microgradlike.matrix.guards import Notes, record_guarded
 from microgradlike.matrix.indices import Ints
 from microgradlike.matrix.memory import CACHE_LINE, Emitted, Frame, cache_aligned
+from microgradlike.matrix.walk import Walk
 from microgradlike.support.locks import renew_in_children
 from microgradlike.value import Value, constant
 
@@ -44,6 +45,8 @@ T = TypeVar("T")
 Numbers = npt.NDArray[Any]
 FRAMES = 8  # so many batch sizes keep their buffers, and so many lists of nodes their programs
 LARGE = {8: 1e30, 4: 1e9}  # factors up to this, or down to its inverse, may be multiplied in any order; by bytes
+INPUTS = 3  # a walk goes past so many inputs of nodes while NumPy reads or computes one array
+LINES = 200e-6  # seconds that writing them takes, for an array or what it reads
 NOTHING = constant(nan)  # what `values` gives for an entry without a node
 
 
@@ -67,6 +70,8 @@ def vectorize(
     `loss` may be a function without arguments that records it. Then the comparisons it makes
     (`if v > 0`) are seen, and a call where one of them would come out otherwise raises ValueError; and
     one warning lists the lines that read numbers (`v.data`).
+
+    Warns with `matrix.IrregularGraph` before it spends more than a minute on a graph that is no few arrays.
 
     A recorded loss is one graph, and what Python decided while it was recorded is fixed: branches, how
     often a loop went round, which rows of a table were picked, and every number read as `v.data`. Write
@@ -194,6 +199,9 @@ class Program:
     of the shared leaves. Gradients are of the mean loss over the samples.
     """
 
+    _is_dense = True  # whether it may multiply by 0 what the scalar engine leaves out
+    _few = 2**15  # so many entries of computed arrays, of all samples together, stay in the cache
+
     def __init__(self, found: Found, dtype: Any) -> None:
         self.found, self.dtype = found, dtype
         self.loss, self.batch, self.arrays = found.loss, found.batch, found.arrays
@@ -235,6 +243,11 @@ class Program:
     def _emitted(self) -> Emitted:
         """Forward, comparisons and backward, emitted when they are first asked for."""
         return emit(self.found, self.dtype, self._numbers, self._gradients)
+
+    @cached_property
+    def _stacked(self) -> Emitted:
+        """The same for few samples."""
+        return emit(self.found, self.dtype, self._numbers, self._gradients, stacked=True)
 
     @cached_property
     def _offsets(self) -> dict[Value, int]:
@@ -392,7 +405,7 @@ class Program:
             frame.seed(scale)
         if frame.samples:
             self._run(frame, name, arrays)
-            if not (self._is_exact(frame, name) and self._is_moderate(frame, arrays)):
+            if self._is_dense and not (self._is_exact(frame, name) and self._is_moderate(frame, arrays)):
                 self._run_exactly(frame, name, arrays, scale)
             else:
                 for guard, held in frame.checks:
@@ -429,7 +442,9 @@ class Program:
     def _exact(self) -> Borrower:
         """The same program without padded products."""
         found = self.found
-        return self._borrower(found.outputs, found.batch, found.wanted, found.guards, dense=False)
+        exact = self._borrower(found.outputs, found.batch, found.wanted, found.guards, dense=False)
+        exact.program._is_dense = False  # a 0 that was recorded looks like padding
+        return exact
 
     def _run_exactly(self, frame: Frame, name: str, arrays: list[Numbers], scale: float) -> None:
         """Run the program without padded products, which computes what the scalar engine computes, but more slowly."""
@@ -458,12 +473,39 @@ class Program:
             arrays.append(x)
             if x.shape[1] != len(leaves) or len(x) != len(arrays[0]):
                 self.check_shapes([np.shape(a) for a in args])
-        samples = len(arrays[0]) if arrays else 1
+        return self._frame(len(arrays[0]) if arrays else 1), arrays
+
+    def _frame(self, samples: int) -> Frame:
+        """Return what runs the program for so many samples: the walk, or lines with buffers."""
+        if max(samples, 1) <= self._walkable:
+            self._walk.take(samples)
+            return self._walk
+        if self._walkable >= 1 and "_emitted" not in vars(self):
+            IrregularGraph.warn(
+                LINES * self._reads,
+                "writing lines of NumPy for many samples at once",
+                "calls with one sample at a time need none, nor does loss.backward() of the scalar engine",
+            )
         if samples not in self._frames:
             if len(self._frames) >= FRAMES:
                 del self._frames[next(iter(self._frames))]
-            self._frames[samples] = Frame(self._emitted, samples)
-        return self._frames[samples], arrays
+            few = samples * sum(array.size for array in self.arrays if array.instruction) <= self._few
+            self._frames[samples] = Frame(self._stacked if few else self._emitted, samples)
+        return self._frames[samples]
+
+    @cached_property
+    def _walkable(self) -> float:
+        """How many samples a walk goes through while the lines run once: below 1, but where the graph is irregular."""
+        return INPUTS * self._reads / max(len(self.found.edges), 1)
+
+    @cached_property
+    def _reads(self) -> int:
+        """How many arrays are computed and read."""
+        return sum(1 + len(array.refs) for array in self.arrays)
+
+    @cached_property
+    def _walk(self) -> Walk:
+        return Walk(self.found, self._offsets, self._flat, self._gradient)
 
     def _converted(self, x: Any) -> Numbers:
         if isinstance(x, np.ma.MaskedArray):

@@ -30,6 +30,8 @@ class Buffer:
     fill: float | None = None  # one and the same number everywhere
     made: tuple[Any, ...] = ()  # the (function, *args) whose result it is
     place: Buffer | None = None  # in whose memory it lies
+    stack: Buffer | None = None  # of which it is a part
+    parts: tuple[Buffer, ...] = ()  # which lie in it, one behind the other
 
 
 @dataclass(eq=False, slots=True)

@@ -24,16 +24,18 @@ from __future__ import annotations
 
 import linecache
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import update_wrapper
+from functools import lru_cache, update_wrapper
 from itertools import count
 from typing import Any
 
+from microgradlike.ieee import ieee
 from microgradlike.primitive import Operation
 from microgradlike.support.written import AND, ATOM, CHOICE, COMPARE, SUM, Language
 
 FILE = "<operators of microgradlike.Value>"
+LONG = 16  # for more inputs than these, rules are not written out
 
 
 def _number(x: float) -> tuple[str, int]:
@@ -83,6 +85,40 @@ def compile_rows(value: dict[str, Any]) -> dict[Operation, Callable[..., Any]]:
     return {op: made[name] for op, name in vectors.items()}
 
 
+def on_floats(op: Operation, n: int) -> Callable[..., tuple[float, ...]]:
+    """Return the function of n floats that computes a row's value and local derivatives: f(a, b) = (y, ∂₁y, ∂₂y)."""
+    return _on_floats(n, op, op.value, op.local_grads)
+
+
+@lru_cache(1000)
+def _on_floats(n: int, op: Operation, *_rules: Any) -> Callable[..., tuple[float, ...]]:
+    """Return the same; the row's rules are arguments so that what is cached holds for them alone."""
+
+    def as_written(*inputs: float) -> tuple[float, ...]:
+        y = op.evaluate(ieee, inputs)
+        return (y, *op.differentiate(ieee, y, inputs))
+
+    if n > LONG:
+        return as_written
+    inputs = [f"x{i}" for i in range(1, n + 1)]
+    try:
+        computation = _computation(op, inputs)
+    except (TypeError, ValueError):  # a rule of the user's may raise either
+        return as_written
+    lines = [
+        f"def f({', '.join(inputs)}):",
+        "    try:",
+        *(f"        {line}" for line in computation),
+        f"        return y, {', '.join(f'd{x}' for x in inputs)}",
+        "    except (ArithmeticError, ValueError):",
+        f"        return as_written({', '.join(inputs)})",
+    ]
+    made: dict[str, Any] = {}
+    namespace = {**vars(math), "ieee": ieee, "as_written": as_written}
+    exec(compile("\n".join(lines), f"<{op.name} of floats>", "exec"), namespace, made)
+    return made["f"]  # type: ignore[no-any-return]
+
+
 def _methods(Value: type, op: Operation) -> Iterator[tuple[str, bool]]:
     """Yield the methods that record this row, each with whether its operands are swapped."""
     name = "truediv" if op.name == "div" else op.name
@@ -102,7 +138,7 @@ def _as_written(Value: type, method: str, op: Operation) -> Any:
 
 def _method(method: str, op: Operation, swapped: bool) -> Iterator[str]:
     """Yield the lines of a method with the row's rules in them. Raises TypeError for a Python `if` in a rule."""
-    computation = _computation(op)
+    computation = _computation(op, "ab"[: len(op.operands)])
     row = op.name.upper()
     if len(op.operands) == 1:
         yield f"def {method}(self):"
@@ -147,9 +183,8 @@ def _function_of_vectors(name: str, op: Operation) -> Iterator[str]:
     yield ""
 
 
-def _computation(op: Operation) -> list[str]:
-    """Return the lines that compute y and its local derivatives da, db from a and b."""
-    operands = "ab"[: len(op.operands)]
-    shared, results = PYTHON.written(op, operands, (f"t{i}" for i in count(1)))
-    names = ("y", *(f"d{x}" for x in operands))
+def _computation(op: Operation, inputs: Sequence[str]) -> list[str]:
+    """Return the lines that compute y and its local derivatives, da and db by the inputs a and b."""
+    shared, results = PYTHON.written(op, inputs, (f"t{i}" for i in count(1)))
+    names = ("y", *(f"d{x}" for x in inputs))
     return [f"{name} = {text}" for name, text in (*shared, *zip(names, results))]
