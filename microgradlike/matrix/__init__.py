@@ -12,6 +12,7 @@ Define  interpreter  what the instructions mean, in any array library
         on_jax       in JAX, with the derivatives of the rows
 Emit    symbols      the rules of `ops` run on views of buffers that do not exist yet
         lines        the NumPy calls that they make
+        stacks       calls that do the same to different arrays are one, for few samples
         memory       where the buffers lie
         emit         forward and backward
 Run     walk         node by node, where arrays hold hardly more than one number
