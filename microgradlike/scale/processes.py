@@ -80,7 +80,7 @@ def _report(codes: list[int], said: Sequence[IO[bytes]]) -> int:
     said[first].seek(0)
     text = said[first].read().decode(errors="replace")
     if codes[first] == 2:
-        print(text, end="", file=sys.stderr)
+        print(text, end="", file=sys.stderr, flush=True)
         return 2
     how = f"was ended by signal {-codes[first]}" if codes[first] < 0 else f"failed with exit code {codes[first]}"
     if codes[first] == -signal.SIGABRT:  # by JAX
@@ -90,6 +90,7 @@ def _report(codes: list[int], said: Sequence[IO[bytes]]) -> int:
         f"Error: process {first + 1} of {len(codes)} {how}{last and f' ({last})'}, and the others were stopped. "
         "With --checkpoint, the same command goes on from the last one.",
         file=sys.stderr,
+        flush=True,
     )
     return LOST
 
