@@ -115,7 +115,7 @@ def _on_floats(n: int, op: Operation, *_rules: Any) -> Callable[..., tuple[float
     ]
     made: dict[str, Any] = {}
     namespace = {**vars(math), "ieee": ieee, "as_written": as_written}
-    exec(compile("\n".join(lines), f"<{ascii(op.name)} of floats>", "exec"), namespace, made)
+    exec(compile("\n".join(lines), f"<{op.name!a} of floats>", "exec"), namespace, made)
     return made["f"]  # type: ignore[no-any-return]
 
 
