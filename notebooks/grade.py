@@ -16,12 +16,10 @@ import re
 import sys
 import time
 from pathlib import Path
-from queue import Empty
 
 import nbformat
 from edition import is_exercise
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from run import HERE, NOTEBOOKS
 
@@ -92,13 +90,8 @@ def points(
                     said = "".join(o.get("text", "") for o in judges[id].outputs)
                     found[id] |= "✓" in said and "✗" not in said and "·" not in said
     except (
-        CellTimeoutError,
-        TimeoutError,
-        DeadKernelError,
-        CellExecutionError,
-        Empty,
-        RuntimeError,
-    ) as error:
+        Exception
+    ) as error:  # whatever a kernel that dies makes of its sockets: the next notebook is graded
         print(f"stopped: {type(error).__name__}", file=sys.stderr)
     return found
 

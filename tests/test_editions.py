@@ -175,7 +175,7 @@ def test_points_are_counted_by_our_own_checks_whatever_is_handed_in(tmp_path, mo
     for cell in without_ids.cells:
         del cell["id"]
     nbformat.write(without_ids, folder / "without ids.ipynb")
-    monkeypatch.setattr(sys, "argv", ["grade", str(folder), "--seconds", "6", "--per-cell", "2"])
+    monkeypatch.setattr(sys, "argv", ["grade", str(folder), "--seconds", "12", "--per-cell", "4"])
     grade.main()
     rows = {row["file"]: row for row in csv.DictReader(capsys.readouterr().out.splitlines())}
     assert {name: rows[f"{name}.ipynb"]["points"] for name in HANDED_IN} == {k: v[2] for k, v in HANDED_IN.items()}
