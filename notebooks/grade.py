@@ -59,8 +59,8 @@ def check_of(exercise: NotebookNode) -> str:
 def points(
     original: NotebookNode, handed_in: NotebookNode, seconds: float, per_cell: float
 ) -> dict[str, int]:
-    """The points of each exercise: 1 or 0. A cell that takes too long is interrupted, and the next one runs; what is
-    not reached in the time of the notebook has none.
+    """The points of each exercise: 1 or 0. A cell that takes too long is interrupted, and the next one runs, if the
+    kernel survives that (on Python 3.13 not always); what is not reached in the time of the notebook has none.
     """
     judges = {cell.id: judge(cell) for cell in original.cells if is_exercise(cell)}
     by_check = {check_of(cell): cell.id for cell in original.cells if is_exercise(cell)}
