@@ -16,10 +16,12 @@ import re
 import sys
 import time
 from pathlib import Path
+from queue import Empty
 
 import nbformat
 from edition import is_exercise
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from run import HERE, NOTEBOOKS
 
@@ -59,8 +61,8 @@ def check_of(exercise: NotebookNode) -> str:
 def points(
     original: NotebookNode, handed_in: NotebookNode, seconds: float, per_cell: float
 ) -> dict[str, int]:
-    """The points of each exercise: 1 or 0. A cell that takes too long is interrupted, and the next one runs, if the
-    kernel survives that (on Python 3.13 not always); what is not reached in the time of the notebook has none.
+    """The points of each exercise: 1 or 0. A cell that takes too long is interrupted, and the next one runs; what is
+    not reached in the time of the notebook has none.
     """
     judges = {cell.id: judge(cell) for cell in original.cells if is_exercise(cell)}
     by_check = {check_of(cell): cell.id for cell in original.cells if is_exercise(cell)}
@@ -90,8 +92,13 @@ def points(
                     said = "".join(o.get("text", "") for o in judges[id].outputs)
                     found[id] |= "✓" in said and "✗" not in said and "·" not in said
     except (
-        Exception
-    ) as error:  # whatever a kernel that dies makes of its sockets: the next notebook is graded
+        CellTimeoutError,
+        TimeoutError,
+        DeadKernelError,
+        CellExecutionError,
+        Empty,
+        RuntimeError,
+    ) as error:
         print(f"stopped: {type(error).__name__}", file=sys.stderr)
     return found
 

@@ -161,6 +161,7 @@ def course(title, *exercises):
     return nbformat.v4.new_notebook(cells=cells)
 
 
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # of nbclient, which stops a cell
 def test_points_are_counted_by_our_own_checks_whatever_is_handed_in(tmp_path, monkeypatch, capsys):
     original, folder = tmp_path / "1.ipynb", tmp_path / "handed in"
     nbformat.write(course("1. Sums", SUM, DOUBLE), original)
@@ -175,15 +176,10 @@ def test_points_are_counted_by_our_own_checks_whatever_is_handed_in(tmp_path, mo
     for cell in without_ids.cells:
         del cell["id"]
     nbformat.write(without_ids, folder / "without ids.ipynb")
-    monkeypatch.setattr(sys, "argv", ["grade", str(folder), "--seconds", "12", "--per-cell", "4"])
+    monkeypatch.setattr(sys, "argv", ["grade", str(folder), "--seconds", "6", "--per-cell", "2"])
     grade.main()
     rows = {row["file"]: row for row in csv.DictReader(capsys.readouterr().out.splitlines())}
-    points = {name: rows[f"{name}.ipynb"]["points"] for name in HANDED_IN}
-    if (
-        sys.version_info >= (3, 13) and points["endless"] == "0"
-    ):  # ipykernel does not always survive the interrupt there
-        points["endless"] = "1"
-    assert points == {name: of for name, (_, _, of) in HANDED_IN.items()}
+    assert {name: rows[f"{name}.ipynb"]["points"] for name in HANDED_IN} == {k: v[2] for k, v in HANDED_IN.items()}
     assert rows["without ids.ipynb"]["solved"] == "exercise-1 exercise-2"
     assert rows["one.ipynb"]["solved"] == "exercise-2"
     assert rows["one.ipynb"]["not solved"] == "exercise-1"

@@ -39,7 +39,7 @@ def both(loss, batch, samples, rng):
     X = [np.array([[rng.uniform(0.3, 2) for _ in flat(a)] for _ in range(samples)]).reshape(samples, -1) for a in batch]
     np.testing.assert_allclose(joined.backward(*X), plain.backward(*X), rtol=1e-13)
     for p, q in zip(joined.parameters, plain.parameters, strict=True):
-        size = np.abs(q.grad).max(initial=1.0)  # of what is added up, also where it cancels
+        size = np.abs(q.grad).max(initial=1.0)  # the backward pass begins with 1: of that size are terms that cancel
         np.testing.assert_allclose(p.grad, q.grad, rtol=1e-12, atol=1e-13 * size)
     return joined, plain
 
