@@ -12,8 +12,9 @@
 
 Each graph in a process of its own, in processor time. A step of the scalar engine records the graph for one
 sample and runs `backward`; it takes turns with the program's `backward` for one sample and for 32, of which
-the ratio to 32 steps is given. The first call with 32 samples writes lines of NumPy. Each time is the median of several; a table the median of the rounds. Before
-anything is timed, both have computed the same losses and gradients.
+the ratio to 32 steps is given. The first call with 32 samples writes lines of NumPy. Each time is the median
+of several; a table the median of the rounds. Before anything is timed, both have computed the same losses and
+gradients.
 """
 
 import argparse
@@ -23,8 +24,6 @@ import json
 import math
 import random
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from time import thread_time
 from typing import Any
@@ -255,11 +254,7 @@ def main() -> None:
     print(f"{'':14} {'':>8} {'µs a node':>9} {'µs a node':>12} {'µs a node':>12} {'':>7}")
     figures = {}
     for name in options.graphs or GRAPHS:
-        command = [sys.executable, "-m", __spec__.name, "--worker", name]
-        runs = [
-            json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-            for _ in range(options.rounds)
-        ]
+        runs = [machine.in_a_process(__spec__.name, name) for _ in range(options.rounds)]
         x = figures[name] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         print(
             f"{name:14} {x['nodes']:8,.0f} {x['finding']:9.1f} {x['first']:12.1f} {x['first_of_several']:12.1f} "

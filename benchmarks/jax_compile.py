@@ -8,8 +8,7 @@ what is loaded only when it is used. Beside it, the time in which the arrays are
 """
 
 import argparse
-import subprocess
-import sys
+import json
 import time
 
 from benchmarks import machine
@@ -35,7 +34,7 @@ def worker(width):
         return len(topological_order(loss)), len(program.arrays), found, time.process_time() - start
 
     compile(8)
-    print(*compile(width))
+    print(json.dumps(compile(width)))
 
 
 def main():
@@ -49,9 +48,7 @@ def main():
     print(machine.describe())
     rows = []
     for width in WIDTHS:
-        command = [sys.executable, "-m", __spec__.name, "--worker", str(width)]
-        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        rows.append([*map(float, output.split())])
+        rows.append(machine.in_a_process(__spec__.name, width))
         nodes, arrays, found, compiled = rows[-1]
         print(f"{nodes:10,.0f} nodes  {arrays:3.0f} arrays  found in {found:6.3f} s  compiled in {compiled:6.3f} s")
     machine.save(options.json, rows)

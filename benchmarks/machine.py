@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import platform
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,12 @@ def kernel() -> str:
     except ModuleNotFoundError:
         return "kernel unknown: threadpoolctl is not installed"
     return next((each["architecture"] for each in threadpool_info() if "architecture" in each), "kernel unknown")
+
+
+def in_a_process(module: str, *arguments: object, env: dict[str, str] | None = None) -> Any:
+    """Return what `python -m module --worker ARGUMENTS` prints as JSON: a contestant in a process of its own."""
+    command = [sys.executable, "-m", module, "--worker", *map(str, arguments)]
+    return json.loads(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

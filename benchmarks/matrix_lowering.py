@@ -9,11 +9,10 @@ program comes before the clock starts: it loads what is loaded only when it is u
 
 import argparse
 import builtins
+import json
 import random
 import resource
 import statistics
-import subprocess
-import sys
 import time
 
 from benchmarks import machine
@@ -48,7 +47,7 @@ def worker(width):
     start = time.thread_time()  # not that of BLAS threads, which spin
     vectorize(loss, [x])
     spent = time.thread_time() - start
-    print(nodes, spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+    print(json.dumps([nodes, spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024]))
 
 
 def main():
@@ -63,11 +62,8 @@ def main():
     print(machine.describe())
     rows = []
     for width in WIDTHS:
-        command = [sys.executable, "-m", __spec__.name, "--worker", str(width)]
-        runs = [subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True) for _ in range(options.rounds)]
-        rows.append(
-            [statistics.median(column) for column in zip(*(map(float, r.stdout.split()) for r in runs), strict=True)]
-        )
+        runs = [machine.in_a_process(__spec__.name, width) for _ in range(options.rounds)]
+        rows.append([statistics.median(column) for column in zip(*runs, strict=True)])
         nodes, spent, memory = rows[-1]
         print(
             f"{nodes:10,.0f} nodes  {spent:8.3f} s  {spent / nodes * 1e6:5.2f} µs a node  {memory / nodes:6.0f} bytes a node"

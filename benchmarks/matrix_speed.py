@@ -14,8 +14,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 
@@ -397,9 +395,7 @@ def compare(contestants, options, environment):
     for _ in range(options.rounds):
         first = None
         for name in times:
-            worker = [sys.executable, "-m", __spec__.name, "--worker", contestants[name]]
-            out = subprocess.run(worker, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-            spent, left = json.loads(out)
+            spent, left = machine.in_a_process(__spec__.name, contestants[name], env=environment)
             first = first or left
             if not agrees(left, first):
                 raise SystemExit(f"{name} computes other numbers than {next(iter(times))}: {left}, not {first}")

@@ -16,8 +16,6 @@ frames of the recursion would come on top of its figure.
 import argparse
 import gc
 import json
-import subprocess
-import sys
 import tracemalloc
 from typing import Any
 
@@ -100,10 +98,7 @@ def main() -> None:
     print(f"{'engine':14} {'measured by':12} {'recorded':>9} {'backward':>9} {'left':>6} {'cycles':>11}")
     for engine in ENGINES:
         for how in ("tracemalloc", "resident set"):
-            command = [sys.executable, "-m", __spec__.name, "--worker", engine, how, "--operations", str(n)]
-            recorded, peak, left, cycles = json.loads(
-                subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-            )
+            recorded, peak, left, cycles = machine.in_a_process(__spec__.name, engine, how, "--operations", n)
             print(f"{engine:14} {how:12} {recorded:9.0f} {peak:9.0f} {left:6.0f} {cycles:11,}", flush=True)
             figures.append({"engine": engine, "how": how, "recorded": recorded, "backward": peak, "cycles": cycles})
     machine.save(options.json, figures)

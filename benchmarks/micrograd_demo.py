@@ -25,8 +25,6 @@ import json
 import math
 import random
 import statistics
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from time import perf_counter
@@ -116,10 +114,7 @@ def measure(engine: str, collector: str) -> None:
 
 
 def run(engine: str, collector: str) -> tuple[float, float, list[float]]:
-    result = subprocess.run(
-        [sys.executable, "-m", __spec__.name, "--worker", engine, collector], check=True, stdout=subprocess.PIPE
-    )
-    seconds, loss, grads = json.loads(result.stdout)
+    seconds, loss, grads = machine.in_a_process(__spec__.name, engine, collector)
     return seconds, loss, grads
 
 

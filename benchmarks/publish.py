@@ -15,7 +15,7 @@ from benchmarks import jax_compile, matrix_ladder, matrix_lowering, scale
 
 ROOT = Path(__file__).parents[1]
 FIGURES = Path(__file__).with_name("figures.json")
-PAGES = ("README.md", "docs/scale.md")
+PAGES = ("README.md", "docs/scale.md", "benchmarks/README.md")
 PLOTS = {
     "matrix_speed": (matrix_ladder.draw, "notebooks/pictures/ladder.png"),
     "matrix_lowering": (matrix_lowering.draw, "notebooks/pictures/lowering.png"),
@@ -128,7 +128,44 @@ def gpu(figures):
     )
 
 
-TABLES = {"engine": engine, "gpu": gpu}
+def page(figures):
+    """The page of `steps` in Chromium."""
+    rows = [
+        [f"{nodes}", *(f"{digits(ms)} ms" for ms in (moved, step, frame)), f"{size / 1000:.1f} KB"]
+        for nodes, moved, frame, step, size in figures["page"]["figures"]
+    ]
+    return table(["nodes", "a leaf moves", "a step", "a frame meanwhile", "script, style, data"], rows)
+
+
+def layout(figures):
+    """A picture, by the clock and in processor time."""
+    rows = [[shape, f"{nodes}", time(clock), time(used)] for shape, nodes, clock, used in figures["layout"]["figures"]]
+    return table(["shape", "nodes", "clock", "processor"], rows)
+
+
+def structure(figures):
+    """What the sums in scalars take, beside NumPy written by hand."""
+    rows = [
+        [each["case"], time(each["found"]), time(each["by_hand"]), digits(each["found"] / each["by_hand"])]
+        for each in figures["matrix_structure"]["figures"]
+    ]
+    return table(["written in scalars", "found", "NumPy", "times as much"], rows)
+
+
+def irregular(figures):
+    """Finding the form of graphs that are no networks, and running it."""
+    rows = [
+        [
+            name,
+            f"{x['nodes']:,.0f}",
+            *(digits(x[key]) for key in ("finding", "first", "first_of_several", "call", "call_of_several")),
+        ]
+        for name, x in figures["irregular"]["figures"].items()
+    ]
+    return table(["graph", "nodes", "finding, µs a node", "first call", "first of 32", "call / step", "of 32"], rows)
+
+
+TABLES = {each.__name__: each for each in (engine, gpu, page, layout, structure, irregular)}
 
 
 def about(each, device=""):

@@ -426,6 +426,9 @@ def many_of_one_colour(rng):
     return sum_([rng.choice(outputs) * rng.choice([1.0, -0.5]) for _ in range(rng.randint(1, 2 * len(outputs)))]), x
 
 
+RANDOM = [random_graph, random_network, many_of_one_colour]  # each: rng ↦ (loss, batch leaves)
+
+
 RULES = {
     "a number as condition": lambda xp, x: xp.where(x, 1.0, 0.0) + xp.where(x - x, x, 3.0),
     "equal or not": lambda xp, x: xp.where(x != 1.0, x, -x) + xp.where(x == 0.3, 2.0, x),

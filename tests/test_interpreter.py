@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import programs
 import pytest
-from graphs import MODELS, RULES, STRUCTURES, flat, leaves, many_of_one_colour, random_graph, random_network, split
+from graphs import MODELS, RANDOM, RULES, STRUCTURES, flat, leaves, split
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def compare(loss, batch, rng, samples=2):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**9), st.sampled_from([random_graph, random_network, many_of_one_colour]))
+@given(st.integers(0, 10**9), st.sampled_from(RANDOM))
 def test_random_graphs_are_emitted_as_they_are_defined(seed, make):
     rng = random.Random(seed)
     loss, batch = make(rng)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from graphs import MODELS, flat, leaves, many_of_one_colour, random_graph, random_network, split
+from graphs import MODELS, RANDOM, flat, leaves, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,7 +51,7 @@ def check(loss, batch, rng, samples):
 @settings(max_examples=20, deadline=None)
 @given(
     st.integers(0, 10**9),
-    st.sampled_from([random_graph, random_network, many_of_one_colour]),
+    st.sampled_from(RANDOM),
     st.sampled_from([1, 3, COLUMNS]),
 )
 def test_random_graphs(seed, make, samples):

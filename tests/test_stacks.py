@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from graphs import flat, leaves, many_of_one_colour, random_graph, random_network
+from graphs import RANDOM, flat, leaves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +47,7 @@ def both(loss, batch, samples, rng):
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 10**9),
-    st.sampled_from([random_graph, random_network, many_of_one_colour]),
+    st.sampled_from(RANDOM),
     st.sampled_from([1, 3, COLUMNS]),
 )
 def test_random_graphs(seed, make, samples):

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import programs
 import pytest
-from graphs import flat, leaves, many_of_one_colour, random_graph, random_network
+from graphs import RANDOM, flat, leaves
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +60,7 @@ def check(loss, batch, rng):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**9), st.sampled_from([random_graph, random_network, many_of_one_colour]))
+@given(st.integers(0, 10**9), st.sampled_from(RANDOM))
 def test_random_graphs(seed, make):
     rng = random.Random(seed)
     check(*make(rng), rng)
