@@ -131,9 +131,8 @@ def find(
     )
     matched = Matcher(graph, colours, kind, arguments, dense)
     arrays = Arrays(a for a in matched.arrays if a.size)
-    recorded = np.full(
-        len(graph.nodes) + 1, -1
-    )  # the first of the nodes that hold the same; none where none was recorded
+    # The first of the nodes that hold the same, or −1: of what comes out of a sum, none was recorded.
+    recorded = np.full(len(graph.nodes) + 1, -1)
     held = (~graph.factored).nonzero()[0][::-1]
     recorded[graph.same[held]] = held
     for array in arrays:
