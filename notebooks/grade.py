@@ -1,9 +1,10 @@
 """Count the points of notebooks that were handed in: `make grade FOLDER=handed_in` prints them as CSV.
 
-Each notebook runs in a process of its own, with a time limit for it and for each cell. After the cell of an exercise our own check of it runs
-on what the cell has defined; what it says counts, whatever the notebook's own check was made to say. An exercise is a
-point. Notebooks are known by their heading, so that files may have any names. Exercises are known by the ids of their
-cells, or by their checks where a program has changed the ids.
+Each notebook runs in a process of its own, with a time limit for it and for each cell. After the
+cell of an exercise our own check of it runs on what the cell has defined; what it says counts,
+whatever the notebook's own check was made to say. An exercise is a point. Notebooks are known by
+their heading, so that files may have any names. Exercises are known by the ids of their cells, or
+by their checks where a program has changed the ids.
 
 This keeps apart those who err; it is no protection from those who cheat with effort or do harm: run what strangers
 hand in where it can do none.

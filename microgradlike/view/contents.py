@@ -51,12 +51,10 @@ class Contents:
     measured: dict[Value | Path, Size] = field(default_factory=dict)
     hidden: dict[Path, int] = field(default_factory=dict)
     box: dict[Value, str] = field(init=False, default_factory=dict)  # the id of the closed box that a node is in
-    shown: dict[Value, str] = field(
-        init=False, default_factory=dict
-    )  # those that are rows in it, and where edges meet them
-    joined: dict[tuple[str, str], list[str]] = field(
-        init=False, default_factory=dict
-    )  # the ids of the edges for which one that ends at a closed box stands, by its ends; it has the first of them
+    # Those that are rows in it, and where edges meet them
+    shown: dict[Value, str] = field(init=False, default_factory=dict)
+    # The ids of the edges for which one that ends at a closed box stands, by its ends; it has the first of them
+    joined: dict[tuple[str, str], list[str]] = field(init=False, default_factory=dict)
 
     @cached_property
     def clusters(self) -> dict[Path, list[Value]]:

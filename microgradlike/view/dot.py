@@ -47,8 +47,9 @@ def draw(
 
     A box shows a node's name, its operation, its data and, after ∇, its gradient ∂L/∂node (– where
     none is computed yet). Leaves have square corners, constants are dashed and show no gradient,
-    v itself has a double outline. On each edge stands the local derivative, after ∂₁ for that by the first input. Where the data of a leaf was
-    changed after the recording, as an optimizer does, the picture shows what it was, and says so.
+    v itself has a double outline. On each edge stands the local derivative, after ∂₁ for that by the first input.
+    Where the data of a leaf was changed after the recording, as an optimizer does, the picture shows what it was,
+    and says so.
 
     - grad, local_grads: whether to show these numbers. `grad` may also hold what to show for each node.
     - rankdir: the direction from the leaves to v: "LR" (left to right), "TB", "RL" or "BT".
