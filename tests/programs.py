@@ -8,7 +8,6 @@ the same weights in several places, derivatives inside the loss.
 
 from __future__ import annotations
 
-import builtins
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -99,7 +98,7 @@ hypot = operation(
 )
 second_moment = operation(
     "second_moment",
-    lambda xp, *x: builtins.sum((v * v for v in x), 0.0) / len(x),
+    lambda xp, *x: xp.sum([v * v for v in x]) / len(x),
     lambda xp, y, *x: tuple(2.0 * v / len(x) for v in x),
 )
 inside = operation(
