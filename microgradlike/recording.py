@@ -106,7 +106,7 @@ class _Number:
         self.node, self.branches = node, branches
 
     def __bool__(self) -> bool:
-        self.branches.append(self.node if self.node.data else 1.0 - self.node)
+        self.branches.append(_is_not_zero(self.node) if self.node.data else apply(EQUAL, self.node, 0.0))
         return bool(self.node.data)
 
     __float__ = interop.refuse
@@ -115,6 +115,11 @@ class _Number:
 
 def _node(x: Any) -> Any:
     return x.node if isinstance(x, _Number) else x
+
+
+def _is_not_zero(x: Value) -> Value:
+    """Return 1 where x is not 0, and else 0; a comparison is that already."""
+    return x if x.op in (LESS, LESS_EQUAL, EQUAL) else 1.0 - apply(EQUAL, x, 0.0)
 
 
 def _recorded(op: Operation) -> Callable[..., Any]:
@@ -159,7 +164,7 @@ def _or(a: Any, b: Any) -> Any:
 def _where(condition: Any, a: Any, b: Any) -> Any:
     if not isinstance(condition, _Number):
         return a if condition else b
-    return _Number(choose(condition.node, _node(a), _node(b)), condition.branches)
+    return _Number(choose(_is_not_zero(condition.node), _node(a), _node(b)), condition.branches)
 
 
 for _name, _op in {"add": ops.ADD, "sub": ops.SUB, "mul": ops.MUL, "truediv": ops.DIV, "pow": ops.POW}.items():

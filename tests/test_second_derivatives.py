@@ -125,6 +125,55 @@ def test_choices_in_rules_of_ones_own_hold_for_other_samples(name):
         check_batch(record, [x], [w], points, recorded_at)
 
 
+IF_TRUE, IF_FALSE = [-3, 0, 1], [1, 2, 0, 1]  # x² − 3 and x³ + 2x + 1
+CONDITIONS = {
+    "a comparison": lambda x: x > 0,
+    "a number": lambda x: x,
+    "and": lambda x: (x > -2) & (x < 2),
+    "or": lambda x: (x < -2) | (x >= 2),
+    "not equal": lambda x: x != 1,
+}
+
+
+def composed(p, q):
+    """The coefficients of p(q(x)), multiplied out."""
+    result = [0]
+    for c in reversed(p):
+        product = [0] * (len(result) + len(q) - 1)
+        for i, a in enumerate(result):
+            for j, b in enumerate(q):
+                product[i + j] += a * b
+        result = [product[0] + c, *product[1:]]
+    return result
+
+
+def polynomial(p, x):
+    return sum(c * x**i for i, c in enumerate(p))
+
+
+@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS)
+def test_choices_within_choices_have_the_derivatives_of_the_polynomials_that_are_chosen(condition):
+    f = operation(
+        "f",
+        lambda xp, x: xp.where(condition(x), x * x - 3, x * x * x + 2 * x + 1),
+        lambda xp, y, x: xp.where(condition(x), 2 * x, 3 * x * x + 2),
+    )
+    points, found, expected = range(-3, 4), [], []
+    for point in points:
+        y = x = Value(point)
+        chosen = [0, 1]
+        for _ in range(2):
+            p = IF_TRUE if condition(polynomial(chosen, point)) else IF_FALSE
+            y, chosen = f(y), composed(p, chosen)
+        for order in range(4):
+            assert y.data == polynomial(chosen, point), f"the derivative of order {order} at {point}"
+            third, (y,) = y, gradient(y, [x])
+            last, chosen = chosen, [i * c for i, c in enumerate(chosen)][1:]
+        expected.append(polynomial(last, point))
+        found.append(vectorize(third, batch=[[x]])([[float(each)] for each in points]).tolist())
+    assert found == [expected] * len(points)
+
+
 ACTIVATIONS = [name for name, activation in nn.ACTIVATIONS.items() if not activation.whole_layer]
 
 
@@ -180,13 +229,18 @@ def test_what_a_branch_not_taken_computes_does_not_reach_the_gradient():
     assert (slope.data, second.data, x.grad) == (1.0, 0.0, 0.0)
 
 
-def test_a_python_if_in_a_rule_answers_only_for_the_branch_it_took():
-    rule = operation("rule", lambda xp, x: x * x, lambda xp, y, x: 2.0 * x if x > 0 else x * 0.0)
-    x = Value(2.0)
-    (slope,) = gradient(rule(x), [x])
-    assert slope.data == 4.0 and gradient(slope, [x])[0].data == 2.0
-    program = vectorize(slope, batch=[[x]])
-    assert program([[3.0]]) == [6.0] and isnan(program([[-3.0]])[0])
+@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS)
+def test_a_python_if_in_a_rule_answers_only_for_the_branch_it_took(condition):
+    rule = operation("rule", lambda xp, x: x * x, lambda xp, y, x: 2.0 * x if condition(x) else 3.0 * x)
+    points = [-3.0, -1.0, -0.0, 0.5, 1.0, 2.0, 3.0]
+    for point in points:
+        x = Value(point)
+        (slope,) = gradient(rule(x), [x])
+        factor = 2.0 if condition(point) else 3.0
+        assert (slope.data, gradient(slope, [x])[0].data) == (factor * point, factor)
+        answers = vectorize(slope, batch=[[x]])([[each] for each in points])
+        expected = [factor * each if bool(condition(each)) is bool(condition(point)) else math.nan for each in points]
+        np.testing.assert_array_equal(answers, expected)
 
 
 def test_a_changed_comparison_is_noticed():
