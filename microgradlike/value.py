@@ -185,7 +185,13 @@ def constant(number: Any) -> Value:
 
     Raises TypeError for what is no real number.
     """
-    node = record(ops.CONSTANT, number if type(number) is float else to_float(number), (), ())
+    node = _new(Value)  # not by record: a call less takes a third less time
+    node._data = number if type(number) is float else to_float(number)
+    node.op = ops.CONSTANT
+    node._a = node._da = ()
+    node._b = node._db = node._visit = None
+    node.grad = NOT_COMPUTED
+    node._label = ""
     node._number = 0  # constants come first in the topological order
     return node
 

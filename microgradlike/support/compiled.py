@@ -174,12 +174,13 @@ def _function_of_vectors(name: str, op: Operation) -> Iterator[str]:
     yield "    except AttributeError:"
     yield f"        return apply({row}, {', '.join('*' * vectors[x] + x for x in operands)})"
     yield f"    y = {row}.value(ieee, {data})"
-    grads, all_inputs, all_grads = (
+    all_inputs = " + ".join(x if vectors[x] else f"({x},)" for x in operands)
+    grads, all_grads = (
         ", ".join(star * vectors[x] + d + x for x in operands) + "," * (len(operands) == 1)
-        for star, d in (("", "d"), ("*", ""), ("*", "d"))
+        for star, d in (("", "d"), ("*", "d"))
     )
     yield f"    {grads} = {row}.local_grads(ieee, y, {data})"
-    yield f"    return record({row}, y, ({all_inputs}), ({all_grads}))"
+    yield f"    return record({row}, y, {all_inputs}, ({all_grads}))"
     yield ""
 
 
