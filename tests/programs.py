@@ -620,6 +620,11 @@ PATTERNS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         {"W": (2, 3), "X": (3, 3), "U": (6, 2), "Y": (3, 2)},
         "z = [dot(W[j], X[s]) + dot(U[2 * s + j], Y[s]) for s in range(3) for j in range(2)]\nloss = sum(v.tanh() for v in z)",
     ),
+    "each row of weights with differences of its own": (
+        {"W": (6, 3), "x": (3,), "b": (6,), "y": (6,)},
+        "t = [sum(wi * (xi - b) for wi, xi in zip(w, x)).tanh() for w, b in zip(W, b)]\n"
+        "loss = dot([t[0], t[3], t[0]], [mean_squared_error(t, y), t[2], t[1]])",
+    ),
     "two products on one grid": (
         {"W": (2, 3), "V": (2, 3), "X": (3, 3)},
         "z = [dot(W[j], X[s]) - dot(V[j], X[s]) + dot(V[j], X[2 - s]) for s in range(3) for j in range(2)]\n"

@@ -49,6 +49,11 @@ def test_patterns(name):
         check(random_trial(seed, program=pattern(name), arguments_mode=arguments))
 
 
+def test_batched_products_of_several_rows_whose_order_is_their_own():
+    for seed in (10, 11):
+        check(random_trial(seed, program=pattern("each row of weights with differences of its own"), arguments_mode="names"))
+
+
 @pytest.mark.parametrize("name", PATTERNS)
 def test_patterns_where_hashes_collide(name, monkeypatch):
     """Nothing hangs on the hashes of rows: here each is the row's first entry, and all uses of parameters have one."""

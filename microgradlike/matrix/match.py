@@ -92,7 +92,7 @@ class Matcher:
                 shape = ref.array.shape
         if len(shape) == 1 and len(entries) > 3 and positions.size == len(entries):  # who meets in pairs is a matrix
             read = [ref for ref in instruction.refs if len(ref.index) == len(entries)]
-            first = [_along(ref, np.s_[:] if ref.index.ndim == 1 else np.s_[:, 0]) for ref in read]
+            first = [_along(ref, (np.s_[:], *[0] * (ref.index.ndim - 1))) for ref in read]
             shape = _squeezed(common_dims(len(entries), [x for along in first for x in along]))
         varies = any(ref.array is not None and ref.array.varies for ref in instruction.refs)
         array = Array(
