@@ -4,7 +4,19 @@ import builtins
 import functools
 import operator
 
-from microgradlike import Value, affine, constant, dot, logsumexp, maxout, operation, ops, softmax, topological_order
+from microgradlike import (
+    Value,
+    affine,
+    constant,
+    dot,
+    logsumexp,
+    maxout,
+    nn,
+    operation,
+    ops,
+    softmax,
+    topological_order,
+)
 from microgradlike import sum as sum_
 from microgradlike.value import apply
 
@@ -203,6 +215,47 @@ def random_network(rng):
     if rng.random() < 0.4:
         loss += 1e-2 * builtins.sum(v * v for v in topological_order(loss) if v.op is ops.LEAF and v not in flat(X))
     return loss, rng.choice([[X], [X], [X[0]], []])
+
+
+# ── Networks of `nn`, for pictures ────────────────────────────────────────────────────────────
+
+
+def network(*sizes, activation="sigmoid", output="sigmoid", samples=1):
+    model = nn.MLP(sizes[0], sizes[1:], activation, output, seed=1)
+    losses = []
+    for s in range(samples):
+        a = model([0.3 * i - 0.1 * s for i in range(sizes[0])])
+        losses.append(nn.quadratic(a, [0.0] * sizes[-1] if sizes[-1] > 1 else 0.0))
+    loss = sum_(losses) if samples > 1 else losses[0]
+    loss.backward()
+    return loss
+
+
+def residual():
+    model = nn.MLP(2, [2, 2, 2], "tanh", "tanh", seed=0)
+    x = [Value(1.0, "x₁"), Value(2.0, "x₂")]
+    (_, a), (_, _), (_, c) = model.feedforward(x)
+    return nn.quadratic([p + q + r for p, q, r in zip(a, c, x, strict=True)], [0.0, 1.0])
+
+
+def twice():
+    layers = nn.MLP(2, [2, 1], "tanh", seed=0).layers
+    return nn.quadratic(layers[1](layers[0](layers[0]([Value(1.0, "x₁"), Value(2.0, "x₂")]))), 1.0)
+
+
+SHAPES = {
+    "2-3-1": lambda: network(2, 3, 1),
+    "4-4-4-1": lambda: network(4, 4, 4, 1),
+    "10-16-10": lambda: network(10, 16, 10),
+    "64-16-10": lambda: network(64, 16, 10),
+    "softmax": lambda: network(3, 3, 3, activation="tanh", output="softmax"),
+    "maxout": lambda: network(2, 2, 1, activation="maxout", output="linear"),
+    "written out": lambda: network(2, 2, 1, activation=lambda z: z / (1 + (-z).exp()), output="linear"),
+    "a minibatch": lambda: network(2, 3, 1, samples=4),
+    "ten samples": lambda: network(2, 3, 1, samples=10),
+    "residual": residual,
+    "a layer used twice": twice,
+}
 
 
 # ── What is hard to find ───────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ import random
 import re
 
 import pytest
+from graphs import SHAPES, network
 
 import microgradlike
 from microgradlike import Value, nn, steps
@@ -11,46 +12,8 @@ from microgradlike.value import topological_order
 from microgradlike.view.boxes import text_width
 from microgradlike.view.diagram import render
 from microgradlike.view.dot import draw, drawing
-from microgradlike.view.grid import PAD, TITLE, network_groups
+from microgradlike.view.grid import GAP, PAD, TITLE, network_groups
 from microgradlike.view.labels import Edge, find_spots
-
-
-def network(*sizes, activation="sigmoid", output="sigmoid", samples=1):
-    model = nn.MLP(sizes[0], sizes[1:], activation, output, seed=1)
-    losses = []
-    for s in range(samples):
-        a = model([0.3 * i - 0.1 * s for i in range(sizes[0])])
-        losses.append(nn.quadratic(a, [0.0] * sizes[-1] if sizes[-1] > 1 else 0.0))
-    loss = microgradlike.sum(losses) if samples > 1 else losses[0]
-    loss.backward()
-    return loss
-
-
-def residual():
-    model = nn.MLP(2, [2, 2, 2], "tanh", "tanh", seed=0)
-    x = [Value(1.0, "x₁"), Value(2.0, "x₂")]
-    (_, a), (_, _), (_, c) = model.feedforward(x)
-    return nn.quadratic([p + q + r for p, q, r in zip(a, c, x, strict=True)], [0.0, 1.0])
-
-
-def twice():
-    layers = nn.MLP(2, [2, 1], "tanh", seed=0).layers
-    return nn.quadratic(layers[1](layers[0](layers[0]([Value(1.0, "x₁"), Value(2.0, "x₂")]))), 1.0)
-
-
-SHAPES = {
-    "2-3-1": lambda: network(2, 3, 1),
-    "4-4-4-1": lambda: network(4, 4, 4, 1),
-    "10-16-10": lambda: network(10, 16, 10),
-    "64-16-10": lambda: network(64, 16, 10),
-    "softmax": lambda: network(3, 3, 3, activation="tanh", output="softmax"),
-    "maxout": lambda: network(2, 2, 1, activation="maxout", output="linear"),
-    "written out": lambda: network(2, 2, 1, activation=lambda z: z / (1 + (-z).exp()), output="linear"),
-    "a minibatch": lambda: network(2, 3, 1, samples=4),
-    "ten samples": lambda: network(2, 3, 1, samples=10),
-    "residual": residual,
-    "a layer used twice": twice,
-}
 
 
 def drawings(loss):
@@ -174,6 +137,44 @@ def test_frames_have_the_same_margins_everywhere(shape):
                 assert (top, bottom) == pytest.approx((PAD + TITLE, PAD))
             elif name == "open":
                 assert top - bottom == pytest.approx(2 * TITLE) and bottom >= 2 * PAD
+
+
+def random_picture(seed):
+    """A random network of `nn`, some of its boxes closed, drawn any way round."""
+    rng = random.Random(seed)
+    sizes = [rng.randint(1, 4) for _ in range(rng.randint(2, 4))]
+    activation, output = rng.choice(["sigmoid", "relu", "maxout"]), rng.choice(["linear", "tanh", "softmax"])
+    loss = network(*sizes, activation=activation, output=output, samples=rng.randint(1, 3))
+    options = {
+        "rankdir": rng.choice(["LR", "TB", "RL", "BT"]),
+        "live": rng.random() < 0.5,
+        "fold": rng.random() < 0.8,
+        "max_terms": rng.choice([2, 10]),
+        "max_nodes": 1000,
+    }
+    groups = groups_of(drawing(loss, **options).write())
+    return drawing(loss, closed=[each for each in groups if rng.random() < 0.3], **options)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_in_a_random_network_there_is_a_gap_between_all_boxes_and_names_stand_on_none(seed):
+    drawn = random_picture(seed)
+    grid, level = drawn._grid, drawn.rankdir in ("LR", "RL")
+    is_shown = {path: grid._is_open(path[:-1]) for path in grid.frames}
+    boxes = [(*grid.place[id], *size) for id, size in grid.size.items() if grid._is_open(grid.path.get(id, ()))]
+    boxes += [(*frame.centre, *grid.boxes[path]) for path, frame in grid.frames.items()
+              if path in grid.closed and is_shown[path]]  # fmt: skip
+    for i, (main, cross, wide, high) in enumerate(boxes):
+        for other, at, w, h in boxes[i + 1 :]:
+            assert abs(main - other) > (wide + w) / 2 or abs(cross - at) - (high + h) / 2 > GAP - 1e-6
+    for path in grid.frames:
+        if path not in grid.closed and is_shown[path]:
+            x, y = map(float, drawn._frame(path)["lp"].split(","))
+            width = text_width([path[-1]], 12) - 5
+            for main, cross, wide, high in boxes:
+                u, v = drawn._point(main, cross)
+                w, h = (wide, high) if level else (high, wide)
+                assert abs(x - u) > (w + width) / 2 or abs(y - v) > (h + 12) / 2, (path, drawn.rankdir)
 
 
 # The page's picture has 1,260×344 pixels in a window of 1280×800, and shrinks to three quarters before it scrolls.

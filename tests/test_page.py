@@ -15,7 +15,7 @@ from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.value import topological_order
 from microgradlike.view.explanation import explain
-from microgradlike.view.page import MOST_NODES, SCRIPTS, _shared
+from microgradlike.view.page import MOST_NODES, SCRIPTS, _shared, _squeeze
 
 BROWSER = files("microgradlike.view") / "browser"
 
@@ -733,6 +733,22 @@ def test_the_page_is_small_and_needs_nobody():
     assert set(re.findall(r"https?://[^\"'<> )]+", re.sub('base64,[^"]*', "", document))) <= {
         "http://www.w3.org/2000/svg"
     }
+
+
+@pytest.mark.parametrize(
+    "line, squeezed",
+    [
+        ("const a = b * (c + 1);\n", "const a=b*(c+1);\n"),
+        ("if (a === b && c > d || e <= f) return { g: a ? b : c };", "if(a===b&&c>d||e<=f)return{g:a?b:c};"),
+        ('say("a = b, (c)", x => x + " + \\" = ");', 'say("a = b, (c)",x=>x+" + \\" = ");'),
+        ("const a = `${b} = ${c}`;", "const a = `${b} = ${c}`;"),
+        ("text.split(/a = b/);", "text.split(/a = b/);"),
+        ("const a = b / c;", "const a = b / c;"),
+        ("a - -b + +c - d", "a - -b + +c-d"),
+    ],
+)
+def test_spaces_are_dropped_where_they_say_nothing(line, squeezed):
+    assert _squeeze(line) == squeezed
 
 
 def test_the_same_graph_makes_the_same_page():

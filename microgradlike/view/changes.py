@@ -29,7 +29,7 @@ def changed_data(nodes: Iterable[Value]) -> dict[Value, float | None]:
         then |= {x: old for x, old in zip(node.inputs, data, strict=True) if not same_numbers((x.data,), (old,))}
         if not same_numbers(recorded, computed_numbers(node, data)):
             unknown = [x for i, x in enumerate(node.inputs) if i not in kept]
-            suspects += [x for x in unknown if not x.inputs and x.op is LEAF] or [node]
+            suspects += [x for x in unknown if x.op is LEAF] or [node]
     return {**dict.fromkeys(suspects), **then}
 
 

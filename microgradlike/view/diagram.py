@@ -106,6 +106,9 @@ def _row(link: re.Match[str]) -> str:
     return f'<g id="{id}" class="{kind if kind == "edge" else f"node {kind}"}">{content}</g>'
 
 
+_LATE = re.compile(r"^.*\blate=true.*\n", re.MULTILINE)
+
+
 def render(dot_source: str, format: str) -> bytes:
     """Return the picture of a DOT text, in a format of Graphviz such as "svg", "png" or "pdf".
 
@@ -115,10 +118,10 @@ def render(dot_source: str, format: str) -> bytes:
     Raises RuntimeError, saying what to install, where there is no Graphviz, where it fails, takes
     minutes, or writes something other than a whole picture.
     """
-    late = re.findall(r"^.*\blate=true.*\n", dot_source, re.MULTILINE)
+    late = _LATE.findall(dot_source)
     if not late:
         return _run(dot_source, "nop" if "layout=nop" in dot_source else "dot", format)
-    placed = _run("".join(line for line in dot_source.splitlines(True) if line not in late), "dot", "dot").decode()
+    placed = _run(_LATE.sub("", dot_source), "dot", "dot").decode()
     return _run(placed.rstrip().removesuffix("}") + "".join(late) + "}", "nop2", format)
 
 

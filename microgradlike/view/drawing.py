@@ -13,7 +13,7 @@ from microgradlike.view.changes import change_note
 from microgradlike.view.choose import operands
 from microgradlike.view.contents import Contents, closed_group, groups_around
 from microgradlike.view.diagram import Diagram
-from microgradlike.view.grid import Grid, Path, Size
+from microgradlike.view.grid import PAD, TITLE, Grid, Path, Size
 from microgradlike.view.labels import Edge, Point, Spot, find_spots
 
 SIDES = {
@@ -289,8 +289,9 @@ class Drawing(Contents):
         shut = {group: self.measured[group] for group in may_close}
         local_grads = ["∂₁"] if self.live else [self._local_grad(v, k) for v in nodes for k in self.edges[v]]
         gap = boxes.chip(max(local_grads, key=len, default=""), "", self.live).width + 12 if self.local_grads else 40.0
-        below = BELOW if self.rankdir in ("LR", "RL") else gap
-        return Grid(sizes, inputs, path, shut, closed, rest, gap, below, bool(self.rows), bool(self.rows) and self.live)
+        level, narrow = self.rankdir in ("LR", "RL"), bool(self.rows) and self.live
+        below, title = (BELOW, TITLE) if level else (gap, max(map(_name_width, self.clusters.keys() - {()})) + PAD)
+        return Grid(sizes, inputs, path, shut, closed, rest, gap, below, bool(self.rows), title, narrow)
 
     def _size(self, box: boxes.Box, outline: float = 0.0) -> Size:
         extents = box.width + outline, box.height + outline
@@ -314,8 +315,11 @@ class Drawing(Contents):
         corners = self._point(frame.main, frame.cross), self._point(frame.main_end, frame.cross_end)
         left, right = sorted(x for x, _ in corners)
         bottom, top = sorted(y for _, y in corners)
-        width = boxes.text_width([path[-1]], int(style.FRAME["fontsize"]))
         return {
             "bb": f"{left:.1f},{bottom:.1f},{right:.1f},{top:.1f}",
-            "lp": f"{left + width / 2 + 4:.1f},{top - 10:.1f}",
+            "lp": f"{left + _name_width(path) / 2 + 4:.1f},{top - 10:.1f}",
         }
+
+
+def _name_width(path: Path) -> int:
+    return boxes.text_width([path[-1]], int(style.FRAME["fontsize"]))

@@ -26,7 +26,11 @@ from microgradlike.value import Value
 Path = tuple[str, ...]
 Column = tuple[int, float]  # a layer, and the number of operations after its first one
 
-GAP, PAD, TITLE = 10.0, 6.0, 18.0  # points: between boxes below each other, around them in a frame, for its name
+GAP, PAD, TITLE = (
+    10.0,
+    6.0,
+    18.0,
+)  # points: between boxes below each other, around them in a frame, above them for its name
 LANE = 30.0  # beside a layer's neurons, for the edges to and from what it has besides
 STEEP = 0.05  # for each point that layers are high, between them, for edges that are less steep
 MOST_BELOW = 3  # results of each other in one column
@@ -110,6 +114,7 @@ class Grid:
     gap: float  # between columns, for the labels of edges
     below: float  # between boxes below each other with an edge from one to the other, for its label and a sum
     stacked: bool  # whether the boxes of a neuron stand below each other
+    title: float  # before what is in a frame on the cross way, for its name
     narrow: bool  # whether below them stands what a layer has besides, as the sum in a softmax, and not between them
 
     @cached_property
@@ -207,7 +212,7 @@ class Grid:
     def _height(self, path: Path) -> float:
         """Return the extent of an open cell on the cross way."""
         rows = [max(self.size[id].cross for id in row) for row in self.cells[path]]
-        return sum(rows) + self._row_gap(path) * (len(rows) - 1) + 2 * PAD + (TITLE if len(path) > 1 else 0)
+        return sum(rows) + self._row_gap(path) * (len(rows) - 1) + 2 * PAD + (self.title if len(path) > 1 else 0)
 
     def _is_open(self, path: Path) -> bool:
         return not any(path[: i + 1] in self.closed for i in range(len(path)))
@@ -232,7 +237,7 @@ class Grid:
         inside = [id for id in self.path if self._is_open(self.path[id])]
         starts = [cross[id] - self.size[id].cross / 2 for id in inside] + [start for start, _ in spans.values()]
         ends = [cross[id] + self.size[id].cross / 2 for id in inside] + [end for _, end in spans.values()]
-        top, end = min(starts) - PAD - TITLE, max(ends) + PAD
+        top, end = min(starts) - PAD - self.title, max(ends) + PAD
         frames = {layer: Frame(blocks[layer][0], top, blocks[layer][1], end) for layer in blocks}
         for path, (start, stop) in spans.items():
             if len(path) > 1:
@@ -271,12 +276,12 @@ class Grid:
         start = -(sum(heights) + GAP * (len(cells) - 1)) / 2
         for path, height in zip(cells, heights, strict=True):
             spans[path] = start, start + height
-            at = start + PAD + (TITLE if len(path) > 1 else 0)
+            at = start + PAD + (self.title if len(path) > 1 else 0)
             rows = [] if layer in closed else self.cells[path]
             for row in rows:
                 high, gap = max(self.size[id].cross for id in row), self._row_gap(path)
                 if path in closed:
-                    high = (height - TITLE - 2 * PAD) / len(rows) - gap
+                    high = (height - self.title - 2 * PAD) / len(rows) - gap
                 cross |= dict.fromkeys(row, at + high / 2)
                 at += high + gap
             start += height + GAP
@@ -366,8 +371,6 @@ class Grid:
                     side = copysign(1, cross[id] - steep[0]) if steep else 1 if k else -1
                     near = cross[id] + side * (self.size[id].cross + GAP) / 2
                     cross[i] = _free(near, self.size[i].cross, taken.setdefault(self.columns[i], []), lines)
-        for id in self.size:  # a leaf alone
-            cross.setdefault(id, 0.0)
 
     def _passing(self, column: Column, main: Mapping[Column, float], cross: Mapping[str, float]) -> list[float]:
         """Return where the edges between boxes placed so far pass through a column."""

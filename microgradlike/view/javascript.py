@@ -50,7 +50,7 @@ def is_exact(function: str) -> bool:
 def number(x: float) -> str:
     """Return the literal of a number: 0.1, 1e-05, Infinity."""
     text = "NaN" if math.isnan(x) else "Infinity" if math.isinf(x) else repr(abs(x)).removesuffix(".0")
-    return f"(-{text})" if math.copysign(1.0, x) < 0 and x == x else text
+    return f"(-{text})" if str(x)[0] == "-" else text
 
 
 def _names() -> Iterator[str]:

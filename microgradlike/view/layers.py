@@ -16,19 +16,26 @@ from microgradlike.notation.digits import superscript
 from microgradlike.value import Value
 from microgradlike.view.dot import by_layer
 from microgradlike.view.explanation import Explanation, Term
+from microgradlike.view.grid import Path, network_groups
 
 
 def matrix_forms(it: Explanation, index: Mapping[Value, int]) -> list[dict[str, Any]]:
     """Return an entry for each layer, the first layer first: nodes by index, a column for each recorded sample."""
     layers: dict[int, list[Value]] = {}
+    groups = network_groups([step.node for step in it.forward])
     for step in it.forward:
         if group := by_layer(step.node):
             layers.setdefault(int(group[0].split()[-1]), []).append(step.node)
-    return [_matrix_form(it, index, i, layers[i]) for i in sorted(layers) if _rows(layers[i], "z")]
+    return [_matrix_form(it, index, i, layers[i], groups) for i in sorted(layers) if _rows(layers[i], "z")]
 
 
-def _matrix_form(it: Explanation, index: Mapping[Value, int], layer: int, members: list[Value]) -> dict[str, Any]:
+def _matrix_form(
+    it: Explanation, index: Mapping[Value, int], layer: int, members: list[Value], groups: Mapping[Value, Path]
+) -> dict[str, Any]:
     z, a = _rows(members, "z"), _rows(members, "a")
+    users = {term.node for row in z for node in row for term in it.ledger[node]}
+    if not all(f"layer {layer}" in groups.get(node, ()) for node in users):
+        a = []  # something else depends on a z, too, so that δ is more than what arrives by a
     loss, here, after = it.names[it.root], superscript(layer), superscript(layer + 1)
     activated = [[_alone(it, node, "a", layer) for node in row] for row in z]
     pointwise = all(map(all, activated))  # no softmax, whose every output depends on every z
