@@ -51,7 +51,11 @@ def test_patterns(name):
 
 def test_batched_products_of_several_rows_whose_order_is_their_own():
     for seed in (10, 11):
-        check(random_trial(seed, program=pattern("each row of weights with differences of its own"), arguments_mode="names"))
+        check(
+            random_trial(
+                seed, program=pattern("each row of weights with differences of its own"), arguments_mode="names"
+            )
+        )
 
 
 @pytest.mark.parametrize("name", PATTERNS)
