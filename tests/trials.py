@@ -692,11 +692,11 @@ class _Vectorised:
             return
         precision = np.finfo(self.run.trial.dtype)
         error, unit = abs(got - want), float(precision.eps) * unit + 64 * float(precision.tiny)
-        if not error <= LIMIT * unit:
+        if not (error <= LIMIT * unit or unit == math.inf):  # then rounding decides whether it is a number at all
             shown = math.nan if not unit else error / unit
             raise Wrong(f"{what} is {got!r}, expected {want!r} ({shown:.3g} units of rounding)")
         self.run.trial.figures.undecided += LIMIT * unit > math.sqrt(precision.eps) * (1.0 + abs(want))
-        if unit:
+        if 0.0 < unit < math.inf:
             self.run.trial.figures.largest = max(self.run.trial.figures.largest, error / unit)
 
 
