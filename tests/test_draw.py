@@ -20,6 +20,7 @@ from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.testing import assert_grads
 from microgradlike.view import boxes, diagram, style
+from microgradlike.view import drawing as drawings
 from microgradlike.view.dot import by_layer, draw, drawing, render
 from microgradlike.view.stepper import screens
 
@@ -721,6 +722,41 @@ def test_only_values_can_be_drawn(what):
 def test_options_are_checked(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         draw(Value(1.0), **options)
+    assert draw(Value(1.0), max_nodes=1, max_terms=1, depth=0).source == draw(Value(1.0)).source
+
+
+@pytest.mark.parametrize(
+    "make, options",
+    [
+        (lambda: layer((3, 2, 2)), {}),
+        (lambda: layer((3, 2, 2)), {"fold": False}),
+        (lambda: layer((3, 2, 2)), {"clusters": by_layer}),
+        (lambda: layer((3, 2, 2)), {"clusters": by_layer, "closed": ["layer 1"]}),
+        (neuron, {}),
+    ],
+)
+def test_edges_are_straight_where_boxes_times_edges_are_too_many(make, options, monkeypatch):
+    drawn = draw(make(), **options)
+    open_boxes, closed = (re.findall(rf"^\s*{kind}\d+ \[.*", drawn.source, re.M) for kind in "nc")
+    edges = drawn.source.count(" -> ") + sum(box.count('<td id="e') for box in open_boxes)
+    product = (len(open_boxes) + len(closed)) * edges
+    for most, straight in ((product, False), (product - 1, True)):
+        monkeypatch.setattr(drawings, "MOST_BENT", most)
+        assert ("splines=line" in draw(make(), **options).source) == straight
+
+
+def test_edges_that_cross_many_columns_are_drawn_late_the_longest_first():
+    def late(n):
+        x, y = Value(0.5, "x"), Value(0.25, "y")
+        h = x * y
+        for _ in range(n):
+            h = h.tanh()
+        loss = h + x + y
+        place = {node: i for i, node in enumerate(topological_order(loss))}
+        found = re.findall(r" id=(e\d+_\d+).*\blate=true", draw(loss, max_nodes=1000).source)
+        return ["xy".index(name) for name in "xy" if f"e{place[loss if name == 'y' else loss.inputs[0]]}_1" in found]
+
+    assert [late(n) for n in (248, 249, 498, 499, 500, 501)] == [[], [1], [1], [1], [0, 1], [0, 1]]
 
 
 # ── Saving and showing ─────────────────────────────────────────────────────────────────────────

@@ -167,8 +167,8 @@ class _Film:
     def write(self, id: str, data: list[str], gradients: list[str]) -> None:
         """Let the data and the gradient in a node be what the lists say for each frame."""
         node = self.elements.get(id)
-        texts = [] if node is None else node.findall(TEXT)
-        if texts and (texts[-1].text or "").startswith("∇"):
+        texts: list[Any] = [] if node is None else node.findall(TEXT)
+        if texts and texts[-1].text.startswith("∇"):
             self._vary(node, texts[-1], [f"∇ {gradient}" for gradient in gradients])
             self._vary(node, texts[-2], data)
 
@@ -325,7 +325,7 @@ def _points(text: str) -> list[complex]:
 
 def _way(edge: Any) -> list[complex]:
     """Return points along an edge from its input to its node; none for an edge that is a row within a box."""
-    outline = next((each for each in edge if each.tag == PATH and each.get("fill") == "none"), None)
+    outline = edge.find(PATH)
     first, *rest = _points(outline.get("d")) if outline is not None else [0j]
     way = [first] if rest else []
     for a, b, c in zip(rest[::3], rest[1::3], rest[2::3], strict=True):  # Bézier curves, at four times each

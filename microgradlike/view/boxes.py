@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
+from math import ceil, fsum
 from textwrap import wrap
 from typing import NamedTuple
 
@@ -204,7 +204,8 @@ _WIDTH = {letter: width for letters, width in _WIDTHS.items() for letter in lett
 
 def text_width(texts: Iterable[str], size: int = 11, bold: bool = False) -> int:
     """Return how many points wide the cell of the widest of these texts is, with a small space after it; 0 for none."""
-    widest = max((sum(map(_letter, line)) for words in texts for line in words[:40].split("\n")), default=0)
+    # fsum and not sum, which from Python 3.12 on rounds otherwise: a picture is the same on all of them
+    widest = max((fsum(map(_letter, line)) for words in texts for line in words[:40].split("\n")), default=0)
     return ceil(widest * size * (1.12 if bold else 1)) + 5 if widest else 0
 
 

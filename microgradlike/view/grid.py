@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import copysign
+from math import copysign, fsum
 from typing import NamedTuple
 
 from microgradlike.notation.digits import plain_digits
@@ -212,7 +212,7 @@ class Grid:
     def _height(self, path: Path) -> float:
         """Return the extent of an open cell on the cross way."""
         rows = [max(self.size[id].cross for id in row) for row in self.cells[path]]
-        return sum(rows) + self._row_gap(path) * (len(rows) - 1) + 2 * PAD + (self.title if len(path) > 1 else 0)
+        return fsum(rows) + self._row_gap(path) * (len(rows) - 1) + 2 * PAD + (self.title if len(path) > 1 else 0)
 
     def _is_open(self, path: Path) -> bool:
         return not any(path[: i + 1] in self.closed for i in range(len(path)))
@@ -273,7 +273,7 @@ class Grid:
             cells, heights = [layer], [self.boxes[layer].cross]
             inside = [id for path in self.cells if path[:1] == layer for row in self.cells[path] for id in row]
             cross |= {id: (i + 0.5) / len(inside) * heights[0] - heights[0] / 2 for i, id in enumerate(inside)}
-        start = -(sum(heights) + GAP * (len(cells) - 1)) / 2
+        start = -(fsum(heights) + GAP * (len(cells) - 1)) / 2
         for path, height in zip(cells, heights, strict=True):
             spans[path] = start, start + height
             at = start + PAD + (self.title if len(path) > 1 else 0)
@@ -306,7 +306,7 @@ class Grid:
                 opens = any(self._is_open(path) for path in self.cells if path[:1] == layer and len(path) > 1)
                 common = {self.columns[id] for id, path in self.path.items() if path == layer and self.inputs[id]}
                 held = [c for c in own if opens or opens_later or (c in common and layer not in self.closed)]
-                total = sum(self._widths[c] for c in held) + self.gap * (len(held) - 1) + 4 * PAD
+                total = fsum(self._widths[c] for c in held) + self.gap * (len(held) - 1) + 4 * PAD
                 total += LANE if common and self.narrow else 0
                 shut = {
                     path: size.main + (2 * PAD if len(path) > 1 else 0)
@@ -343,7 +343,7 @@ class Grid:
                     if i not in ids:
                         ids.append(i)
         for ids in first.values():
-            at = -(sum(self.size[id].cross + GAP for id in ids) - GAP) / 2
+            at = -(fsum(self.size[id].cross + GAP for id in ids) - GAP) / 2
             for id in ids:
                 cross[id] = at + self.size[id].cross / 2
                 at += self.size[id].cross + GAP
@@ -353,11 +353,11 @@ class Grid:
             here = [id for id in results if self.columns[id] == column]
             for id in here:
                 known = [cross[i] for i in self.inputs[id] if i in cross]
-                wanted[id] = sum(known) / len(known) if known else 0.0
+                wanted[id] = fsum(known) / len(known) if known else 0.0
                 if above := [i for i in self.inputs[id] if self.columns[i] == column]:
                     wanted[id] = wanted[above[0]] + (self.size[above[0]].cross + self.size[id].cross) / 2 + self.below
                 elif any(column == self.columns[i] for each in here for i in self.inputs[each]):  # the first of a stack
-                    wanted[id] -= sum(self.size[each].cross + self.below for each in here[1:]) / 2
+                    wanted[id] -= fsum(self.size[each].cross + self.below for each in here[1:]) / 2
             for id in sorted(here, key=wanted.__getitem__):
                 cross[id] = _free(wanted[id], self.size[id].cross, taken.setdefault(column, []))
         for id in results:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
-from math import atan2, degrees, hypot
+from math import atan2, degrees, fsum, hypot
 from typing import NamedTuple
 
 Point = tuple[float, float]
@@ -49,7 +49,7 @@ def find_spots(edges: Mapping[str, Edge], boxes: Iterable[Box]) -> dict[str, Spo
 
     def overlap(box: Box) -> float:
         around = {other for cell in cells(box) for other in taken.get(cell, ())}
-        return sum(_overlap(box, other) for other in around)
+        return fsum(_overlap(box, other) for other in around)
 
     def take(box: Box) -> None:
         for cell in cells(box):
