@@ -509,6 +509,9 @@ def test_what_is_to_be_closed_must_be_there():
     loss = nn.MLP(2, [2, 1], seed=0)([1.0, 2.0])
     with pytest.raises(ValueError, match=r"^closed: there is no group \('layer 9',\); the groups are \('layer 1',\), "):
         draw(loss, closed=["layer 9"])
+    for n, end in (7, r"'neuron 7'\)"), (8, r"'neuron 7'\), …"):
+        with pytest.raises(ValueError, match=rf"the groups are \('layer 1',\), .* \('layer 1', {end}$"):
+            draw(microgradlike.sum(nn.MLP(1, [n], seed=0)([1.0])), closed=["layer 9"])
     with pytest.raises(ValueError, match=r"; there are no groups$"):
         draw(loss, clusters=False, closed=["layer 1"])
 
@@ -718,7 +721,9 @@ def test_only_values_can_be_drawn(what):
         draw(what)
 
 
-@pytest.mark.parametrize("options", [{"rankdir": "UP"}, {"max_nodes": 0}, {"max_terms": 0}, {"depth": -1}])
+@pytest.mark.parametrize(
+    "options", [{"rankdir": "UP"}, {"max_nodes": 0}, {"max_terms": 0}, {"depth": -1}, {"depth": "two"}]
+)
 def test_options_are_checked(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         draw(Value(1.0), **options)

@@ -157,6 +157,22 @@ def classes(samples=1):
     return loss
 
 
+def feedback():
+    """Two layers, the first of them once more on what the second gives."""
+    first, second = nn.MLP(2, [2, 2], "tanh", "tanh", seed=8).layers
+    loss = nn.quadratic(first(second(first([Value(0.5, "x₁"), Value(-1.0, "x₂")]))), [1.0, 0.0])
+    loss.backward()
+    return loss
+
+
+def shared_constant():
+    """Activations that all use one constant, and one that each has for itself."""
+    half = constant(0.5)
+    loss = network(2, 2, 1, activation=lambda z: (z * half + 1.0).relu(), output="linear")
+    loss.backward()
+    return loss
+
+
 def penalty():
     """What is computed from leaves alone, and a z that the loss uses too."""
     model = nn.MLP(2, [2, 2], "tanh", "tanh", seed=6)
@@ -203,7 +219,7 @@ LARGE = {"10-16-10", "64-16-10", "ten samples"}
 NETWORKS = {name: make for name, make in SHAPES.items() if name not in LARGE} | {
     "regularised": regularised, "between": between, "a chain": chain, "recurrent": recurrent, "classes": classes,
     "classes of two": lambda: classes(2), "one neuron": one_neuron, "few of many": lambda: network(4, 4, 4, 2),
-    "a penalty": penalty, "pieces": pieces,
+    "feedback": feedback, "a shared constant": shared_constant, "a penalty": penalty, "pieces": pieces,
     "elu": lambda: network(1, 2, 2, 1, activation="elu", output="leaky_relu"),
     "maxouts": lambda: network(3, 2, 2, activation="maxout", output="softmax", samples=2),
 }  # fmt: skip

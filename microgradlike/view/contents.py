@@ -177,12 +177,9 @@ class Contents:
         """Write what stands in the box of a closed group, and how many nodes of it do not."""
         rows, members = [], self._rows_in(path)
         for i, node in enumerate(members):
-            into = members[i + 1] if i + 1 < len(members) else None
-            k = None if into is None else next((k for k in self.edges[into] if into.inputs[k] is node), None)
-            if into is not None and k is not None:
-                rows.append(self._row(node, self._edge_id(into, k), self._local_grad(into, k) or "↓"))
-            else:
-                rows.append(self._row(node, "", ""))
+            into = ((v, k) for v in members[i + 1 : i + 2] for k in self.edges[v] if v.inputs[k] is node)
+            edge = next(((self._edge_id(*each), self._local_grad(*each) or "↓") for each in into), ("", ""))
+            rows.append(self._row(node, *edge))
         return boxes.box(f"{path[-1]} ▸", "", "", "", rows, self._more_inside(path), live=self.live, below=True)
 
     @cached_property

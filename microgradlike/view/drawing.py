@@ -229,9 +229,7 @@ class Drawing(Contents):
                     end += boxes.text_width((self._local_grad(node, j) for j in rows), 9) + 10
         else:  # where the line between the middles leaves the box
             across, up = start - end, y - to
-            share = min(
-                sizes[1].main / 2 / abs(across) if across else 1.0, sizes[1].cross / 2 / abs(up) if up else 1.0, 1.0
-            )
+            share = min([1.0, *(size / 2 / abs(way) for size, way in zip(sizes[1], (across, up), strict=True) if way)])
             end, to = ends[1][0] + share * across, ends[1][1] + share * up
         return self._point(start, y), self._point(end, to)
 

@@ -314,7 +314,7 @@ class Grid:
                     if path[:1] == layer
                 }
                 now = [size for path, size in shut.items() if path in self.closed]
-                is_full = opens or (bool(common) and layer not in self.closed) or not now
+                is_full = opens or (common and layer not in self.closed)
                 tight = max([*now, total if is_full else 0])
                 room = max([*shut.values(), total])
                 blocks[layer] = at + (room - tight) / 2, at + (room + tight) / 2
