@@ -40,9 +40,8 @@ def run(out: Path, steps: int, seed: int) -> None:
         writable(out / name)
 
     _heading(console, "1. Train")
-    console.print(
-        f"{len(task.train)} handwritten digits; a [64, 16, 10] network of {len(parameters)} scalar parameters"
-    )
+    sizes = list(task.sizes)
+    console.print(f"{len(task.train)} handwritten digits; a {sizes} network of {len(parameters)} scalar parameters")
     losses = training.steps(model, task.train, nn.SGD(parameters, lr=0.3), batch_size=10, seed=seed)
     training.with_progress_bar(losses, steps)
     predicted = [training.predict(model, x) for x, _ in task.test]
