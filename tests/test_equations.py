@@ -1402,6 +1402,8 @@ def test_equations_say_how_entries_are_read():
     assert equations(dot(w, x) + sum_([(p * q).tanh() for p, q in zip(w, x[::-1], strict=True)]), x)[0] == (
         "C = w₁[3:1:−1] · x + Σ tanh(x ⊙ w₁)"
     )
+    loss, batch = PROGRAMS["convolution and means"](random.Random(3))
+    assert any(line.startswith("∂C/∂W¹[i, 2j + k − 2] = Σₗₘ δ¹ₗₘᵢ x[") for line in equations(loss, *batch))
     assert equations((a**b) ** c)[0] == "C = (a^b)^c"
     assert equations(a ** (b**c))[0] == "C = a^(b^c)"
     assert equations(one * a + one) == ["C = a 1 + 1", "∂C/∂1 = a + 1", "∂C/∂a = 1"]
@@ -1417,6 +1419,25 @@ def test_equations_say_how_entries_are_read():
     assert len(str(vectorize(chain))) < 300_000
     powers = sum_([(a * i) ** b for i in range(1, 2000)])
     assert vectorize(powers).equations.latex().count("^{b}") > 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "lines"),
+    [
+        (lambda v, c: v.exp(), ["C = exp(v)", "∂C/∂b = −C (a/b²)", "∂C/∂a = C (1/b)"]),
+        (lambda v, c: v**2, ["C = v²", "∂C/∂b = −2 v (a/b²)", "∂C/∂a = 2v (1/b)"]),
+        (
+            lambda v, c: (c * v).exp(),
+            ["C = exp(c v)", "∂C/∂v = C c", "∂C/∂c = C v", "∂C/∂b = −∂C/∂v (a/b²)", "∂C/∂a = ∂C/∂v (1/b)"],
+        ),
+    ],
+)
+def test_a_gradient_that_goes_two_ways_has_a_line_if_it_is_a_product(loss, lines):
+    a, b, c = (Value(1.0 + i, "abc"[i]) for i in range(3))
+    v = a / b
+    v.label = "v"
+    found = vectorize(loss(v, c)).equations
+    assert [str(e) for e in (*found.forward, *found.backward)] == ["v = a / b", *lines]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
