@@ -120,6 +120,56 @@ def test_slope_of_smooth_functions_and_its_own_error():
         assert not found.kink
 
 
+@pytest.mark.parametrize("power", [1.0, 1.25, 1.5, 2.0, 2.5, 3.0])
+def test_the_error_of_a_slope_covers_derivatives_that_are_not_smooth_themselves(power):
+    """The slope of x·|x|ᵖ at 0 is 0, and central differences answer stepᵖ; p = 1 is the worst where no slope jumps."""
+    found = slope(lambda x: x * abs(x) ** power, 0.0, 2.0**-4, 0.0, 2)
+    assert abs(found.estimate) <= found.error and not found.kink
+    assert (found.estimate == 0.0) is (power == 2.0)  # which is extrapolated exactly
+    if power == 1.0:
+        assert found.error <= abs(found.estimate) * 17 / 16
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0**-40, 2.0**-20])
+def test_the_error_of_a_slope_counts_how_far_rounding_moves_the_function(noise):
+    found = slope(lambda x: 3.0 * x + math.copysign(noise, x), 0.0, 2.0**-4, noise, 2)
+    assert abs(found.estimate - 3.0) <= found.error == pytest.approx(4 * noise * 2.0**8, rel=0.3)
+
+
+def test_floats_suffice_for_right_rules_at_ordinary_points(monkeypatch):
+    monkeypatch.setattr("microgradlike.check.differences.thousand_digits", None)
+    for op, data in [
+        (ops.TANH, [0.5]),
+        (ops.EXP, [-1.0]),
+        (ops.MUL, [3.0, 1e8]),
+        (ops.LOG, [1e-30]),
+        (ops.DIV, [1.0, 3.0]),
+    ]:
+        for i, number in enumerate(apply(op, *data).local_grads):
+            assert judge(number, local_slope(op, data, i, number, 1e-5), 1e-5) == "agrees"
+
+
+@pytest.mark.parametrize("step", [3e-6, 1.0])
+def test_a_kink_that_floats_see_nearby_is_none_of_the_local_derivative(step):
+    """Also where its sides differ by less than the tolerance."""
+
+    def slope_of(xp, y, x):
+        return 1.0 + xp.where(x > 1, step, 0.0)
+
+    op = operation("bent", lambda xp, x: x + xp.maximum(x, 1.0) * step, slope_of)(Value(0.0)).op
+    for x, number in [(1.0 - 1e-6, 1.0), (1.0 + 1e-6, 1.0 + step)]:
+        found = local_slope(op, [x], 0, number, 1e-5)
+        assert judge(number, found, 1e-5) == "agrees" and found.estimate == number
+
+
+@pytest.mark.parametrize("x", [1e-300, 1e-30, 1e-10, 0.1, 1.0, 1e3, 1e10, 1e22, 1e300])
+def test_a_thousand_digits_give_a_local_derivative_at_every_magnitude(x):
+    for op, data in [(ops.SIN, [x]), (ops.LOG, [x]), (ops.SQRT, [x]), (ops.DIV, [3.0, x]), (ops.MUL, [x, 2.0])]:
+        for i, number in enumerate(apply(op, *data).local_grads):
+            found = local_slope(op, data, i, math.nan, 1e-5)
+            assert found.estimate == pytest.approx(number, rel=1e-14) and not found.kink
+
+
 # ── finite_differences ─────────────────────────────────────────────────────────────────────────
 
 
@@ -633,6 +683,19 @@ def test_what_kinks_explain_ends_where_their_slopes_add_up_to(rest, verdict):
     w = Value(0.0, "w")
     report = check_gradients(lambda: abs(w) - abs(w) + Value(rest * w.data), [w])  # smooth, and so no kink itself
     assert [e.status for e in report.gradients] == [verdict]
+
+
+@pytest.mark.parametrize("number", [0.0, -0.25, 1.0, -100.0, 3e6])
+def test_a_gradient_is_checked_by_steps_relative_to_values_above_one_each_a_16th_of_the_one_before(number):
+    v, moved = Value(number), []
+
+    def f():
+        moved.append(v.data - number)
+        return v.exp() if abs(number) < 1 else v * v
+
+    check_gradients(f, [v])
+    steps = [2.0**-10 * max(abs(number), 1.0) / 16**i for i in range(2)]
+    assert moved[:6] == pytest.approx([0.0, 0.0, steps[0], -steps[0], steps[1], -steps[1]], rel=1e-6)
 
 
 def test_the_calls_of_f_are_counted():
