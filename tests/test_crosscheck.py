@@ -197,6 +197,27 @@ def test_a_wrong_rule_is_found_by_the_delta_equations_and_by_differences(monkeyp
     assert ways == {"δ equations", "differences"}
 
 
+@pytest.mark.parametrize("part", ["loss", "delta", "grad_b", "grad_w"])
+@pytest.mark.parametrize(("eps", "ok"), [(-250, True), (250, True), (-262, False), (262, False)])
+def test_the_loss_and_each_gradient_may_be_256_eps_off_and_no_more(monkeypatch, part, eps, ok):
+    right = module.backpropagate
+
+    def off(*args):
+        found = right(*args)
+        number = getattr(found, part)
+        factor = 1.0 + eps * EPS
+        return replace(found, **{part: number * factor if part == "loss" else [factor * array for array in number]})
+
+    monkeypatch.setattr(module, "backpropagate", off)
+    model = MLP(2, [1], "linear", seed=0)
+    for parameter, number in zip(model.parameters(), [0.5, 0.25, 0.125], strict=True):
+        parameter.data = number
+    table = agreement("quadratic", model, [1.0, 2.0], [-1.0])  # nothing of it rounds
+    assert table.ok is ok
+    assert table.loss_off == (pytest.approx(262 * EPS, rel=0.01) if part == "loss" and not ok else 0.0)
+    assert table.tolerance == 256 * EPS
+
+
 def mixed_network(layer, activation):
     """3-4-3-2 with tanh (or sigmoid), but for one layer."""
     model, x, y = random_network([3, 4, 3, 2], "sigmoid" if activation == "tanh" else "tanh", seed=3)

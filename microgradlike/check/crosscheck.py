@@ -38,6 +38,7 @@ from microgradlike.value import Value, apply, topological_order
 from microgradlike.view.table import WIDTH, Piece, Table
 
 EPS = 2.0**-52
+CLOSE = 256 * EPS  # of the largest entry: so far apart may ways be that differ in the order of their roundings
 FINE = 1e-4  # of the largest entry: where rounding hides more than this, agreement would mean nothing
 
 
@@ -98,7 +99,7 @@ class GradientRow:
     @property
     def allowed(self) -> float:
         """How far off rounding alone may be: 256 eps of the largest entry, or what the roundings add up to."""
-        return max(256 * EPS * self.scale, self.rounding)
+        return max(CLOSE * self.scale, self.rounding)
 
     @property
     def wrong(self) -> bool:
@@ -147,7 +148,7 @@ class Agreement:
     @property
     def tolerance(self) -> float:
         """How far apart ways may be that differ by rounding only, relative to the largest entry of a gradient."""
-        return max((row.allowed / row.scale for row in self.rows if row.scale and not row.undecided), default=256 * EPS)
+        return max((row.allowed / row.scale for row in self.rows if row.scale and not row.undecided), default=CLOSE)
 
     def table(self, width: int = WIDTH) -> Table:
         """Return the table in pieces of text, each with its role; the ways stand below each other where it is narrow."""
@@ -200,7 +201,7 @@ def agreement(
     if not left_out:
         equations = backpropagate(weights, biases, activations, _data_of(x), _data_of(y), name)
         off = _difference(equations.loss, C.data)
-        loss_off = 0.0 if off <= max(256 * EPS * abs(C.data), C_rounding) else off / abs(C.data or 1.0)
+        loss_off = 0.0 if off <= max(CLOSE * abs(C.data), C_rounding) else off / abs(C.data or 1.0)
     found = matrix.gradients(C)
     noise = rounding_error(gradients)
     passes = 0
@@ -331,7 +332,8 @@ def _local_grads_off(node: Value, data_off: dict[Value, float]) -> list[float]:
 
 def _evenly(n: int, most: int, and_this: int) -> list[int]:
     """Return the indices of all n entries, or of `most` of them, evenly spaced, and of `and_this`."""
-    return list(range(n)) if n <= most else sorted({*(i * n // most for i in range(most)), and_this})
+    most = min(most, n)
+    return sorted({*(i * n // most for i in range(most)), and_this})
 
 
 def _pieces(layer: Layer, z: list[Any], letter: str) -> list[Value]:
