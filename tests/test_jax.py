@@ -9,6 +9,7 @@ import json
 import math
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -423,6 +424,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_goes_on(tmp_path):
         assert path.read_bytes() == part
         path.write_bytes(whole)
     assert {"d", "about"} <= noticed
+    shutil.rmtree(folder / "6/state")
+    shutil.copytree(folder / "3/state", folder / "6/state")  # whole, and not what was written
+    with pytest.raises(ValueError, match="is damaged"):
+        Checkpoints(folder, about).restore(start)
     (folder / "6").rename(tmp_path / "6")
     assert after(7, folder) == want
     gc.collect()  # what orbax leaves complains here, and in no other test
@@ -497,6 +502,28 @@ def test_the_command_trains_on_eight_devices(tmp_path, monkeypatch):
     code, output = command("--engine", "jax", "--devices", "8")
     assert code == 0 and "2/2" in output and "Test accuracy" in output
     assert command("--engine", "matrix", "--batch-size", "16")[1].split("Test")[1] == output.split("Test")[1]
+
+
+def test_the_command_divides_the_processor_into_devices(tmp_path):
+    """Where the environment has not done it, as it has for these tests."""
+    arguments = ["train", "moons", "--sizes", "2,1", "--steps", "1", "--engine", "jax", "--devices", "3"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "PYTHONUTF8": "1"}
+    run = [sys.executable, "-m", "microgradlike", *arguments]
+    result = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
+    assert (result.returncode, result.stderr) == (0, "") and "Test accuracy" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "devices"),
+    [("--devices 3", 3), ("--devices 6 --processes 3", 2), ("--processes 4", 1), ("", 1)],
+)
+def test_each_process_has_its_share_of_the_devices(arguments, devices, monkeypatch):
+    def stop(n):
+        raise ValueError(f"{n} devices here")
+
+    monkeypatch.setattr("microgradlike.scale.prepare", stop)
+    monkeypatch.setattr("microgradlike.scale.processes.is_worker", lambda: True)
+    assert command("--engine", "jax", *arguments.split())[1] == f"Error: {devices} devices here\n"
 
 
 @pytest.mark.parametrize(
