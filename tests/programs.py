@@ -650,6 +650,11 @@ PATTERNS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         "loss = (maxout([0.5, 1.0]) + p[0]) * logsumexp([0.25, 2.0, p[1]]) + sum_([0.5, 1.5]) * p[0] + maxout([p[0], 1.0, 0.5])"
         " + logsumexp([1, 2, 3]) * p[1]",
     ),
+    "reductions of constants, of several lengths": (
+        {"p": (4,)},
+        "c = [[0.5, 1.5, 2.5], [-1.0, -2.0, -0.5], [3.0, 1.0], [-2.0, -1.5, -1.0]]\n"
+        "loss = sum(p[i] * logsumexp(c[i]) for i in range(4)) + sum(p[i] * maxout(c[i][:i + 2]) for i in range(3)).tanh()",
+    ),
     "operands that repeat every 4 and every 6 of 12": (
         {"p": (4,), "q": (6,), "x": (12,)},
         "t = [(p[i % 4] * q[i % 6]).tanh() - (q[i // 2] + p[i // 3]).sin() * x[i] for i in range(12)]\nloss = sum_(t) + t[0] * t[5]",

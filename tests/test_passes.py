@@ -132,6 +132,12 @@ def test_segments_print_where_they_begin():
     assert text == "v₁ (3,) ~ = max x[0, 1, 2, 3, 4, 0, 1, 2, …](9) from 0, 2, 5"
 
 
+def test_sums_of_exponentials_that_are_nearly_of_one_length_are_rows_that_end_in_none():
+    x = labelled("x", 6)
+    text = computed(logsumexp(x[:2]) * logsumexp(x[2:5]) + logsumexp(x[5:] + x[:2]), [x])[0]
+    assert text == "v₁ (3,) ~ = logsumexp x[0, 1, none, 2, 3, 4, 0, 1, …](3×3)"
+
+
 def test_positions_where_nothing_is_read_print_as_none():
     w, a = leaves(random.Random(0), 3, 3), leaves(random.Random(1), 2, 3)
     sums = [dot(row[: t + 1], column[: t + 1]).tanh() for t, row in enumerate(w) for column in a]

@@ -95,11 +95,11 @@ class Frame:
             self._scale = scale
 
 
-def _allocate(code: Code, samples: int) -> dict[Buffer, Any]:
+def _allocate(code: Code, samples: int) -> dict[Buffer | None, Any]:
     """Return the numbers of all buffers."""
-    memory: dict[Buffer, Any] = {}
+    memory: dict[Buffer | None, Any] = {}
     for buffer in code.buffers:
-        place = memory.get(buffer.place) if buffer.place else None  # if the place is allocated by now
+        place = memory.get(buffer.place)  # if the place is allocated by now
         if place is None and buffer.data is None and buffer.stack is None:
             size = buffer.size * (samples if buffer.varies else 1)
             place = cache_aligned(size, bool if buffer.boolean else code.dtype, buffer.fill or 0.0)
@@ -109,7 +109,7 @@ def _allocate(code: Code, samples: int) -> dict[Buffer, Any]:
     return memory
 
 
-def _names(code: Code, memory: dict[Buffer, Any], samples: int) -> dict[str, Any]:
+def _names(code: Code, memory: dict[Buffer | None, Any], samples: int) -> dict[str, Any]:
     """Return all that the lines name: views of the buffers, constants, functions."""
     columns = samples >= COLUMNS and code.dtype == np.float64  # with float32, BLAS is faster row by row
     columns &= not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in code.views)
