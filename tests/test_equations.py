@@ -1402,6 +1402,9 @@ def test_equations_say_how_entries_are_read():
     assert equations(dot(w, x) + sum_([(p * q).tanh() for p, q in zip(w, x[::-1], strict=True)]), x)[0] == (
         "C = w₁[3:1:−1] · x + Σ tanh(x ⊙ w₁)"
     )
+    for name, tables in {"in any order": ["p₁", "p₂"], "a constant beside each": ["c₁", "c₂"]}.items():
+        loss, batch = PROGRAMS[name](random.Random(3))
+        assert [line.split(" = [")[0] for line in equations(loss, *batch) if " = [" in line] == tables
     loss, batch = PROGRAMS["convolution and means"](random.Random(3))
     assert any(line.startswith("∂C/∂W¹[i, 2j + k − 2] = Σₗₘ δ¹ₗₘᵢ x[") for line in equations(loss, *batch))
     assert equations((a**b) ** c)[0] == "C = (a^b)^c"
