@@ -213,7 +213,7 @@ def binary(op: Operation, a: Any, b: Any) -> Value:
         if type(b) is not Value:
             b = _as_value(b)
     except TypeError:
-        return left_to_numpy(a, b)  # type: ignore[no-any-return]
+        return left_to_numpy(b)  # type: ignore[no-any-return]
     y = op.value(ieee, a._data, b._data)
     da, db = op.local_grads(ieee, y, a._data, b._data)
     return record(op, y, a, da, b, db)

@@ -65,6 +65,16 @@ def test_assert_local_grads_knows_nan_and_inf(a):
     assert "not a finite number" in message(assert_local_grads, Value(0.0).log(), [1.0])
 
 
+@pytest.mark.parametrize("got", [math.nan, math.inf, -math.inf, 0.0, 1.0])
+@pytest.mark.parametrize("expected", [math.nan, math.inf, -math.inf, 0.0, 1.0])
+def test_what_is_not_finite_is_as_expected_only_if_it_is_the_same(a, got, expected):
+    a.grad = got
+    if repr(got) == repr(expected):
+        assert_grads({a: expected})
+    else:
+        assert "a.grad" in message(assert_grads, {a: expected})
+
+
 def test_assert_grads_says_what_is_not_computed(a, b):
     y = a * b
     text = message(assert_grads, {a: 3.0, b: 2.0})

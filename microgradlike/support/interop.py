@@ -160,9 +160,9 @@ def is_object_array(x: Any) -> bool:
     return getattr(x, "shape", ()) != () and getattr(getattr(x, "dtype", None), "kind", "") == "O"
 
 
-def left_to_numpy(a: Any, b: Any) -> Any:
-    """Return NotImplemented where a or b is an array of Values, over which NumPy goes; else raise the current exception."""
-    if is_object_array(a) or is_object_array(b):
+def left_to_numpy(operand: Any) -> Any:
+    """Return NotImplemented for an array of Values, over which NumPy goes; else raise the current exception."""
+    if is_object_array(operand):
         return NotImplemented
     raise
 
