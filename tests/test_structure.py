@@ -2,16 +2,19 @@
 
 import builtins
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 
 from microgradlike import Value, vectorize
+from microgradlike.matrix.indices import affine, common_dims
 from microgradlike.notation.digits import subscript
 from microgradlike.recording import WHERE
 from microgradlike.value import apply
 
 N = range(4)
+DIMS = [dims for n in (1, 2, 3) for dims in product((2, 3, 4, 5), repeat=n)]
 NEAR = [[0, 1], [0, 1, 2], [1, 2, 3], [3]]
 
 
@@ -237,3 +240,40 @@ def test_what_a_choice_may_leave_out_stays_as_it_was_recorded():
     program.backward([[v.data for v in x]])
     for p in program.parameters:
         np.testing.assert_allclose(p.grad.ravel(), [v.grad for v in p.nodes], rtol=1e-13)
+
+
+@pytest.mark.parametrize("dims", DIMS, ids=str)
+def test_positions_with_equal_steps_along_axes_are_given_these_axes(dims):
+    """Whatever the steps are, also where one goes on with the step of another, or stands still."""
+    for steps in product((-7, 0, 1, 11), repeat=len(dims)):
+        index = np.tensordot(steps, np.indices(dims), 1).ravel()
+        found = common_dims(index.size, [index])
+        assert affine(index.reshape(found)) and len(found) <= len(dims)
+        assert math.prod(found) == index.size
+
+
+@pytest.mark.parametrize("dims", [(1,), (3,), (2, 2), (1, 3), (3, 1), (2, 3), (3, 2), (2, 1, 2), (1, 1)], ids=str)
+def test_positions_follow_a_rule_if_and_only_if_steps_give_them_all(dims):
+    for numbers in product(range(3), repeat=math.prod(dims)):
+        index = np.array(numbers).reshape(dims)
+        second = np.eye(len(dims), dtype=int) % dims  # along each axis; the first again where it is the only one
+        steps = tuple(index[tuple(at)] - index.flat[0] for at in second)
+        follows = np.array_equal(index, index.flat[0] + np.tensordot(steps, np.indices(dims), 1))
+        assert affine(index) == ((steps, index.flat[0]) if follows else None)
+
+
+@pytest.mark.parametrize(
+    ("n", "positions", "dims"),
+    [
+        (12, [lambda i: i % 2, lambda i: i % 6], (2, 3, 2)),
+        (12, [lambda i: i % 2, lambda i: i % 3], (6, 2)),  # the first that fit
+        (12, [lambda i: i * i, lambda i: i // 4], (3, 4)),
+        (12, [lambda i: i], (12,)),
+        (1, [lambda i: i], (1,)),
+        (2, [lambda i: i], (2,)),
+        (16, [lambda i: i + 3 * (i // 2) + 5 * (i // 4) + 7 * (i // 8)], (2, 2, 2, 2)),
+        (32, [lambda i: i + 3 * (i // 2) + 5 * (i // 4) + 7 * (i // 8) + 9 * (i // 16)], (32,)),  # four axes at most
+    ],
+)
+def test_axes_are_those_that_as_many_as_possible_follow(n, positions, dims):
+    assert common_dims(n, [np.array([f(i) for i in range(n)]) for f in positions]) == dims
