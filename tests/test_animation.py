@@ -295,6 +295,13 @@ def test_four_lines_are_shown_or_three_and_how_many_more(n, tmp_path):
     assert (f"and {n - 3} lines more" in film) == (n > 4)
 
 
+def test_a_film_of_a_part_counts_the_steps_that_are_drawn(tmp_path):
+    x = Value(0.5, "x")
+    film = steps(x.exp().sin().tanh(), depth=1).save(tmp_path / "film.svg").read_text(encoding="utf-8")
+    counted = re.findall(r">(\w+ \d+ of \d+): ", film)
+    assert list(dict.fromkeys(counted)) == [f"{way} {k} of 2" for way in ("forward", "backward") for k in (1, 2)]
+
+
 def test_hostile_labels_are_text(tmp_path):
     a = Value(1.0, "</style><script>x")
     svg = ElementTree.fromstring(steps(a * a).save(tmp_path / "a.svg").read_text(encoding="utf-8"))

@@ -464,6 +464,7 @@ def test_rows_of_one_step():
     assert explanation.running_sum(term) == []
     term = explanation.steps[2].terms[0]
     assert "".join(text for text, _ in explanation.running_sum(term)) == "∂f/∂a  = -6 + 3 = -3"
+    assert repr(explanation.steps[1]).endswith("after=-6.0)))")  # not with the names of the whole graph
 
 
 def test_the_samples_of_a_minibatch_are_told_apart():

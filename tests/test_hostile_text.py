@@ -64,6 +64,11 @@ def texts(svg):
     return Counter("".join(element.itertext()) for element in svg.iter(f"{SVG}text"))
 
 
+def test_only_what_no_svg_may_hold_is_replaced():
+    assert clean_for_svg("a\x1b\tb\n\uffff\ud800\u200b\u2028é🙂") == "a��b\n��\u200b\u2028é🙂"
+    assert clean_for_svg("a\nb") == "a\nb" and clean_for_svg("\0") == "�"
+
+
 @pytest.mark.parametrize("text", TEXTS, ids=ids(TEXTS))
 def test_a_picture_shows_it_in_every_place(text, tmp_path):
     root, _, options = everywhere(text)

@@ -34,12 +34,13 @@ def whole(diagram):
 
 
 def brief(diagram):
-    """The DOT without colours and fonts, and of its labels the texts, each after the width of its cell."""
+    """The DOT without colours and fonts, of its labels the texts, each after the width of its cell, and what has a title."""
     text = re.sub(r'<td[^>]*?(?: width="(\d+)")?>', lambda td: f"[{td[1] or ''}]", diagram.source)
     text = re.sub(r"</?(table|tr|td|b|font)\b[^>]*>", "", text)
     text = re.sub(r' (color|fillcolor|style|labeljust|margin|fontsize|penwidth)=(?:"[^"]*"|[\w.]+)', "", text)
     text = re.sub(r"^\s*(node|edge) \[.*\n", "", text, flags=re.M).replace(' label=""', "").replace("\t", " ")
-    return "\n".join([re.sub(r"(bgcolor|fontcolor|fontname|nodesep|pad|ordering)=\S+ ", "", text), *diagram.left_out])
+    text = re.sub(r"(bgcolor|fontcolor|fontname|nodesep|pad|ordering)=\S+ ", "", text)
+    return "\n".join([text.strip(), " ".join(diagram.titles), *diagram.left_out])
 
 
 def places(diagram):
@@ -275,6 +276,7 @@ def pictures():
         "some of them closed": draw(grouped(), clusters=parts, closed=[("in", "first"), "out"]),
         "all of them closed": draw(grouped(), clusters=parts, closed=True),
         "two edges deep": draw(small, depth=2),
+        "four edges deep": draw(small, depth=4),
         "what leads from a z": draw(small, only=[v for v in topological_order(small) if v.label == "z¹₂"]),
         "few terms": draw(terms, max_terms=3),
         "a small network": draw(small),
@@ -324,7 +326,8 @@ class Drawn(Diagram):
 
 def filmed():
     """A neuron and its square: parameters in rows, a constant, and two products that add up."""
-    z = named(affine([Value(2.125, "w")], [named(constant(3.375), "x")], Value(-5.0625, "b")), "z")
+    w, x = [Value(2.0, "w₁"), Value(-4.0, "w₂")], [named(constant(2.5), "x₁"), named(constant(0.4375), "x₂")]
+    z = named(affine(w, x, Value(-0.75, "b")), "z")
     return named(z * z, "L")
 
 
