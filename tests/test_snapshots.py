@@ -167,9 +167,9 @@ def feedback():
 
 
 def shared_constant():
-    """Activations that all use one constant, and one that each has for itself."""
-    half = constant(0.5)
-    loss = network(2, 2, 1, activation=lambda z: (z * half + 1.0).relu(), output="linear")
+    """Activations that all use one constant."""
+    one = constant(1.0)
+    loss = network(2, 2, 1, activation=lambda z: z / (one + (-z).exp()), output="linear")
     loss.backward()
     return loss
 
@@ -275,6 +275,7 @@ def pictures():
         "groups": draw(grouped(), clusters=parts),
         "some of them closed": draw(grouped(), clusters=parts, closed=[("in", "first"), "out"]),
         "all of them closed": draw(grouped(), clusters=parts, closed=True),
+        "one within another": draw(grouped(), clusters=parts, closed=["in", ("in", "first")]),
         "two edges deep": draw(small, depth=2),
         "four edges deep": draw(small, depth=4),
         "what leads from a z": draw(small, only=[v for v in topological_order(small) if v.label == "z¹₂"]),
