@@ -216,13 +216,13 @@ def grouped():
     return loss
 
 
-LARGE = {"10-16-10", "64-16-10", "ten samples"}
+LARGE = {"4-4-4-1", "10-16-10", "64-16-10", "a minibatch", "ten samples"}
 NETWORKS = {name: make for name, make in SHAPES.items() if name not in LARGE} | {
     "regularised": regularised, "between": between, "a chain": chain, "recurrent": recurrent, "classes": classes,
-    "classes of two": lambda: classes(2), "one neuron": one_neuron, "few of many": lambda: network(4, 4, 4, 2),
+    "a minibatch": lambda: network(2, 2, 1, samples=3), "classes of two": lambda: classes(2), "one neuron": one_neuron, "few of many": lambda: network(4, 4, 4, 2),
     "feedback": feedback, "a shared constant": shared_constant, "a penalty": penalty, "pieces": pieces,
     "elu": lambda: network(1, 2, 2, 1, activation="elu", output="leaky_relu"),
-    "maxouts": lambda: network(3, 2, 2, activation="maxout", output="softmax", samples=2),
+    "maxouts": lambda: network(3, 2, 2, activation="maxout", output="softmax"),
 }  # fmt: skip
 
 
@@ -240,21 +240,29 @@ def several(pictures):
     return "\n\n".join(f"{name}\n{text}" for name, text in pictures.items())
 
 
-VIEWS = {"open": {}, "neurons closed": {}, "one open": {"live": True}, "layers closed": {"live": True}}
-TURNED = {"TB": {"live": True}, "RL": {}, "BT": {}}
+VIEWS = {
+    "open": ("open", {}),
+    "neurons closed": ("neurons closed", {}),
+    "layers closed": ("layers closed", {}),
+    "one open, live": ("one open", {"live": True}),
+    "layers closed, live": ("layers closed", {"live": True}),
+}
+TURNED = {
+    "from the top down": {"rankdir": "TB", "live": True},
+    "from the right": {"rankdir": "RL"},
+    "from below": {"rankdir": "BT"},
+}
 
 
 def all_places():
-    """The places in every network, in several views; where one of them is turned, only what is not in it elsewhere."""
+    """The places in every network, in several views: of each what is not in the one before. One of them is turned."""
     found = {}
     for i, (name, make) in enumerate(NETWORKS.items()):
         loss, most = make(), {"max_terms": 2} if name == "few of many" else {}
-        pictures = {each: view(loss, each, **options, **most) for each, options in VIEWS.items()}
-        rankdir = list(TURNED)[i % 3]
-        pictures[rankdir] = view(loss, "one open", rankdir=rankdir, **TURNED[rankdir], **most)
+        turned = list(TURNED)[i % 3]
         before = set()
-        for each, diagram in pictures.items():
-            now = places(diagram)
+        for each, (closed, options) in (VIEWS | {turned: ("one open", TURNED[turned])}).items():
+            now = places(view(loss, closed, **options, **most))
             found[f"{name}, {each}"] = filled([part for part in now if part not in before])
             before = set(now)
     return several(found)
@@ -281,6 +289,8 @@ def pictures():
         "what leads from a z": draw(small, only=[v for v in topological_order(small) if v.label == "z¹₂"]),
         "few terms": draw(terms, max_terms=3),
         "a small network": draw(small),
+        "its layers closed": view(small, "layers closed"),
+        "without any local derivatives": draw(small, local_grads=False),
         "one neuron of it open": view(small, "one open", live=True),
         "a softmax layer, closed": view(SHAPES["softmax"](), "neurons closed", live=True),
         "more than is drawn": view(network(4, 4, 2), "one open", live=True, max_terms=2),

@@ -229,7 +229,7 @@ class Drawing(Contents):
                     end += boxes.text_width((self._local_grad(node, j) for j in rows), 9) + 10
         else:  # where the line between the middles leaves the box
             across, up = start - end, y - to
-            share = min([1.0, *(size / 2 / abs(way) for size, way in zip(sizes[1], (across, up), strict=True) if way)])
+            share = min(size / 2 / abs(way) for size, way in zip(sizes[1], (across, up), strict=True) if way)
             end, to = ends[1][0] + share * across, ends[1][1] + share * up
         return self._point(start, y), self._point(end, to)
 

@@ -234,10 +234,8 @@ class Grid:
         self._place_others(main, resting)
         within, spans = self._place_layers(self.closed)
         cross = resting | within
-        inside = [id for id in self.path if self._is_open(self.path[id])]
-        starts = [cross[id] - self.size[id].cross / 2 for id in inside] + [start for start, _ in spans.values()]
-        ends = [cross[id] + self.size[id].cross / 2 for id in inside] + [end for _, end in spans.values()]
-        top, end = min(starts) - PAD - self.title, max(ends) + PAD
+        top = min(start for start, _ in spans.values()) - PAD - self.title
+        end = max(end for _, end in spans.values()) + PAD
         frames = {layer: Frame(blocks[layer][0], top, blocks[layer][1], end) for layer in blocks}
         for path, (start, stop) in spans.items():
             if len(path) > 1:
