@@ -373,9 +373,9 @@ class Reader:
     def table_entry(self, name):
         table = self.tables[name]
         if not self.text.startswith("[", self.at):
-            return lambda env: np.array(table)
+            return lambda env: table
         self.take("[")
-        at = self.parts(sizes_of(table))
+        at = self.parts(table.shape)
         return lambda env: looked_up(table, [i(env) for i in at])
 
     def read(self, x, parts, env):
@@ -384,12 +384,13 @@ class Reader:
             at = [np.array(at)]
         assert len(at) == x.ndim, f"{self.text}: {len(at)} positions for the shape {x.shape}"
         for i, n in zip(at, x.shape, strict=True):
-            assert i is None or (np.min(i) >= 1 and np.max(i) <= n), f"{self.text}: {i} of {n}"
+            assert i is None or (np.min(i) >= 0 and np.max(i) <= n), f"{self.text}: {i} of {n}"
         if all(i is not None and np.ndim(i) == 0 for i in at):
             return np.asarray(self.entry(x, at))
         axes = [np.arange(n) if i is None else np.asarray(i) - 1 for i, n in zip(at, x.shape, strict=True)]
-        for axis in reversed(range(x.ndim)):
-            x = np.take(x, axes[axis], axis)
+        for axis in reversed(range(x.ndim)):  # a matrix has zeros where its table has
+            here = (axes[axis] >= 0).reshape(axes[axis].shape + (1,) * (x.ndim - axis - 1))
+            x = np.where(here, np.take(x, axes[axis], axis), 0.0)
         return x
 
     def put(self, value, parts):
@@ -400,11 +401,10 @@ class Reader:
                 at = [np.array(at)]
             axes = [np.arange(n) if i is None else np.asarray(i) - 1 for i, n in zip(at, self.shape, strict=True)]
             assert x.shape == builtins.sum((axis.shape for axis in axes), ()), (x.shape, at)
-            np.add.at(
-                result,
-                np.ix_(*map(np.atleast_1d, axes)) if len(axes) > 1 else axes[0],
-                x.reshape([a.size for a in axes]) if len(axes) > 1 else x,
-            )
+            if len(axes) == 1:
+                np.add.at(result, axes[0][axes[0] >= 0], x[axes[0] >= 0])
+            else:
+                np.add.at(result, np.ix_(*map(np.atleast_1d, axes)), x.reshape([a.size for a in axes]))
             return result
 
         return placed
@@ -519,18 +519,9 @@ def transposed(x):
     return x[None, :] if x.ndim == 1 else x[0] if len(x) == 1 else x.T
 
 
-def sizes_of(table):
-    return (
-        (len(table), *np.max([sizes_of(row) for row in table], axis=0)) if isinstance(table[0], list) else (len(table),)
-    )
-
-
 def looked_up(table, at):
-    for i in at:
-        if i > len(table):
-            raise LeftOut
-        table = table[i - 1]
-    if isinstance(table, int) and table == 0:
+    table = table[tuple(int(i) - 1 for i in at)]
+    if np.ndim(table) == 0 and table == 0:
         raise LeftOut
     return table
 
@@ -541,11 +532,36 @@ def listed(text):
     return eval(text.replace(", …", "").replace("−", "-").replace("inf", "1e999"))
 
 
+def shows(lists, held, only_some):
+    """Do these lists show what an array holds, but for zeros at the ends of rows, or only some of it?"""
+    if np.ndim(held) == 0:
+        return np.isclose(lists, held, rtol=1e-14, atol=0.0)
+    more = held[len(lists) :]
+    return all(shows(a, b, only_some) for a, b in zip(lists, held)) and (only_some or not more.any())
+
+
 LEFT = re.compile(rf"(.*?)(?:\[.*\]|[{''.join(LETTERS)}]*)")
 
 
 def squeezed(shape):
     return tuple(d for d in shape if d > 1)
+
+
+def differences(array, lines, C, numbers, tables, operations):
+    """∂C/∂array of the lines behind it: by common factors, some read it where the graph computed the same once more."""
+    slopes = np.zeros(numbers[array].shape)
+    for at in np.ndindex(slopes.shape):
+        ends = []
+        for step in (1e-6, -1e-6):
+            x = numbers[array].copy()
+            x[at] += step
+            changed = numbers | {array: x}
+            for line in lines:
+                name = LEFT.fullmatch(line.left)[1]
+                changed[name] = Reader(changed, tables, operations)(line.left, line.right, squeezed(line.shape))
+            ends.append(changed[C])
+        slopes[at] = (ends[0] - ends[1]) / 2e-6
+    return slopes
 
 
 def check_lines(loss, batch=(), tolerance=1e-11):
@@ -575,6 +591,7 @@ def check_lines(loss, batch=(), tolerance=1e-11):
     lines = [*equations.forward, *equations.backward]
     place = program.where(loss)
     C = place.name if program.nodes(place.name).size == 1 else "C"
+    parameters = [a.name for a in program.arrays if a.kind == "parameter"]
     data.setdefault(C, np.array(loss.data))
     present.setdefault(C, np.array(True))
     lefts = []
@@ -584,12 +601,9 @@ def check_lines(loss, batch=(), tolerance=1e-11):
         assert name not in lefts, f"{name} is defined twice"
         lefts.append(name)
         if line.right.startswith("[") and name not in data and not name.startswith(("∂", "δ")):
-            if name in equations.constants:
-                numbers[name] = equations.constants[name]
-                if "…" not in line.right:
-                    np.testing.assert_allclose(listed(line.right), numbers[name], rtol=1e-14)
-            else:
-                tables[name] = listed(line.right)
+            held = equations.constants[name]
+            assert shows(listed(line.right), held, "…" in line.right), f"{line} is {held}"
+            (numbers if held.dtype == float else tables)[name] = held
             continue
         array = "z" + name[1:] if name.startswith("δ") else name.removeprefix(f"∂{C}/∂")
         want = data[name] if array == name else grads[array].reshape(data[array].shape)
@@ -597,13 +611,19 @@ def check_lines(loss, batch=(), tolerance=1e-11):
         found = Reader(numbers, tables, operations)(line.left, line.right, squeezed(line.shape))
         assert found.shape == want.shape, f"{line}: {found.shape} for {want.shape}"
         largest = max(sizes) if array == name else max(slopes.values())
+        if array not in (name, *parameters) and not np.allclose(found, want, tolerance, tolerance * largest):
+            later = equations.forward[lefts.index(array) + 1 :]
+            want, error = (
+                differences(array, later, C, numbers, tables, operations),
+                1e-5,
+            )  # read elsewhere than recorded
+        else:
+            error = tolerance
         np.testing.assert_allclose(
-            found[present[array]], want[present[array]], rtol=tolerance, atol=tolerance * largest, err_msg=str(line)
+            found[present[array]], want[present[array]], rtol=error, atol=error * largest, err_msg=str(line)
         )
         numbers[name] = found
-    for array in program.arrays:
-        if array.kind == "parameter":
-            assert f"∂{C}/∂{array.name}" in lefts, f"no gradient of {array.name}"
+    assert {f"∂{C}/∂{name}" for name in parameters} <= {*lefts}
     assert C in numbers
     for row in filter(None, str(program).splitlines()):
         assert re.search(r"\S {3,}\d+(×\d+)*$", row), row
@@ -1171,6 +1191,72 @@ for _seed in (*range(60), 459, 552, 585, 638):
     PROGRAMS[f"again and again {_seed}"] = again_and_again(_seed)
 
 
+def products(M, x):
+    return [builtins.sum(a * b for a, b in zip(row, x, strict=True)) for row in M]
+
+
+def a_multiple_of_the_identity(seed):
+    """P + qI, or what is like it: q a number, or one for each row; in all of P or a part; on either side of P and x."""
+
+    def record(rng):
+        rng = random.Random(seed)
+        n, m = rng.choice([(4, 4), (3, 3), (3, 5), (4, 2)])
+        P, x, y = leaves(rng, n, m), leaves(rng, m), leaves(rng, n)
+        if rng.random() < 0.3:
+            for i, j in itertools.product(range(n), range(m)):
+                P[i][j].label = f"A{i}{j}"
+        q = rng.choice([[Value(0.7, "q")] * n, [Value(-0.3)] * n, leaves(rng, n), [constant(1.0)] * n])
+        scale = rng.choice([lambda v: v, lambda v: v, lambda v: 2.0 * v, lambda v: v * v, lambda v: v.exp()])
+        places = rng.choice([lambda i, j: i == j] * 3 + [lambda i, j: abs(i - j) < 2, lambda i, j: i == j < 2])
+        added = rng.choice([lambda p, c: p + c, lambda p, c: c + p, lambda p, c: p - c])
+        M = [[added(p, scale(q[i])) if places(i, j) else p for j, p in enumerate(row)] for i, row in enumerate(P)]
+        if rng.random() < 0.2:  # P x + q x written out
+            z = [v + scale(c) * u for v, c, u in zip(products(P, x), q, [*x, *x], strict=False)]
+        else:
+            z = products(M, x) if rng.random() < 0.5 else [builtins.sum(u * w for w, u in zip(r, x)) for r in M]
+        loss = squares(v.tanh() for v in z)
+        if rng.random() < 0.3:
+            loss = loss + squares(v.sin() for v in products(zip(*M, strict=True), y))
+        if rng.random() < 0.3:
+            loss = loss + builtins.sum(y[i] * M[i][j] * x[j] for i in range(n) for j in range(m))
+        return loss, rng.choice([[x, y], [x], []])
+
+    return record
+
+
+def a_matrix_and_its_transpose(seed):
+    """W and Wᵀ, of one vector, its parts or several; next to each other, in one sum, in a quadratic form."""
+
+    def record(rng):
+        rng = random.Random(seed)
+        n, m = rng.choice([(4, 4), (3, 3), (2, 2), (3, 5), (4, 1)])
+        W, x = leaves(rng, n, m), leaves(rng, n + m)
+        T = list(zip(*W, strict=True))
+        u, v = rng.choice([(x[:m], x[m:]), (x[n:], x[:n]), (x[:m], x[:n])])
+        if rng.random() < 0.3:
+            u, v, x = v[: len(u)] if n == m else u, leaves(rng, n), [*u, *v]
+        terms = [lambda: squares(z.tanh() for z in products(W, u)), lambda: squares(z.tanh() for z in products(T, v))]
+        if n == m:
+            pairs = [(a + b) * c for a, b, c in zip(products(W, u), products(T, u), v, strict=True)]
+            both = [builtins.sum((T[i][j] + W[i][j]) * u[j] for j in range(n)) for i in range(n)]
+            terms.append(lambda: squares(z.sin() for z in pairs))
+            terms.append(lambda: squares(z.tanh() for z in both))
+            terms.append(lambda: builtins.sum(u[i] * W[i][j] * u[j] for i in range(n) for j in range(n)))
+        if rng.random() < 0.3:
+            terms.append(lambda: squares(z.tanh() for z in products(W, leaves(rng, m))))
+        rng.shuffle(terms)
+        loss = builtins.sum(term() for term in terms[: rng.randint(2, 3)])
+        present = set(topological_order(loss))
+        return loss, [[a for a in dict.fromkeys([*u, *v]) if a in present]] if rng.random() < 0.6 else []
+
+    return record
+
+
+for _seed in range(40):
+    PROGRAMS[f"a multiple of the identity {_seed}"] = a_multiple_of_the_identity(_seed)
+    PROGRAMS[f"a matrix and its transpose {_seed}"] = a_matrix_and_its_transpose(_seed)
+
+
 @program
 def reductions_of_constants(rng):
     w, c = leaves(rng), [constant(x) for x in (-0.1, -0.2, -0.3)]
@@ -1346,6 +1432,7 @@ def test_printed_equations_of_random_networks(seed, split):
 @settings(max_examples=25, deadline=None)
 @example(2839)
 @example(5000141)
+@example(1993)  # a product taken in another order stands beside what it was recorded as
 @given(st.integers(0, 10**9))
 def test_printed_equations_of_random_programs(seed):
     rng = random.Random(seed)
@@ -1365,7 +1452,8 @@ def test_equations_of_less_regular_graphs():
         return {e.left: e.right for e in (*equations.forward, *equations.backward)}
 
     w, x = leaves(rng, 4), leaves(rng, 3)
-    assert right_sides(dot(w[:2], w[2:]).exp())["∂C/∂w₁"] == "(C w₁[3:4])[→ 1:2] + (C w₁[1:2])[→ 3:4]"
+    assert right_sides(dot(w[:3], w[1:]).exp())["∂C/∂w₁"] == "(C w₁[2:4])[→ 1:3] + (C w₁[1:3])[→ 2:4]"
+    assert right_sides(dot(w[:2], w[2:]).exp()) == {"C": "exp(w₁ · w₂)", "∂C/∂w₂": "C w₁", "∂C/∂w₁": "C w₂"}
     assert right_sides(dot(w[:1] * 3, x).tanh(), x)["∂C/∂w₁"] == "tanh'(w₁ (Σ x)) (Σ x)"
     assert right_sides(dot([constant(0.5)] * 4, w).tanh())["∂C/∂w₁[i]"] == "½tanh'(½Σ w₁)"
     assert right_sides(apply(ops.MAX, *w).tanh())["∂C/∂w₁"] == ("tanh'(max(w₁)) ([w₁ = max(w₁)] / (Σ [w₁ = max(w₁)]))")

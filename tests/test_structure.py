@@ -41,36 +41,37 @@ WRITTEN = {
    z¹ = Aᵀ x     4
     C = y · z¹   1
 
-   δ¹ = y        4
-∂C/∂A = x δ¹ᵀ    4×4""",
+∂C/∂A = x yᵀ     4×4""",
     "total(x[i] * y[j] * A[i][j] for i in N for j in N)": """
    z¹ = Aᵀ x     4
     C = y · z¹   1
 
-   δ¹ = y        4
-∂C/∂A = x δ¹ᵀ    4×4""",
+∂C/∂A = x yᵀ     4×4""",
     "total((x[i] - m[i]) * A[i][j] * (x[j] - m[j]) for i in N for j in N)": """
    v₁ = x − m          4
    z¹ = Aᵀ v₁          4
     C = v₁ · z¹        1
 
-   δ¹ = v₁             4
-∂C/∂m = −(z¹ + A δ¹)   4
-∂C/∂A = v₁ δ¹ᵀ         4×4""",
+∂C/∂m = −(z¹ + A v₁)   4
+∂C/∂A = v₁ v₁ᵀ         4×4""",
     "total(A[i][j] * x[i] * x[j] for i in N for j in range(i + 1))": """
-    p₁ = [[1:4], [0, 5:7], [0, 0, 8, 9], [0, 0, 0, 10]]   4×4
-     C = Σᵢ xᵢ (Σⱼ A[p₁[i, j]] xⱼ)                        1
+   p₁ = [[1:4], [0, 5:7], [0, 0, 8, 9], [0, 0, 0, 10]]   4×4
+   z¹ = A[p₁] x                                          4
+    C = x · z¹                                           1
 
-∂C/∂Aᵢ = Σⱼₖ xⱼ xₖ [p₁[j, k] = i]                         10""",
+∂C/∂A = (x xᵀ)[→ p₁]                                     10""",
     "total((x[i] - m[i]) * (x[i] - m[i]) for i in N)": """
     C = ‖x − m‖²     1
 
 ∂C/∂m = −2 (x − m)   4""",
     "squashed(total(A[i][j] * (float((i + j) % 3 > 0) * x[j]) for j in N) for i in N)": """
    c₁ = [[0, 1, 1, 0], [1, 1, 0, 1], [1, 0, 1, 1], [0, 1, 1, 0]]   4×4
-    C = Σ tanh((c₁ ⊙ A) x)                                         1
+   z¹ = (c₁ ⊙ A) x                                                 4
+   a¹ = tanh(z¹)                                                   4
+    C = Σ a¹                                                       1
 
-∂C/∂A = c₁ ⊙ (tanh'((c₁ ⊙ A) x) xᵀ)                                4×4""",
+   δ¹ = tanh'(z¹)                                                  4
+∂C/∂A = c₁ ⊙ (δ¹ xᵀ)                                               4×4""",
     "squashed(total(A[i][j] * (m[j] * x[j]) for j in N) for i in N)": """
    z¹ = A (x ⊙ m)     4
    a¹ = tanh(z¹)      4
@@ -90,23 +91,110 @@ WRITTEN = {
    δ¹ = tanh'(z¹)       4
 ∂C/∂A = y δ²ᵀ + δ¹ xᵀ   4×4""",
     "squashed(total(A[i][j] * x[j] for j in N if abs(i - j) < 2) for i in N)": """
-    p₁ = [[1, 2], [3:5], [0, 6:8], [0, 0, 9, 10]]         4×4
-     C = Σᵢ tanh(Σⱼ A[p₁[i, j]] xⱼ)                       1
+   p₁ = [[1, 2], [3:5], [0, 6:8], [0, 0, 9, 10]]   4×4
+   z¹ = A[p₁] x                                    4
+   a¹ = tanh(z¹)                                   4
+    C = Σ a¹                                       1
 
-∂C/∂Aᵢ = Σⱼₖ tanh'(Σₗ A[p₁[j, l]] xₗ) xₖ [p₁[j, k] = i]   10""",
+   δ¹ = tanh'(z¹)                                  4
+∂C/∂A = (δ¹ xᵀ)[→ p₁]                              10""",
     "squashed(total(W[k][f] * H[j][f] for j in NEAR[i] for f in range(2)) for i in N for k in range(3))": """
-     c₁ = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 0, 1]]   4×4
-   z¹ᵢⱼ = Σₖ Wⱼₖ (Σₗ c₁[i, l] H[k + 2l − 2])                         4×3
-     a¹ = tanh(z¹)                                                   4×3
-      C = Σ a¹                                                       1
+   c₁ = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 0, 1]]   4×4
+   z¹ = (c₁ H) Wᵀ                                                  4×3
+   a¹ = tanh(z¹)                                                   4×3
+    C = Σ a¹                                                       1
 
-     δ¹ = tanh'(z¹)                                                  4×3
-∂C/∂Wᵢⱼ = Σₖ δ¹ₖᵢ (Σₗ c₁[k, l] H[j + 2l − 2])                        3×2""",
+   δ¹ = tanh'(z¹)                                                  4×3
+∂C/∂W = δ¹ᵀ (c₁ H)                                                 3×2""",
     "squashed(total(k[i] * x[p + i - 1] for i in range(3) if 0 <= p + i - 1 < 4) for p in N)": """
-    p₁ = [[0, 1, 2], [1:3], [2:4], [3, 4]]         4×3
-     C = Σᵢ tanh(Σⱼ kⱼ x[p₁[i, j]])                1
+   p₁ = [[0, 1, 2], [1:3], [2:4], [3, 4]]   4×3
+   z¹ = x[p₁] k                             4
+   a¹ = tanh(z¹)                            4
+    C = Σ a¹                                1
 
-∂C/∂kᵢ = Σⱼ tanh'(Σₗ kₗ x[p₁[j, l]]) x[p₁[j, i]]   3""",
+   δ¹ = tanh'(z¹)                           4
+∂C/∂k = x[p₁]ᵀ δ¹                           3""",
+    "squashed(total((A[i][j] + m[0] if i == j else A[i][j]) * x[j] for j in N) for i in N)": """
+    z¹ = A x + m₁ x   4
+    a¹ = tanh(z¹)     4
+     C = Σ a¹         1
+
+    δ¹ = tanh'(z¹)    4
+∂C/∂m₁ = δ¹ · x       1
+ ∂C/∂A = δ¹ xᵀ        4×4""",
+    "squashed(total(x[i] * (A[i][j] + m[i] if i == j else A[i][j]) for i in N) for j in N)": """
+   z¹ = Aᵀ x + x ⊙ m   4
+   a¹ = tanh(z¹)       4
+    C = Σ a¹           1
+
+   δ¹ = tanh'(z¹)      4
+∂C/∂m = δ¹ ⊙ x         4
+∂C/∂A = x δ¹ᵀ          4×4""",
+    "squashed(total((A[i][j] + m[0] if i == j < 2 else A[i][j]) * x[j] for j in N) for i in N)": """
+    z¹ = A x + m₁ x[1:2]   2
+    z² = A′ x              2
+    a¹ = tanh(z¹)          2
+    a² = tanh(z²)          2
+     C = Σ a¹ + Σ a²       1
+
+    δ² = tanh'(z²)         2
+    δ¹ = tanh'(z¹)         2
+∂C/∂m₁ = δ¹ · x[1:2]       1
+∂C/∂A′ = δ² xᵀ             2×4
+ ∂C/∂A = δ¹ xᵀ             2×4""",
+    "squashed(total(A[i][j] * x[j] for j in N) + m[0] * x[i] for i in N)": """
+    z¹ = A x + m₁ x   4
+    a¹ = tanh(z¹)     4
+     C = Σ a¹         1
+
+    δ¹ = tanh'(z¹)    4
+∂C/∂m₁ = δ¹ · x       1
+ ∂C/∂A = δ¹ xᵀ        4×4""",
+    "squashed(total((A[i][j] + m[0] * float(i == j)) * x[j] for j in N) for i in N)": """
+     I = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]   4×4
+    z¹ = (m₁ I + A) x                                               4
+    a¹ = tanh(z¹)                                                   4
+     C = Σ a¹                                                       1
+
+    δ¹ = tanh'(z¹)                                                  4
+∂C/∂m₁ = Σ (I ⊙ (δ¹ xᵀ))                                            1
+ ∂C/∂A = δ¹ xᵀ                                                      4×4""",
+    "squashed([total(A[i][j] * x[j] for j in N) for i in N] + [total(A[i][j] * x[i] for i in N) for j in N])": """
+   z¹ = A x             4
+   z² = Aᵀ x            4
+   a¹ = tanh(z¹)        4
+   a² = tanh(z²)        4
+    C = Σ a¹ + Σ a²     1
+
+   δ² = tanh'(z²)       4
+   δ¹ = tanh'(z¹)       4
+∂C/∂A = x δ²ᵀ + δ¹ xᵀ   4×4""",
+    "squashed([total(W[i][j] * x[j + 2] for j in range(2)) for i in range(3)]"
+    " + [total(W[i][j] * x[i] for i in range(3)) for j in range(2)])": """
+   z¹ = W x[3:4]                  3
+   z² = Wᵀ x[1:3]                 2
+   a¹ = tanh(z¹)                  3
+   a² = tanh(z²)                  2
+    C = Σ a¹ + Σ a²               1
+
+   δ² = tanh'(z²)                 2
+   δ¹ = tanh'(z¹)                 3
+∂C/∂W = x[1:3] δ²ᵀ + δ¹ x[3:4]ᵀ   3×2""",
+    "squashed(total(A[i][j] * x[j] for j in N) + total(A[j][i] * x[j] for j in N) for i in N)": """
+   z¹ = (A + Aᵀ) x      4
+   a¹ = tanh(z¹)        4
+    C = Σ a¹            1
+
+   δ¹ = tanh'(z¹)       4
+∂C/∂A = δ¹ xᵀ + x δ¹ᵀ   4×4""",
+    "squashed(total(A[i][j] * (B[i][j] * x[j]) for j in N) for i in N)": """
+   z¹ = (B ⊙ A) x     4
+   a¹ = tanh(z¹)      4
+    C = Σ a¹          1
+
+   δ¹ = tanh'(z¹)     4
+∂C/∂A = B ⊙ (δ¹ xᵀ)   4×4
+∂C/∂B = A ⊙ (δ¹ xᵀ)   4×4""",
     "total(a * b for a in x for b in m)": """
      C = (Σ m) (Σ x)   1
 
@@ -117,7 +205,7 @@ WRITTEN = {
 def recorded(text):
     """The loss written so, and the batch leaves and parameters by name."""
     given = {"x": vector("x"), "y": vector("y"), "H": matrix("H", 4, 2)}
-    parameters = {"A": matrix("A"), "m": vector("m"), "k": vector("k", 3), "W": matrix("W", 3, 2)}
+    parameters = {"A": matrix("A"), "B": matrix("B"), "m": vector("m"), "k": vector("k", 3), "W": matrix("W", 3, 2)}
     names = {"N": N, "NEAR": NEAR, "total": total, "squashed": squashed}
     loss = eval(text, names | given | parameters)
     return loss, {k: v for k, v in given.items() if f"{k}[" in text or f"in {k}" in text}, parameters
@@ -183,6 +271,13 @@ def test_masks_are_moved_to_the_weights_where_that_changes_nothing(mask, A):
     text = f"squashed(total(A[i][j] * ({mask} * x[j]) for j in N) for i in N)"
     for x in (1.0, 1e-300, 1e300):
         check_numbers(text, varies=True, x=np.full(4, x), A=np.broadcast_to(A, 16))
+
+
+@pytest.mark.parametrize(("A", "m", "x"), [(1.7e308, -1.7e308, 10.0), (1.7e308, 1.7e308, 1e-10), (INF, 1.0, 0.0)])
+def test_a_multiple_of_the_identity_overflows_where_it_does_as_recorded(A, m, x):
+    for places in ("i == j", "True"):
+        text = f"squashed(total((A[i][j] + m[0] if {places} else A[i][j]) * x[j] for j in N) for i in N)"
+        check_numbers(text, varies=x != 0.0, A=np.full(16, A), m=np.full(4, m), x=np.full(4, x))
 
 
 def test_float32_takes_products_as_recorded_where_others_overflow():

@@ -39,9 +39,9 @@ they differ by some ulp of Σ|terms|, and where a partial sum overflows in one o
 A difference a − b that a sum adds stays one. A factor that many terms of a sum share comes out of it,
 Σᵢⱼ (xᵢ·Aᵢⱼ)·yⱼ = Σⱼ (Σᵢ xᵢ·Aᵢⱼ)·yⱼ, and sums of different lengths are padded with zeros: where inf or nan comes of that,
 the call runs once more as recorded. Constant factors are joined, c·(d·x) = (c·d)·x, where both lie between 10⁻⁹
-and 10⁹. Other products are taken in another order than recorded only in sums, Σ (xᵢ·yⱼ)·Aᵢⱼ = Σ xᵢ·(Aᵢⱼ·yⱼ) and
-w·(m·x) = (m·w)·x, and where every factor is 0 or between 10⁻³⁰ and 10³⁰ (10⁻⁹ and 10⁹ in float32): else, too, the
-call runs as recorded. A zero may lose its sign, and a gradient below 10⁻²⁶⁰ digits.
+and 10⁹. Other products are taken in another order than recorded only in sums, Σ (xᵢ·yⱼ)·Aᵢⱼ = Σ xᵢ·(Aᵢⱼ·yⱼ),
+w·(m·x) = (m·w)·x and (p + q)·x = p·x + q·x, and where every factor is 0 or between 10⁻³⁰ and 10³⁰ (10⁻⁹ and 10⁹ in
+float32): else, too, the call runs as recorded. A zero may lose its sign, and a gradient below 10⁻²⁶⁰ digits.
 """
 
 from microgradlike.support.extras import needed_for

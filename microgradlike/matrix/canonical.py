@@ -44,7 +44,8 @@ class Graph:
     `in_branch` are the nodes that a choice may have left out.
 
     Nodes with one number in `same` hold the same. `factored` are sums that nobody recorded (`common`), and
-    `reordered` those of them whose products are taken in another order.
+    `reordered` are sums whose products are taken in another order. What plays one role by symmetry alone, and is
+    several arrays for people, has different numbers in `part`.
     """
 
     nodes: list[Value]
@@ -64,6 +65,12 @@ class Graph:
     same: Ints
     factored: npt.NDArray[np.bool_]
     reordered: npt.NDArray[np.bool_]
+    part: Ints
+
+    @property
+    def owner(self) -> Ints:
+        """The sum of each term."""
+        return np.repeat(np.arange(len(self.nodes)), np.diff(self.term_start))
 
     @property
     def names(self) -> list[str]:
@@ -158,6 +165,7 @@ def canonicalise(nodes: Sequence[Value]) -> Graph:
         nodes, index_of, operations, start, edges, live, _in_branch(operations, start, edges), live & (kind >= 0), root,
         np.concatenate([[0], np.cumsum(np.bincount(root[owner], minlength=n))]),
         own_sign * sign_to_root[owner], left, right, np.where(dissolves, np.arange(n), -1)[owner], _same_constants(constant), np.zeros(n, bool), np.zeros(n, bool),
+        np.zeros(n, np.int64),
     )  # fmt: skip
 
 
@@ -187,6 +195,12 @@ def is_reduction(op: Any) -> bool:
 def hashes(rows: Ints) -> Ints:
     """Return a hash of each row."""
     return rows @ (MULTIPLIER ** np.arange(rows.shape[1]))
+
+
+def hashes_of_runs(rows: Ints, starts: Ints) -> Ints:
+    """Return a hash of the rows from each start to the next, whatever their order."""
+    number = hashes(rows)
+    return np.add.reduceat((number ^ (number >> 32)) * MULTIPLIER, starts)  # wraps around
 
 
 def distinct_rows(rows: Ints) -> tuple[Ints, Ints]:

@@ -52,7 +52,7 @@ def refine(graph: Graph, kind: Ints, arguments: list[Ints]) -> Colours:
 
     Colours are numbered in order of appearance. Stops when a round splits no parameters.
     """
-    start = kind.copy()
+    start = kind + 2 * graph.part * np.sign(kind)
     for number, columns in enumerate(arguments):
         start[columns] = BATCH + number
     parameters = (kind >= FIXED).nonzero()[0]
@@ -114,7 +114,6 @@ def _uses(graph: Graph, colour: Ints, parameters: Ints) -> Ints:
     colour = np.append(colour, -1)
     wanted = np.zeros(n + 1, bool)
     wanted[parameters] = True
-    owner = np.repeat(np.arange(n), np.diff(graph.term_start))
     consumer = np.repeat(np.arange(n), np.diff(graph.start))
     slot = np.arange(len(graph.edges)) - graph.start[consumer]
     slot[np.fromiter(map(is_reduction, graph.ops), bool, n)[consumer]] = 0
@@ -122,7 +121,7 @@ def _uses(graph: Graph, colour: Ints, parameters: Ints) -> Ints:
     uses = []
     for side, other in ((graph.left, graph.right), (graph.right, graph.left)):
         here = wanted[side]
-        uses.append((side[here], colour[owner[here]], colour[other[here]], graph.sign[here]))
+        uses.append((side[here], colour[graph.owner[here]], colour[other[here]], graph.sign[here]))
     uses.append((graph.edges[applied], colour[consumer[applied]], slot[applied], np.zeros(applied.sum(), np.int64)))
     node, *use = map(np.concatenate, zip(*uses, strict=True))
     number = hashes(np.stack(use, axis=1))

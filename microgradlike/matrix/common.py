@@ -2,6 +2,8 @@
 
     (x₁ − m₁)·(x₁ − m₁)     is a square: both differences are one node
     Σᵢⱼ xᵢ·Aᵢⱼ·yⱼ           is Σⱼ (Σᵢ xᵢ·Aᵢⱼ)·yⱼ, a product of a matrix and vectors
+    (p₁₁ + q)·x₁ + p₁₂·x₂   is p₁₁·x₁ + p₁₂·x₂ + q·x₁, a row of P x + q x
+    W x beside Wᵀ y         are two arrays, though each plays the other's part
 
 The factor that comes out is the one that was multiplied last, if there is one: then each product stays as recorded.
 The sum of what it multiplied takes the place of one of these products: what stands there, nobody recorded.
@@ -9,18 +11,22 @@ The sum of what it multiplied takes the place of one of these products: what sta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from microgradlike.matrix.canonical import MULTIPLIER, Graph, distinct_rows, hashes
+from microgradlike.matrix.canonical import Graph, distinct_rows, hashes, hashes_of_runs
 from microgradlike.matrix.colours import CONSTANT, FIXED, Colours
 from microgradlike.matrix.indices import Ints, ranges
+from microgradlike.matrix.products import FEW, connected
 
 ROUNDS = 8  # then it stops: what is left is computed as it was recorded
 MODEST = 1e9  # constants up to this, or down to its inverse, are multiplied in another order
 LEAST = 2  # so many terms must share a factor, on average
+NONE = np.empty(0, np.int64)
 
 
 def unify(graph: Graph, kind: Ints) -> Graph:
@@ -44,9 +50,7 @@ def unify(graph: Graph, kind: Ints) -> Graph:
         sign = np.append(graph.sign[terms], np.zeros(len(inputs), np.int64))
         left = same[np.append(graph.left[terms], graph.edges[inputs])]
         right = np.append(same[graph.right[terms]], np.full(len(inputs), -1))
-        number = hashes(np.stack([rank, sign, left, right], axis=1))
-        number = np.cumsum((number ^ (number >> 32)) * MULTIPLIER)  # wraps around, as the differences do
-        number = np.diff(number[begin + count - 1], prepend=0)
+        number = hashes_of_runs(np.stack([rank, sign, left, right], axis=1), begin)
         _, first, of = np.unique(hashes(np.column_stack([what, number])), return_index=True, return_inverse=True)
         again = ((first[of] != np.arange(len(nodes))) & unnamed & (same[nodes] == nodes)).nonzero()[0]
         to = first[of[again]]
@@ -66,14 +70,8 @@ def unify(graph: Graph, kind: Ints) -> Graph:
     one = np.where(kind == CONSTANT, np.arange(len(kind)), same[:-1])  # constants have labels of their own
     one = np.append(one, -1)
     graph.live[nodes[gone]] = graph.is_sum[nodes[gone]] = False
-    return _of_terms(
-        replace(graph, edges=one[graph.edges]),
-        _owner(graph),
-        graph.sign,
-        one[graph.left],
-        one[graph.right],
-        graph.maker,
-    )
+    columns = graph.owner, graph.sign, one[graph.left], one[graph.right], graph.maker
+    return _of_terms(replace(graph, edges=one[graph.edges]), columns)
 
 
 def _parts(start: Ints, nodes: Ints) -> tuple[Ints, Ints]:
@@ -82,13 +80,14 @@ def _parts(start: Ints, nodes: Ints) -> tuple[Ints, Ints]:
     return ranges(start[nodes], count), count
 
 
-def _owner(graph: Graph) -> Ints:
-    """Return the sum of each term."""
-    return np.repeat(np.arange(len(graph.nodes)), np.diff(graph.term_start))
+def _of_terms(
+    graph: Graph, columns: tuple[Ints, ...], more: tuple[Ints, ...] = (NONE,) * 5, keep: Any = np.s_[:]
+) -> Graph:
+    """Return the graph with the terms to keep and more, in the order of their sums; only sums have terms.
 
-
-def _of_terms(graph: Graph, owner: Ints, sign: Ints, left: Ints, right: Ints, maker: Ints) -> Graph:
-    """Return the graph with these terms, in the order of their sums; those of nodes that are no sums are left out."""
+    The columns are owner, sign, left, right and maker of each term.
+    """
+    owner, sign, left, right, maker = (np.append(old[keep], new) for old, new in zip(columns, more, strict=True))
     order = np.argsort(owner, kind="stable")
     order = order[graph.is_sum[owner[order]]]
     start = np.append(0, np.cumsum(np.bincount(owner[order], minlength=len(graph.nodes))))
@@ -99,34 +98,29 @@ def _of_terms(graph: Graph, owner: Ints, sign: Ints, left: Ints, right: Ints, ma
 # ── Common factors ─────────────────────────────────────────────────────────────────────────────
 
 
-def factor(graph: Graph, colours: Colours, kind: Ints) -> Graph:
-    """Return the graph with common factors taken out of its sums, or the graph itself where there are none.
+def rewritten(graph: Graph, colours: Colours, kind: Ints) -> Iterator[Graph]:
+    """Yield the graph as each step rewrites it, or itself: with common factors taken out of its sums, and told apart.
 
     a·(b·c) + a·(d·e) = a·(b·c + d·e) and a·b + a·c = a·(b + c). Where a product of three must be taken in another
     order for that, or so that m·w of w·(m·x) is the same for all samples, its node is `reordered`.
     """
     colour = np.append(colours.colour, -1)
     product, uses = _products(graph)
-    if (result := _masked(graph, colour, kind, product, uses)) is not graph:
-        return result
-    if (result := _several_dots(graph, colour)) is not graph:
-        return result
+    yield _masked(graph, colour, kind, product, uses)
+    yield _several_dots(graph, colour)
     alone = product & (uses == 1)
     of_three = ((alone[graph.left] != alone[graph.right]) & (graph.right >= 0)).nonzero()[0]
     sides = graph.left[of_three], graph.right[of_three]
     outer, rest = np.where(alone[sides[0]], sides[::-1], sides)
-    if (result := _taken_out(graph, colour, of_three, outer, rest, rest)) is not graph:
-        return result
-    if (result := _reordered(graph, colour, of_three, outer, rest)) is not graph:
-        return result
+    yield _taken_out(graph, colour, of_three, outer, rest, rest)
+    yield _reordered(graph, colour, of_three, outer, rest)
     of_two = _of_two(graph, colour)
     left, right, place = graph.left[of_two], graph.right[of_two], _places(graph)[of_two]
-    order = colour[left] > colour[right]
-    left, right = np.where(order, right, left), np.where(order, left, right)
-    for outer, rest in ((left, right), (right, left)):
-        if (result := _taken_out(graph, colour, of_two, outer, rest, place)) is not graph:
-            return result
-    return graph
+    left, right = np.where(colour[left] > colour[right], (right, left), (left, right))
+    yield _taken_out(graph, colour, of_two, left, right, place)
+    yield _taken_out(graph, colour, of_two, right, left, place)
+    yield _distributed(graph, colour, kind, uses)
+    yield _told_apart(graph, colour, kind)
 
 
 def _products(graph: Graph) -> tuple[npt.NDArray[np.bool_], Ints]:
@@ -134,10 +128,11 @@ def _products(graph: Graph) -> tuple[npt.NDArray[np.bool_], Ints]:
     product = graph.is_sum & (np.diff(graph.term_start) == 1) & ~graph.in_branch
     product[product] = graph.right[graph.term_start[:-1][product]] >= 0
     product[product] = [graph.nodes[i].label == "" for i in product.nonzero()[0]]
-    in_use = graph.live[graph.root]
-    in_use[-1] = True  # it may join what was asked for
-    inputs, _ = _parts(graph.start, in_use.nonzero()[0])
-    return np.append(product, False), np.bincount(graph.edges[inputs], minlength=len(product) + 1)
+    reads = graph.live.copy()
+    reads[-1] = True  # it may join what was asked for
+    inputs, _ = _parts(graph.start, (reads & ~graph.is_sum).nonzero()[0])
+    read = np.concatenate([graph.left, graph.right[graph.right >= 0], graph.edges[inputs]])
+    return np.append(product, False), np.bincount(read, minlength=len(product) + 1)
 
 
 def _masked(graph: Graph, colour: Ints, kind: Ints, product: npt.NDArray[np.bool_], uses: Ints) -> Graph:
@@ -148,17 +143,15 @@ def _masked(graph: Graph, colour: Ints, kind: Ints, product: npt.NDArray[np.bool
     """
     places = _places(graph)
     here = ((product[graph.left] != product[graph.right]) & (graph.right >= 0) & (places >= 0)).nonzero()[0]
-    w, inner = graph.left[here], graph.right[here]
-    w, inner = np.where(product[w], inner, w), np.where(product[w], w, inner)
-    fixed = (kind == CONSTANT) | (kind >= FIXED)
+    w, inner = np.where(product[graph.left], (graph.right, graph.left), (graph.left, graph.right))[:, here]
+    fixed = np.append((kind == CONSTANT) | (kind >= FIXED), False)
     first = graph.term_start[inner]
-    m, x = graph.left[first], graph.right[first]
-    m, x = np.where(fixed[x], x, m), np.where(fixed[x], m, x)
+    m, x = np.where(fixed[graph.right], (graph.right, graph.left), (graph.left, graph.right))[:, first]
     fits = fixed[m] & ~fixed[x] & (kind[w] >= FIXED) & (graph.sign[first] > 0)
     if not fits.any():
         return graph
     here, w, inner, m, x = (each[fits] for each in (here, w, inner, m, x))
-    owner = _owner(graph)
+    owner = graph.owner
     kinds, _ = distinct_rows(np.stack([*colour[[owner[here], w, m, x]], graph.sign[here]], axis=1))
     pairs, once = (distinct_rows(np.stack(of, axis=1))[1] for of in ((kinds, graph.same[m], x), (kinds, x)))
     several = np.bincount(kinds[pairs]) > np.bincount(kinds[once])
@@ -176,14 +169,14 @@ def _masked(graph: Graph, colour: Ints, kind: Ints, product: npt.NDArray[np.bool
 def _reordered(graph: Graph, colour: Ints, here: Ints, f: Ints, product: Ints) -> Graph:
     """Return the graph where the terms `here`, f·(b·c), are (f·b)·c, if c is a factor that many of them share."""
     place, first = _places(graph)[here], graph.term_start[product]
-    fits = (place >= 0) & (graph.sign[first] > 0) & ~graph.in_branch[_owner(graph)[here]]
+    fits = (place >= 0) & (graph.sign[first] > 0) & ~graph.in_branch[graph.owner[here]]
     b, c = graph.left[first], graph.right[first]
     fits &= (colour[[f, b, c]] != CONSTANT).all(axis=0)
     if not fits.any():
         return graph
     here, f, product, b, c, place = (each[fits] for each in (here, f, product, b, c, place))
     swap = colour[b] > colour[c]
-    b, c, owner = np.where(swap, c, b), np.where(swap, b, c), _owner(graph)[here]
+    b, c, owner = np.where(swap, c, b), np.where(swap, b, c), graph.owner[here]
     kinds, _ = distinct_rows(np.stack([*colour[[owner, f, b, c]], graph.sign[here]], axis=1))
     number = np.bincount(kinds)
     few = [np.bincount(kinds[distinct_rows(np.stack([kinds, owner, x], axis=1))[1]]) * LEAST <= number for x in (b, c)]
@@ -204,9 +197,8 @@ def _in_another_order(
     reordered = graph.reordered.copy()
     reordered[new] = ~exact
     more = new, np.ones(len(new), np.int64), a, b, np.full(len(new), -1)
-    columns = zip((_owner(graph), graph.sign, left, right, maker), more, strict=True)
-    graph = replace(_with_sums(graph, new, gone), reordered=reordered)
-    return _of_terms(graph, *(np.append(old, added) for old, added in columns))
+    columns = graph.owner, graph.sign, left, right, maker
+    return _of_terms(replace(_with_sums(graph, new, gone), reordered=reordered), columns, more)
 
 
 def _places(graph: Graph) -> Ints:
@@ -223,7 +215,7 @@ def _several_dots(graph: Graph, colour: Ints) -> Graph:
     """
     of_dots = np.bincount(graph.maker + 1, minlength=len(graph.nodes) + 1) > 1
     of_dots[0] = False
-    owner = _owner(graph)
+    owner = graph.owner
     here = (of_dots[graph.maker + 1] & (graph.right >= 0) & ~graph.in_branch[owner]).nonzero()[0]
     here = here[np.argsort(graph.maker[here], kind="stable")]
     begin = np.diff(graph.maker[here], prepend=-1).nonzero()[0]
@@ -236,9 +228,7 @@ def _several_dots(graph: Graph, colour: Ints) -> Graph:
     count = np.diff(begin, append=len(here))
     rank = np.arange(len(here)) - np.repeat(begin, count)
     own_sign = graph.sign[here] * np.repeat(graph.sign[here[begin]], count)
-    number = hashes(np.stack([rank, own_sign, graph.left[here], graph.right[here]], axis=1))
-    number = np.cumsum((number ^ (number >> 32)) * MULTIPLIER)
-    number = np.diff(number[begin + count - 1], prepend=0)
+    number = hashes_of_runs(np.stack([rank, own_sign, graph.left[here], graph.right[here]], axis=1), begin)
     kinds, _ = distinct_rows(colour[owner[here[begin]], None])
     _, once = distinct_rows(np.stack([kinds, number], axis=1))
     few = np.bincount(kinds[once]) * LEAST <= np.bincount(kinds)
@@ -249,8 +239,7 @@ def _several_dots(graph: Graph, colour: Ints) -> Graph:
     new, sign, maker = graph.maker[first], graph.sign.copy(), graph.maker.copy()
     more = owner[first], graph.sign[first], new, np.full(len(new), -1), np.full(len(new), -1)
     owner[here], sign[here], maker[here] = graph.maker[here], own_sign, -1
-    columns = zip((owner, sign, graph.left, graph.right, maker), more, strict=True)
-    return _of_terms(_with_sums(graph, new, new[:0]), *(np.append(old, added) for old, added in columns))
+    return _of_terms(_with_sums(graph, new, NONE), (owner, sign, graph.left, graph.right, maker), more)
 
 
 def _with_sums(graph: Graph, new: Ints, gone: Ints) -> Graph:
@@ -291,7 +280,7 @@ def _taken_out(graph: Graph, colour: Ints, here: Ints, outer: Ints, rest: Ints, 
 
     Terms of one kind, in sums of one colour, are treated alike. At one `place` of those in a sum it will stand.
     """
-    owner = _owner(graph)
+    owner = graph.owner
     kinds, _ = distinct_rows(np.stack([colour[owner[here]], graph.sign[here], colour[outer], colour[rest]], axis=1))
     _, first = distinct_rows(np.stack([owner[here], outer, kinds], axis=1))
     few = np.bincount(kinds[first], minlength=len(kinds)) * LEAST <= np.bincount(kinds, minlength=len(kinds))
@@ -309,9 +298,82 @@ def _taken_out(graph: Graph, colour: Ints, here: Ints, outer: Ints, rest: Ints, 
     added = (place != rest).nonzero()[0]  # and single nodes are new terms
     left, right, maker = graph.left.copy(), graph.right.copy(), graph.maker.copy()
     left[here[first]], right[here[first]], maker[here[first]] = outer[first], new, -1
-    keep = np.ones(len(owner), bool)
-    keep[np.delete(here, first)] = False
+    keep = np.delete(np.arange(len(owner)), np.delete(here, first))
     none = np.full(len(added), -1)
     more = new[group[added]], np.ones(len(added), np.int64), rest[added], none, none
-    columns = zip((owner, graph.sign, left, right, maker), more, strict=True)
-    return _of_terms(graph, *(np.append(old[keep], new_ones) for old, new_ones in columns))
+    return _of_terms(graph, (owner, graph.sign, left, right, maker), more, keep)
+
+
+def _distributed(graph: Graph, colour: Ints, kind: Ints, uses: Ints) -> Graph:
+    """Return the graph where (p + q)·x, of a parameter p, is p·x + q·x in sums that also add p′·x′.
+
+    So (P + qI) x is P x + q x. What is read least is the entry of P; from it, other parameters are told apart.
+    """
+    left, right, owner, count = graph.left, graph.right, graph.owner, np.diff(graph.term_start)
+    pair, parameter = right >= 0, np.append(kind >= FIXED, False)
+    plain = (count > 1) & (count <= FEW) & ~graph.in_branch & (np.bincount(owner, parameter[left], len(count)) > 0)
+    plain[owner[pair | (graph.sign < 0)]] = False  # a difference keeps its digits
+    plain[plain] = [graph.nodes[i].label == "" for i in plain.nonzero()[0]]
+    plain, at = np.append(plain, False), owner * (colour.max() + 1)
+    beside = [(at + colour[x])[pair & parameter[p]] for p, x in ((left, right), (right, left))]
+    here = (pair & (plain[left] != plain[right]) & ~graph.in_branch[owner]).nonzero()[0]
+    v, x = np.where(plain[left], (left, right), (right, left))[:, here]
+    fits = np.isin(at[here] + colour[x], np.concatenate(beside))
+    if not fits.any():
+        return graph
+    here, v, x = here[fits], v[fits], x[fits]
+    terms, n = _parts(graph.term_start, v)
+    term, u = np.repeat(here, n), left[terms]
+    order = np.lexsort((np.bincount(u)[u], ~parameter[u], term))
+    others = np.delete(u[order], np.diff(term[order], prepend=-1).nonzero()[0])
+    graph = _with_part(_with_sums(graph, NONE, v[np.bincount(v)[v] == uses[v]]), others[parameter[others]])
+    graph = replace(graph, reordered=graph.reordered | np.isin(np.arange(len(kind)), owner[here]))
+    more = owner[term], graph.sign[term], u, np.repeat(x, n), np.full(len(u), -1)
+    return _of_terms(graph, (owner, graph.sign, left, right, graph.maker), more, np.delete(np.arange(len(owner)), here))
+
+
+# ── What is told apart ─────────────────────────────────────────────────────────────────────────
+
+
+def _with_part(graph: Graph, nodes: Ints) -> Graph:
+    """Return the graph where these nodes have a `part` of their own, or the graph itself where there are none."""
+    part = graph.part.copy()
+    part[nodes] = part.max() + 1
+    return replace(graph, part=part) if len(nodes) else graph
+
+
+def _told_apart(graph: Graph, colour: Ints, kind: Ints) -> Graph:
+    """Return the graph where what plays one role by mere symmetry has different parts.
+
+    So do w and x of w·x, both parameters, that always stand on the same sides; q beside P in P x + q x, the only one
+    that several rows read; and the rows of W x and Wᵀ y: any two have one entry in common.
+    """
+    left, right, owner = graph.left, graph.right, graph.owner
+    pair, parameter = right >= 0, np.append(kind >= FIXED, False)
+    both = pair & parameter[left] & (colour[left] == colour[right])
+    mixed = colour[np.intersect1d(left[both], right[both])]
+    apart = [right[both & ~np.isin(colour[right], mixed)]]
+
+    w, x = np.where(parameter[left], (left, right), (right, left))
+    pair &= parameter[w]
+    if np.bincount(w[pair]).max(initial=0) > 1:
+        sums, row = graph.is_sum.nonzero()[0], np.zeros(len(kind), np.int64)
+        read = hashes_of_runs(np.where(pair, w + 1, [[0], [0]]).T, graph.term_start[sums])
+        row[sums], _ = distinct_rows(np.stack([colour[sums], read], axis=1))  # sums that read the same are one row
+        here = pair.nonzero()[0]
+        here = here[distinct_rows(np.stack([row[owner[here]], w[here]], axis=1))[1]]
+        group, _ = distinct_rows(np.stack([*colour[[owner[here], w[here], x[here]]], graph.sign[here]], axis=1))
+        entry, first = distinct_rows(np.stack([group, w[here]], axis=1))
+        reads, of = np.bincount(entry), group[first]
+        but_one = np.bincount(of, reads == 1) == np.bincount(of) - 1
+        apart.append(w[here[first[but_one[of] & (reads > 2)]]])
+
+        two = (np.bincount(of, reads != 2) == 0)[group]
+        a, b = row[owner[here]][two][np.argsort(entry[two], kind="stable")].reshape(-1, 2).T
+        ends = np.append(a, b), np.append(b, a)
+        part = connected(*ends) if len(a) else a
+        rows, columns = (np.bincount(part[np.unique(end, return_index=True)[1]]) for end in ends)
+        whole = ((np.bincount(part) == rows * columns) & (rows * columns > 1))[part].reshape(2, -1).all(axis=0)
+        this, other = part.reshape(2, -1)
+        apart.append(sums[np.isin(row[sums], np.append(a[whole & (this > other)], b[whole & (other > this)]))])
+    return _with_part(graph, np.concatenate(apart))

@@ -15,7 +15,9 @@ entry by entry (`reading`, `entries`), and written in matrix notation only where
     x[2:4], x[1, 4]   these entries, from 1          Σᵢ₌₁³            from 1 to 3
     y[→ 2:4]          y at these entries, else 0;    p₁ = [[1, 2], [0, 4], [5]]   positions; a sum leaves out those
                       added up where they repeat                      that are 0 or missing, here p₁[2, 1], p₁[3, 2]
-    [a = b]           1 if a = b, else 0             c₁ = [0.5, 2]    constants (`constants` has all)
+    w[p₁]             these entries as a matrix,     c₁ = [0.5, 2]    constants, and I, the identity; `constants`
+                      0 where there is none                           has all of them and of the positions
+    [a = b]           1 if a = b, else 0
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class Equation:
 class Equations:
     """The equations of a program: `forward` and `backward`, lists of `Equation`.
 
-    `constants` has the numbers of the arrays of constants by name, which may be too many for a line.
+    `constants` has the numbers of the arrays of constants and positions by name, which may be too many for a line.
     """
 
     def __init__(self, arrays: list[Array], loss: Array, position: int, parameters: list[Array]) -> None:
@@ -88,6 +90,7 @@ class Equations:
         lines = " ".join(map(str, (*self.forward, *self.backward)))
         definitions = self._reading.definitions(lines)
         self.forward[:0] = [Equation.of(verbatim(left), verbatim(right), shape) for left, right, shape in definitions]
+        self.constants |= {name: table.numbers + 1 for name, table in self._reading.tables.items()}
 
     # ── Forward ────────────────────────────────────────────────────────────────────────────────
 
@@ -202,6 +205,8 @@ class Equations:
         """Return whether a gradient is named: of a parameter, of a weighted input, or one that is used repeatedly."""
         if array.instruction is None or array in self._lines:
             return True
+        if isinstance(upstream, Entry):
+            return False
         text = self._writer.text(upstream, self._reading.vars[array])
         terms = upstream.parts if isinstance(upstream, Add) else (upstream,)
         if len(str(text)) > LONG or any(isinstance(x, Put) for term in terms for x in term.factors):

@@ -21,7 +21,7 @@ from microgradlike import ops
 from microgradlike.matrix.arrays import Array, Arrays
 from microgradlike.matrix.canonical import Graph, canonicalise
 from microgradlike.matrix.colours import BATCH, COMPARED, COMPUTED, CONSTANT, FIXED, PARAMETER, Colours, refine
-from microgradlike.matrix.common import ROUNDS, factor, unify
+from microgradlike.matrix.common import ROUNDS, rewritten, unify
 from microgradlike.matrix.guards import Guard
 from microgradlike.matrix.indices import Ints
 from microgradlike.matrix.match import Matcher
@@ -119,9 +119,10 @@ def find(
     graph = unify(graph, kind)
     colours = refine(graph, kind, arguments)
     for _ in range(ROUNDS if dense else 0):
-        if (factored := factor(graph, colours, kind)) is graph:
+        result = next((result for result in rewritten(graph, colours, kind) if result is not graph), None)
+        if result is None:
             break
-        graph = unify(factored, kind)
+        graph = unify(result, kind)
         colours = refine(graph, kind, arguments)
     IrregularGraph.warn(
         FINDING * len(np.unique(colours.colour[graph.live & (kind < 0)])),

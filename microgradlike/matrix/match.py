@@ -18,8 +18,8 @@ from microgradlike import ops
 from microgradlike.matrix.arrays import Apply, Array, Arrays, Group, Reduce, Ref, Sum
 from microgradlike.matrix.canonical import Graph, distinct_rows, is_reduction
 from microgradlike.matrix.colours import BATCH, CONSTANT, FIXED, Colours
-from microgradlike.matrix.indices import Ints, common_dims, ranges
-from microgradlike.matrix.products import Products, Terms
+from microgradlike.matrix.indices import Ints, affine, common_dims, ranges
+from microgradlike.matrix.products import FEW, Products, Terms
 
 DENSE = 0.25  # a grid with fewer of its entries in use is not worth computing whole
 
@@ -114,12 +114,16 @@ class Matcher:
                 recorded = np.sort(new).reshape(-1, nodes.shape[1])
                 if np.array_equal(recorded.T, nodes[0]):
                     new, shape = recorded.ravel(), _squeezed(recorded.shape)
+            if nodes.ndim == 2 and np.array_equal(np.sort(nodes[:, 0]), np.sort(new)):  # of W + Wᵀ, W is read first
+                new = nodes[:, 0]
             self.position[new] = array.size + np.arange(len(new))
             array.entries = np.concatenate([array.entries, new])
             array.shape = shape
         index = self.position[nodes]
-        if nodes.ndim > 1 and not array.is_product and np.array_equal(index.ravel(), np.arange(array.size)):
-            self._shape(array, _squeezed(nodes.shape))
+        if nodes.ndim > 1 and not array.is_product and index.size == array.size and (regular := affine(index)):
+            whole = index.transpose(np.argsort(regular[0])[::-1])  # what is read is the array or its transpose
+            if np.array_equal(whole.ravel(), np.arange(array.size)):
+                self._shape(array, _squeezed(whole.shape))
         if index.size == 1:  # irregular graphs read little else
             index = self.single.setdefault((index.item(), index.ndim), index)
         return Ref(array, index)
@@ -129,9 +133,9 @@ class Matcher:
         if len(shape) > len(array.shape):
             array.shape = shape
             for ref in array.refs:
-                below = ref.array
-                if below and not below.is_product and np.array_equal(ref.index.ravel(), np.arange(below.size)):
-                    self._shape(below, shape if below.size == array.size else ())
+                below, whole = ref.array, np.arange(array.size)
+                if below and not below.is_product and len(ref.index) == below.size == array.size:
+                    self._shape(below, shape if np.array_equal(ref.index.reshape(len(whole), -1)[:, 0], whole) else ())
 
     def _read(self, terms: Terms, filling: float = 1.0) -> tuple[Ref, Ref | None, Ints | None]:
         """Return (left, right, None), as rows if so much of them is filled; else flat, and where each sum starts."""
@@ -248,8 +252,9 @@ class Matcher:
         groups = []
         for kind, first in enumerate(terms[firsts]):
             here = kinds == kind
-            sides = self.sides[: 1 if graph.right[first] < 0 else 2, terms[here]]
-            groups.append(self._terms(int(graph.sign[first]), sides, np.bincount(owner[here])))
+            sides, n = self.sides[: 1 if graph.right[first] < 0 else 2, terms[here]], np.bincount(owner[here])
+            make = Terms if len(sides) == 1 < len(members) and n.max() <= FEW else self._terms  # W + Wᵀ keeps its order
+            groups.append(make(int(graph.sign[first]), sides, n))
         return groups
 
     def _terms(self, sign: int, sides: Ints, count: Ints) -> Terms:

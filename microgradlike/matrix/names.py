@@ -36,14 +36,17 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
                 give(array, "a" + z.name[1:])
             case Sum(groups) if array.size > 1:
                 read = [(g, ref.array) for g in groups for ref in g.refs if ref.array]
-                weights = [a for g, a in read if g.is_product and a.kind == "parameter" and len(a.shape) == 2]
+                factors = [a for g, a in read if g.is_product and not a.varies]
+                read_by_them = [*factors, *(ref.array for a in factors for ref in a.refs)]
+                weights = [a for a in read_by_them if a and a.kind == "parameter"]
                 biases = [a for g, a in read if g.right is None and a.kind == "parameter"]
                 if weights:
                     layer += not is_weighted_input(array)
                     give(array, "z" + superscript(layer))
                     number = array.name[1:] if is_weighted_input(array) else superscript(layer)
                     for weight in weights:
-                        give(weight, "W" + number)
+                        if len(weight.shape) > 1:
+                            give(weight, "W" + number)
                     for bias in biases:
                         give(bias, "b" + number)
     for array in arrays:

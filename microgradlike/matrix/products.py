@@ -88,7 +88,7 @@ class Products:
         # Left are the weights, so that z of one sample lies together; else what changes first, as recorded.
         sides.sort(key=lambda side: (self.varies[side.max()], self._same(side[:2], side[:1])))
         numbered = [distinct_rows(self.identity[side]) for side in sides]
-        part = _parts(*(number for number, _ in numbered))
+        part = connected(*(number for number, _ in numbered))
         if any(np.ptp(np.bincount(part[first])) for _, first in numbered):
             part = np.zeros_like(part)  # grids of different sizes are taken for one with holes
         operands, places = [], []
@@ -128,7 +128,7 @@ class Products:
             nodes, number = np.unique(shared, return_inverse=True)
             if len(nodes) == T or self.filling * N * terms.count.max() > T * SHORTER:
                 continue
-            part = _parts(owner, number)
+            part = connected(owner, number)
             part_of = np.zeros(len(nodes), np.int64)
             part_of[number] = part
             sizes = np.bincount(part_of)
@@ -160,7 +160,7 @@ class Products:
         return bool((self.identity[a] == self.identity[b]).all())
 
 
-def _parts(left: Ints, right: Ints) -> Ints:
+def connected(left: Ints, right: Ints) -> Ints:
     """Return for each edge from left[i] to right[i] the connected part of the graph that it is in."""
     part = left  # a part's number is one of its left ends, and in the end the least
     while True:

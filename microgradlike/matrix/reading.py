@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from microgradlike.matrix.arrays import Array, Group, Ref
 from microgradlike.matrix.entries import Entry, Expr, Index, Lookup, Product, Table, Var
-from microgradlike.matrix.indices import Ints, affine, common_dims, segments
+from microgradlike.matrix.indices import Ints, affine, common_dims, segments, shorten
 from microgradlike.notation.digits import format_constant, subscript
 
-SHOWN = 8  # so many constants of a row are printed
+SHOWN = 8  # so many rows, and so many constants or runs of positions of a row are printed
 FEW = 4  # so many terms of a sum may stand one by one
 
 Numbers = npt.NDArray[Any]
@@ -122,7 +122,8 @@ class Reading:
         if (numbers == numbers.flat[0]).all():
             return Product(float(numbers.flat[0]))
         numbers, at = _reduced(_shaped(numbers.astype(float), at), at)
-        name = self._named(label or "c" + subscript(len(self.constants) + 1), numbers)
+        is_identity = numbers.ndim == 2 and np.array_equal(numbers, np.eye(len(numbers)))
+        name = self._named(label or ("I" if is_identity else "c" + subscript(len(self.constants) + 1)), numbers)
         self.constants.setdefault(name, numbers)
         return Entry(name, tuple(map(Index.of, at)), numbers.shape)
 
@@ -163,14 +164,14 @@ def _reduced(numbers: Numbers, at: Vars) -> tuple[Numbers, Vars]:
 
 def _list(numbers: Numbers) -> str:
     """Write [0.5, 1]; only the first numbers where there are many."""
-    some = [_list(x) if numbers.ndim > 1 else format_constant(x) for x in numbers[:SHOWN]]
-    return f"[{', '.join(some + ['…'] * (len(numbers) > SHOWN))}]"
+    return f"[{shorten([_list(x) if numbers.ndim > 1 else format_constant(x) for x in numbers[: SHOWN + 1]], SHOWN)}]"
 
 
 def _rules(numbers: Ints) -> str:
     """Write [1:4, 7]: positions counted from 1, and 0 where there is none; those at the end are left out."""
     if numbers.ndim > 1:
-        return f"[{', '.join(map(_rules, numbers))}]"
+        return f"[{shorten([*map(_rules, numbers[: SHOWN + 1])], SHOWN)}]"
     numbers = numbers[: np.flatnonzero(numbers >= 0).max(initial=-1) + 1] + 1
     runs = np.split(numbers, ((np.diff(numbers) != 1) | (numbers[:-1] == 0)).nonzero()[0] + 1)
-    return f"[{', '.join(f'{run[0]}:{run[-1]}' if len(run) > 2 else ', '.join(map(str, run)) for run in runs)}]"
+    texts = [f"{run[0]}:{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return f"[{shorten(texts, SHOWN)}]"

@@ -92,9 +92,9 @@ class Writer:
                 return self._put(x)
         raise NoNotation
 
-    def _array(self, x: Entry, axes: Sequence[Var]) -> Formula:
-        """Write the whole of an array, its transpose, or a part."""
-        parts, order = self._parts(x.at, x.sizes)
+    def _array(self, x: Entry, axes: Sequence[Var], holes: bool = False) -> Formula:
+        """Write the whole of an array, its transpose, or a part; with holes, where 0 may stand for what is left out."""
+        parts, order = self._parts(x.at, x.sizes, holes)
         text = verbatim(x.name if set(parts) <= {":"} else f"{x.name}[{', '.join(parts)}]")
         if order == list(axes):
             return text
@@ -102,9 +102,9 @@ class Writer:
             return transpose(text)
         raise NoNotation
 
-    def _parts(self, at: Sequence[Index], sizes: Sequence[int]) -> tuple[list[str], list[Var]]:
+    def _parts(self, at: Sequence[Index], sizes: Sequence[int], holes: bool) -> tuple[list[str], list[Var]]:
         """Return what is read along each axis, and the variables of what is read."""
-        read = [_part(index, size, alone=len(at) == 1) for index, size in zip(at, sizes, strict=True)]
+        read = [_part(index, size, len(at) == 1, holes) for index, size in zip(at, sizes, strict=True)]
         order = [var for _, vars in read for var in vars]
         if len(set(order)) < len(order):  # a diagonal
             raise NoNotation
@@ -123,8 +123,10 @@ class Writer:
             same.append(multiply([self._hadamard(columns, axes[:1]), transpose(self._hadamard(rows, axes[1:]))], " "))
         return multiply([*texts, multiply(same)], " ").times(number)
 
-    def _hadamard(self, factors: Sequence[Expr], axes: Sequence[Var]) -> Formula:
-        return multiply([self.matrix(x, axes) for x in factors])
+    def _hadamard(self, factors: Sequence[Expr], axes: Sequence[Var], holes: bool = False) -> Formula:
+        return multiply(
+            [self._array(x, axes, holes) if isinstance(x, Entry) else self.matrix(x, axes) for x in factors]
+        )
 
     def _sum(self, vars: tuple[Var, ...], inner: Expr, axes: Sequence[Var]) -> Formula:
         """Write ‖x‖², w · x, W x, X Wᵀ, or Σ of all entries."""
@@ -141,7 +143,7 @@ class Writer:
         groups = [[x for x in factors if x.free == set(side)] for side in sides]
         if len(axes) > 2 or not all(groups) or sum(map(len, groups)) < len(factors):
             raise NoNotation
-        return multiply([self._hadamard(group, side) for group, side in zip(groups, sides, strict=True)], " ")
+        return multiply([self._hadamard(group, side, True) for group, side in zip(groups, sides, strict=True)], " ")
 
     def _in_some_order(self, x: Expr, vars: tuple[Var, ...]) -> Formula:
         """Write the array with its axes in an order in which it can be written; best without ᵀ."""
@@ -155,7 +157,7 @@ class Writer:
 
     def _put(self, x: Put) -> Formula:
         """Write x[→ 2:4]: the entries of x at these places, added up where a place is named repeatedly."""
-        parts, order = self._parts(x.at, [var.size for var in x.to])
+        parts, order = self._parts(x.at, [var.size for var in x.to], holes=True)
         inner = self._whole(total([var for var in x.vars if var not in order], x.parts[0]), order)
         return fill(f"{{}}[→ {', '.join(parts)}]", inner.within(ATOM))
 
@@ -194,7 +196,7 @@ class Writer:
         return {**scope, **dict(zip(vars, free, strict=False))}
 
 
-def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
+def _part(index: Index, size: int, alone: bool, holes: bool) -> tuple[str, list[Var]]:
     """Return what is read along an axis of this size, ":" (all), "2", "1:4", "3, 1, 2" or a table, and its variables."""
     match index.terms:
         case ():
@@ -206,8 +208,9 @@ def _part(index: Index, size: int, alone: bool) -> tuple[str, list[Var]]:
             return f"{first}:{last}" + (f":{step}".replace("-", "−") if step != 1 else ""), [var]
         case ((1, Lookup(table, at)),) if index.offset == 0:
             vars = [i.var for i in at if i.var is not None]
-            if [var.size for var in vars] == list(table.numbers.shape) and table.numbers.min() >= 0:
-                if alone and len(vars) == 1 and vars[0].size <= LIST:
+            whole = table.numbers.min() >= 0
+            if [var.size for var in vars] == list(table.numbers.shape) and (holes or whole):
+                if alone and len(vars) == 1 and vars[0].size <= LIST and whole:
                     return ", ".join(map(str, table.numbers + 1)), vars
                 if alone or len(vars) == 1:
                     return table.name, vars
