@@ -52,7 +52,7 @@ fuzz: $(VENV)/installed-dev      ## random programs against the scalar engine, a
 mutants: $(VENV)/installed-dev   ## 1,000 small mistakes: does a test fail for each? Takes hours
 	$(VENV)/bin/python tests/mutants.py
 
-bench:                           ## every published figure anew, beside PyTorch and JAX: some fifteen minutes
+bench:                           ## every published figure anew, beside PyTorch and JAX: some thirty minutes
 	mkdir -p build && grep -v '^mpmath=' constraints.txt >build/constraints.txt  # PyTorch asks for an older one
 	$(MAKE) measured VENV=.venv-bench CONSTRAINTS=build/constraints.txt DEV="--editable '.[bench]'"
 

@@ -3,7 +3,7 @@
     python -m benchmarks [NAME …]
 
 Named ones alone are measured anew, and the others stay as they are. `gpu` is only for a machine that has one: name it.
-What is published, `benchmarks.publish` then writes from the file. Takes some fifteen minutes.
+What is published, `benchmarks.publish` then writes from the file. Takes some thirty minutes.
 """
 
 import argparse
@@ -21,6 +21,7 @@ ALL = {
     "by_hand": [],
     "memory": [],
     "matrix_speed": ["--threads", "1", "2"],
+    "beside_jax": ["--threads", "1", "2"],
     "matrix_structure": [],
     "matrix_checks": [],
     "irregular": [],

@@ -165,7 +165,29 @@ def irregular(figures):
     return table(["graph", "nodes", "finding, µs a node", "first call", "first of 32", "call / step", "of 32"], rows)
 
 
-TABLES = {each.__name__: each for each in (engine, gpu, page, layout, structure, irregular)}
+def beside_jax(figures):
+    """Steps of recurrent networks and of wide ones in float32, beside JAX and the products alone."""
+    threads = figures["beside_jax"]["figures"]
+    ratios = {  # to the faster way of writing it in JAX
+        number: {
+            case: times["found program"] / min(t for name, t in times.items() if name.startswith("JAX"))
+            for case, times in cases.items()
+        }
+        for number, cases in threads.items()
+    }
+    rows = [
+        [
+            case,
+            *(time(times[name]) for name in ("found program", "JAX", "products")),
+            *(digits(r[case]) for r in ratios.values()),
+        ]
+        for case, times in threads["1"].items()
+    ]
+    headers = [f"found / JAX, {number} threads".replace(", 1 threads", "") for number in threads]
+    return table(["a step of", "found", "JAX", "products alone", *headers], rows)
+
+
+TABLES = {each.__name__: each for each in (engine, gpu, page, layout, structure, irregular, beside_jax)}
 
 
 def about(each, device=""):

@@ -64,8 +64,8 @@ def emit(
     code.finish(forward=[outputs, *watched], slope=slope, backward=[outputs, *slope])
     if stacked:
         stack(code)
-    code.name_all()
     share_memory(code)
+    code.name_all()
     return Emitted(code, outputs, seed, checks, products, emitter.loose, factors)
 
 
@@ -110,7 +110,8 @@ class Emitter:
                     dims = common_dims(array.size, [ref.index[:, 0] for ref in sums])
                 self.saved[array] = dims, ()
                 y = 0.0
-                for group in groups:
+                # What waits for no other line comes first: lines of a recurrence that do so may be one
+                for group in sorted(groups, key=lambda group: any(ref.array and ref.array.refs for ref in group.refs)):
                     read = [ref.array for ref in group.refs if ref.array is not None]
                     if array.reordered or any(other.reordered for other in read):
                         self.factors |= {other: self.value[other] for other in read if not other.reordered}

@@ -27,6 +27,8 @@ CHUNK = 1000  # lines of one compiled function
 
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
                "bitwise_and", "bitwise_or", "invert"}  # fmt: skip
+ENTRYWISE = {"add", "subtract", "multiply", "divide", "negative", "power", "maximum", "minimum", "abs",
+             "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh"}  # fmt: skip
 FORMS = {  # how lines are written that are not function(arguments, output)
     "where": "copyto({out}, {2})\n    copyto({out}, {1}, where={0})",
     "minimum": "minimum({0}, {1}, out={out})",  # elsewhere the keyword costs time
@@ -35,6 +37,7 @@ FORMS = {  # how lines are written that are not function(arguments, output)
     "take": "take({0}, {1}, axis={axis}, mode='clip', out={out})",
     "put": "{out}[..., {0}] = {1}",
     "add at": "{out}[..., {0}] += {1}",
+    "parts": "copyto({out}.reshape({axis}, len({0}), -1), {0}.reshape(len({0}), {axis}, -1).swapaxes(0, 1))",
     "add to": "add({out}, {0}, {out})",
 }
 
@@ -51,12 +54,26 @@ class Line(NamedTuple):
     @property
     def reads(self) -> list[Buffer]:
         """The buffers of its arguments."""
-        return [part for x in self.args if isinstance(x, Symbol) for part in x.buffer.parts or (x.buffer,)]
+        return [buffer for x in self.args if isinstance(x, Symbol) for buffer in x.buffers]
+
+    @property
+    def entrywise(self) -> bool:
+        """Whether each entry of the output is computed from the same entry of whole arguments."""
+        symbols = [x for x in (*self.args, self.out) if isinstance(x, Symbol)]
+        return self.function in ENTRYWISE and all(x.whole for x in symbols)
+
+    @property
+    def overwrites(self) -> list[Buffer]:
+        """The buffers of arguments in which the output may lie: of more than one number, or else NumPy is slower."""
+        if not self.entrywise or self.out.buffer.size == 1:
+            return []
+        alike = (x for x in self.args if isinstance(x, Symbol) and key_of(x)[1:] == key_of(self.out)[1:])
+        return [buffer for x in alike for buffer in x.buffers]
 
     @property
     def writes(self) -> tuple[Buffer, ...]:
         """The buffers of its output."""
-        return self.out.buffer.parts or (self.out.buffer,)
+        return self.out.buffers
 
 
 @dataclass
@@ -161,6 +178,10 @@ class Code:
                 return x
             case (_, "power", x, float(c)) if c == 2.0:
                 return x * x
+            case (("multiply", y, float(d)), "negative", x) if y.inner == x.inner:
+                return y * -d
+            case (("multiply", y, float(d)), "abs", x) if y.inner == x.inner:
+                return self.call("abs", y) * abs(d)
             case (("multiply", y, float(d)), "multiply", x, float(c)) if y.inner == x.inner and (
                 min(abs(c), abs(d)) >= 1 / MODEST and max(abs(c), abs(d)) <= MODEST
             ):
@@ -293,7 +314,8 @@ class Code:
         if x.buffer.given and x.whole and not is_output:  # the argument itself
             dims = ", ".join(map(str, (-1, *x.dims[1:])))
             return x.buffer.given if x.dims == (1, x.buffer.size) else f"{x.buffer.given}.reshape({dims})"
-        return self.views.setdefault(key_of(x), f"a{len(self.views) + 1}")
+        view = x.buffer.place or x.buffer, *key_of(x)[1:]
+        return self.views.setdefault(view, f"a{len(self.views) + 1}")
 
     def _names(self, line: Line) -> tuple[list[str], str]:
         """Return what the text calls the arguments and the output of a line."""

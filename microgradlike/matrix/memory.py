@@ -15,6 +15,7 @@ from microgradlike.matrix.lines import Code
 from microgradlike.matrix.symbols import Buffer, Symbol
 
 CACHE_LINE = 64  # bytes of a cache line: a register of AVX-512
+NARROW = {*range(2, 17)}  # with float32, BLAS is faster row by row, but reductions of rows as short as this are slow
 COLUMNS = 64  # from so many samples on, they lie side by side, one row an entry: BLAS and NumPy like long rows
 
 
@@ -40,12 +41,11 @@ class Emitted(NamedTuple):
 
 def share_memory(code: Code) -> None:
     """Let buffers lie where others lay whose last use is over: what is used soon again stays in the cache."""
-    used = [(*line.writes, *line.reads) for line in code.lines]
-    last = {buffer: i for i, here in enumerate(used) for buffer in here}
-    last.update((x.buffer, len(used)) for results in code.results.values() for x in results)
+    last = {buffer: i for i, line in enumerate(code.lines) for buffer in (*line.writes, *line.reads)}
+    last.update((x.buffer, len(code.lines)) for results in code.results.values() for x in results)
     free: dict[Any, list[Buffer]] = {}
-    for i, here in enumerate(used):
-        for buffer in dict.fromkeys(here):
+    for i, line in enumerate(code.lines):
+        for buffer in dict.fromkeys((*line.overwrites, *line.writes, *line.reads)):
             if buffer.given or buffer.data is not None or buffer.fill is not None or buffer.stack:
                 continue
             places = free.setdefault((buffer.size, buffer.varies, buffer.boolean), [])
@@ -111,8 +111,10 @@ def _allocate(code: Code, samples: int) -> dict[Buffer | None, Any]:
 
 def _names(code: Code, memory: dict[Buffer | None, Any], samples: int) -> dict[str, Any]:
     """Return all that the lines name: views of the buffers, constants, functions."""
-    columns = samples >= COLUMNS and code.dtype == np.float64  # with float32, BLAS is faster row by row
-    columns &= not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in code.views)
+    columns: set[int] = set()  # the sizes of arrays whose samples lie side by side
+    if samples >= COLUMNS and not any(axis is not None and dims[axis] > 1 for _, dims, _, _, axis in code.views):
+        reduced = {x.args[0].buffer.size for x in code.needed("slope") if x.function.endswith(".reduce")}
+        columns = {x.size for x in code.buffers} if code.dtype == np.float64 else reduced & NARROW
     names: dict[str, Any] = dict(vars(np))
     if columns:
         names["dot"] = np.matmul  # dot wants its result row by row
@@ -121,9 +123,11 @@ def _names(code: Code, memory: dict[Buffer | None, Any], samples: int) -> dict[s
     for (buffer, dims, strides, offset, axis), name in code.views.items():
         base = memory[buffer]
         shape = tuple(d * samples if a == axis else d for a, d in enumerate(dims))
-        if columns and axis is not None and not buffer.given:  # an entry's samples are neighbours
+        if buffer.size in columns and axis is not None and not buffer.given:  # an entry's samples are neighbours
             offset *= samples
             strides = tuple(1 if a == axis else s * samples for a, s in enumerate(strides))
+        elif buffer.parts and axis is not None:  # the parts lie one behind the other
+            offset *= samples
         steps = tuple(s * base.itemsize for s in strides)
         names[name] = np.ndarray(shape, base.dtype, base, offset * base.itemsize, steps)
     return names

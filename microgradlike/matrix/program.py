@@ -200,7 +200,7 @@ class Program:
     """
 
     _is_dense = True  # whether it may multiply by 0 what the scalar engine leaves out
-    _few = 2**15  # so many entries of computed arrays, of all samples together, stay in the cache
+    _few = 3 * 2**17  # so many bytes of computed arrays, of all samples together, stay in the cache
 
     def __init__(self, found: Found, dtype: Any) -> None:
         self.found, self.dtype = found, dtype
@@ -489,7 +489,8 @@ class Program:
         if samples not in self._frames:
             if len(self._frames) >= FRAMES:
                 del self._frames[next(iter(self._frames))]
-            few = samples * sum(array.size for array in self.arrays if array.instruction) <= self._few
+            entries = samples * sum(array.size for array in self.arrays if array.instruction)
+            few = entries * self.dtype.itemsize <= self._few
             self._frames[samples] = Frame(self._stacked if few else self._emitted, samples)
         return self._frames[samples]
 

@@ -1,35 +1,52 @@
 """Stack: lines that do the same to different arrays, none of them waiting for another, become one line.
 
 The local derivatives of a recurrence, for one, need nothing but its states: of 20 steps with 8 lines each, 8 lines
-are left, on arrays in which those of the 20 steps lie one behind the other. It is for few samples, where a line
-takes as long for ten numbers as for a thousand; of many, small arrays stay in the cache.
+are left, on arrays in which those of the 20 steps lie one behind the other. So are the products of its inputs with
+their weights, and the biases that are added to them. It is for few samples, where a line takes as long for ten
+numbers as for a thousand; of many, small arrays stay in the cache.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any
 
 from microgradlike.matrix.arrays import Apply, Array
 from microgradlike.matrix.indices import strides_of
-from microgradlike.matrix.lines import Code, Line
+from microgradlike.matrix.lines import ENTRYWISE, Code, Line
 from microgradlike.matrix.symbols import Buffer, Symbol, key_of
-
-ENTRYWISE = {"add", "subtract", "multiply", "divide", "negative", "power", "maximum", "minimum", "abs",
-             "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh"}  # fmt: skip
 
 
 def stack(code: Code) -> None:
     """Join the lines of a program, as far as it goes."""
+    _part_arguments(code)
     while _join(code):
         pass
     _join_products(code)
 
 
-# ── Lines that work entry by entry ─────────────────────────────────────────────────────────────
+def _part_arguments(code: Code) -> None:
+    """Let the rows of an argument that are read one by one, as those of a sequence, lie one behind the other."""
+    for i, copy in enumerate(code.lines):
+        given = copy.out.buffer
+        if not given.given:
+            break
+        read = [x for line in code.lines[i + 1 :] for x in line.args if isinstance(x, Symbol) and x.buffer is given]
+        size = max(prod(x.dims) for x in read)
+        if given.size % size or any(x.offset % size or not _is_row(x, size) for x in read):
+            continue
+        parts = [code.new((size,), True).buffer for _ in range(given.size // size)]
+        part = {key_of(x): _row(x, parts[x.offset // size], size) for x in read}
+        code.lines = [line._replace(args=tuple(part.get(key_of(x), x) for x in line.args)) for line in code.lines]
+        rows = _rows(_stacked(code, parts), len(parts), size)
+        code.lines[i] = copy._replace(function="parts", out=rows, axis=len(parts))
+
+
+# ── Lines that work entry by entry, or row by row ──────────────────────────────────────────────
 
 
 def _join(code: Code) -> bool:
@@ -38,15 +55,17 @@ def _join(code: Code) -> bool:
     for group in sorted(_groups(lines), key=len, reverse=True):
         first = min(group)
         alike = [lines[i] for i in group]
-        sides = [[x.buffer for x in side] for side in zip(*map(_symbols, alike))]
+        sides = [[x.buffer for x in side] for side in zip(*map(_own, alike))]
         place = {
             buffer: i for stack in {side[0].stack for side in sides} if stack for i, buffer in enumerate(stack.parts)
         }
-        alike.sort(key=lambda line: [place.get(x.buffer, -1) for x in _symbols(line)])
-        sides = [[x.buffer for x in side] for side in zip(*map(_symbols, alike))]
+        alike.sort(key=lambda line: [place.get(x.buffer, -1) for x in _own(line)])
+        sides = [[x.buffer for x in side] for side in zip(*map(_own, alike))]
         if _may_be_stacked(sides):
             whole = {side[0]: _stacked(code, side) for side in sides}
-            args = tuple(whole[x.buffer] if isinstance(x, Symbol) else x for x in alike[0].args)
+            if _shared(alike[0]):
+                whole = {buffer: _rows(x, len(group), buffer.size) for buffer, x in whole.items()}
+            args = tuple(whole.get(x.buffer, x) if isinstance(x, Symbol) else x for x in alike[0].args)
             joined[first] = lines[first]._replace(args=args, out=whole[alike[0].out.buffer])
             left_out.update(set(group) - {first})
     code.lines = [joined.get(i, line) for i, line in enumerate(lines) if i not in left_out]
@@ -60,16 +79,18 @@ def _groups(lines: Sequence[Line]) -> list[list[int]]:
     groups: list[list[int]] = []
     growing: dict[Any, list[int]] = {}  # the last group of each kind
     for i, line in enumerate(lines):
-        symbols = _symbols(line)
-        buffers, out = [x.buffer for x in symbols], line.out.buffer
-        like_out = all((b.size, b.varies, b.boolean, written[b]) == (out.size, out.varies, False, 1) for b in buffers)
-        elsewhere = out.stack or any(b.given or b.data is not None for b in buffers)
-        if line.function not in ENTRYWISE or not like_out or elsewhere or not all(x.whole for x in symbols):
+        buffers = [x.buffer for x in _own(line)]
+        if line.out.buffer.stack or not (_works_by_rows(line) if _shared(line) else _works_by_entries(line)):
             continue
-        arguments = [(x.buffer.stack, buffers.index(x.buffer)) if isinstance(x, Symbol) else repr(x) for x in line.args]
-        kind = line.function, out.size, out.varies, *_origin(line), *arguments
+        if any(b.boolean or b.given or b.data is not None or written[b] != 1 for b in buffers):
+            continue
+        arguments = [
+            (x.buffer.stack, buffers.index(x.buffer)) if isinstance(x, Symbol) and x.buffer in buffers else key_of(x)
+            for x in line.args
+        ]
+        kind = line.function, line.out.buffer.size, line.out.varies, *_origin(line), *arguments
         group = growing.get(kind)
-        if group and all(when[buffer] < group[0] for buffer in line.reads):
+        if group and all(when.get(buffer, -1) < group[0] for buffer in line.reads):
             group.append(i)
         else:
             growing[kind] = [i]
@@ -85,16 +106,47 @@ def _origin(line: Line) -> list[Any]:
     ]
 
 
-def _symbols(line: Line) -> list[Symbol]:
-    return [x for x in (*line.args, line.out) if isinstance(x, Symbol)]
+def _own(line: Line) -> list[Symbol]:
+    """Return what such lines have each for itself."""
+    return [x for x in (*line.args, line.out) if isinstance(x, Symbol) and x.varies == line.out.varies]
+
+
+def _shared(line: Line) -> list[Symbol]:
+    """Return what such lines have in common: a matrix or a bias, the same for all samples."""
+    return [x for x in line.args if isinstance(x, Symbol) and x.varies != line.out.varies]
+
+
+def _works_by_entries(line: Line) -> bool:
+    return line.entrywise and all(x.buffer.size == line.out.buffer.size for x in _own(line))
+
+
+def _works_by_rows(line: Line) -> bool:
+    """Return whether it is x Wᵀ, or entry by entry x and b: of one row for each sample."""
+    if line.function in ENTRYWISE:
+        fits = all(x.dims == line.out.dims[1:] for x in _shared(line)) and len(_own(line)) > 1
+    else:
+        fits = line.function in ("dot", "matmul") and line.args[0].varies
+    return fits and all(_is_row(x, x.buffer.size) for x in _own(line))
+
+
+def _is_row(x: Symbol, size: int) -> bool:
+    return x.varies and key_of(x) == key_of(_row(x, x.buffer, size, x.offset))
+
+
+def _row(x: Symbol, buffer: Buffer, size: int, offset: int = 0) -> Symbol:
+    """Return so many numbers of another buffer, as x is a row for each sample, or a column."""
+    dims, strides = (1, size), (buffer.size, *strides_of((size,)))
+    if x.samples:
+        dims, strides = dims[::-1], strides[::-1]
+    return replace(x, buffer=buffer, dims=dims, strides=strides, offset=offset)
 
 
 def _may_be_stacked(sides: list[list[Buffer]]) -> bool:
-    """Return whether each side is a stack, in its order, or buffers that lie in none, each there once."""
+    """Return whether each side is a run of a stack, in its order, or buffers that lie in none, each there once."""
     free = [side for side in {side[0]: side for side in sides}.values() if not side[0].stack]
     buffers = [buffer for side in free for buffer in side]
     return (
-        all(side == list(side[0].stack.parts) for side in sides if side[0].stack)
+        all(side == list(side[0].stack.parts[_place(side[0]) :][: len(side)]) for side in sides if side[0].stack)
         and len(set(buffers)) == len(buffers)
         and not any(buffer.stack for buffer in buffers)
     )
@@ -103,13 +155,26 @@ def _may_be_stacked(sides: list[list[Buffer]]) -> bool:
 def _stacked(code: Code, buffers: list[Buffer]) -> Symbol:
     """Return the array of all these buffers, one behind the other."""
     first = buffers[0]
-    inner = (first.size * len(buffers),)
+    size = first.size * len(buffers)
     if first.stack is None:
-        whole = code.new(inner, first.varies).buffer
+        whole = code.new((size,), first.varies).buffer
         whole.parts = tuple(buffers)
         for buffer in buffers:
             buffer.stack = whole
-    return Symbol(code, first.stack, (), (), 0, 0 if first.varies else None).view(inner, strides_of(inner))  # type: ignore[arg-type]
+    assert first.stack is not None
+    x = Symbol(code, first.stack, (size,), (1,), _place(first) * first.size)
+    return replace(x, dims=(1, size), strides=(size, 1), samples=0) if first.varies else x
+
+
+def _place(buffer: Buffer) -> int:
+    """Return which part of its stack it is."""
+    assert buffer.stack is not None
+    return buffer.stack.parts.index(buffer)
+
+
+def _rows(x: Symbol, count: int, size: int) -> Symbol:
+    """Return a flat array as the matrix of the rows of all samples, so many of each."""
+    return replace(x, dims=(count, size), strides=(size, *strides_of((size,))))
 
 
 # ── Products that are added up ─────────────────────────────────────────────────────────────────
@@ -146,14 +211,15 @@ def _join_products(code: Code) -> None:
             sides = [[x.buffer for x in side] for side in zip(*(lines[i].args for i in group))]
             sides = [side for side in sides if side[0].fill is None]
             place = {b: i for stack in {side[0].stack for side in sides} if stack for i, b in enumerate(stack.parts)}
-            order = sorted(range(len(group)), key=lambda i: [place.get(side[i], -1) for side in sides])
+            made = [maker.get(buffer, -1) for buffer in sides[-1]]  # in this order, as the parts of an argument
+            order = sorted(range(len(group)), key=lambda i: [*(place.get(side[i], -1) for side in sides), made[i]])
             sides = [[side[i] for i in order] for side in sides]
             if len(group) > 1 and (len(sides) == 1) == of_rows and _may_be_stacked(sides):
                 count = len(group) * C
-                *left, right = (_stacked(code, side).buffer for side in sides)
-                a = _rows(code, left[0], count, K) if left else code.filled(1.0, (count, 1), True).rows()
+                *left, right = (_stacked(code, side) for side in sides)
+                a = _rows(left[0], count, K) if left else code.filled(1.0, (count, 1), True).rows()
                 joined.append(
-                    Line(function, (a.T, _rows(code, right, count, J)), code.new((K, J), False), None, lines[end].part)
+                    Line(function, (a.T, _rows(right, count, J)), code.new((K, J), False), None, lines[end].part)
                 )
                 left_out.update(group)
                 terms = [x for x in terms if maker.get(x.buffer) not in group]
@@ -176,19 +242,15 @@ def _kind_of_product(code: Code, line: Line, written: Counter[Buffer]) -> tuple[
         case Line("dot" | "matmul", (Symbol(samples=1) as a, Symbol(samples=0) as b), axis=None) if len(a.dims) == 2:
             (K, C), (_, J) = a.dims, b.dims
             for x, rows in (a, (C, K)), (b, (C, J)):
-                usual = _rows(code, x.buffer, *rows) if prod(rows) == x.buffer.size else None
-                if usual is None or key_of(x) != key_of(usual.T if x is a else usual):
+                if prod(rows) != x.buffer.size:
+                    return None
+                usual = Symbol(code, x.buffer, (), (), 0, 0).view(rows, strides_of(rows)).rows()
+                if key_of(x) != key_of(usual.T if x is a else usual):
                     return None
                 if x.buffer.given or x.buffer.data is not None or written[x.buffer] != (x.buffer.fill is None):
                     return None
             return line.function, K, C, J, a.buffer.stack, a.buffer.fill, b.buffer.stack
     return None
-
-
-def _rows(code: Code, buffer: Buffer, count: int, size: int) -> Symbol:
-    """Return the matrix of the rows of all samples, so many of each."""
-    inner = count, size
-    return Symbol(code, buffer, (), (), 0, 0).view(inner, strides_of(inner)).rows()
 
 
 def _sum_of(code: Code, terms: list[Symbol], end: Line) -> list[Line]:

@@ -66,6 +66,14 @@ class Symbol(NDArrayOperatorsMixin):
         return in_order and prod(self.dims) == self.buffer.size
 
     @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """The buffer, or the parts of a stack that the view covers."""
+        if not self.buffer.parts:
+            return (self.buffer,)
+        size = self.buffer.parts[0].size
+        return self.buffer.parts[self.offset // size :][: prod(self.dims) // size]
+
+    @property
     def has_rows(self) -> bool:
         """Whether the rows of all samples form one matrix."""
         return len(self.inner) == 2 and (self.inner[0] == 1 or self.whole)
