@@ -768,6 +768,22 @@ def test_float32():
     assert program.parameters[0].grad.dtype == np.float32
 
 
+@pytest.mark.parametrize("classes", [2, 16, 17])  # short rows that are reduced lie in columns
+@pytest.mark.parametrize("samples", [COLUMNS - 1, COLUMNS])
+def test_softmax_of_many_samples_in_float32(classes, samples):
+    x, y = [Value(0.0) for _ in range(3)], [Value(1 / classes) for _ in range(classes)]
+    loss = nn.cross_entropy(nn.MLP(3, [4, classes], "tanh", output="linear", seed=1)(x), y)
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(samples, 3)), np.eye(classes)[rng.integers(0, classes, samples)]
+    single, double = (vectorize(loss, [x, y], dtype=dtype) for dtype in (np.float32, np.float64))
+    np.testing.assert_allclose(single.backward(X, Y), double.backward(X, Y), rtol=1e-5)
+    for p, q in zip(single.parameters, double.parameters, strict=True):
+        np.testing.assert_allclose(p.grad, q.grad, atol=1e-5 * np.abs(q.grad).max())
+    single.descend(X, Y, lr=0.1), double.descend(X, Y, lr=0.1)
+    for p, q in zip(single.parameters, double.parameters, strict=True):
+        np.testing.assert_allclose(p.data, q.data, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("args", "error", "message"),
     [

@@ -73,18 +73,25 @@ def test_the_local_derivatives_of_all_steps_and_the_gradients_of_what_they_share
     assert all(ours[f] <= n for f, n in theirs.items())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), st.sampled_from([1, 3, COLUMNS]))
 def test_recurrences_that_read_parts_of_an_argument_in_any_order(data, samples):
-    """All of them or not, some of them twice or beside their places, with a bias or without."""
+    """All of them or not, some of them twice or beside their places, with what the steps share and without."""
     n, k, steps = (data.draw(st.integers(1, 3)) for _ in range(3))
     rng = random.Random(data.draw(st.integers(0, 10**9)))
     x, U, W, b = leaves(rng, k * steps), leaves(rng, n, k), leaves(rng, n, n), leaves(rng, n)
     starts = st.one_of(st.integers(0, steps - 1).map(lambda t: k * t), st.integers(0, k * (steps - 1)))
-    bias, h = data.draw(st.booleans()), None
+    join = {
+        "U x": lambda a, c, v: a,
+        "U x + b": lambda a, c, v: a + c,
+        "b U x": lambda a, c, v: c * a,
+        "b x": lambda a, c, v: c * v,
+    }
+    h = None
     for start in data.draw(st.lists(starts, min_size=1, max_size=6)):
         z = [dot(u, x[start : start + k]) for u in U]
-        z = [a + c for a, c in zip(z, b, strict=True)] if bias else z
+        how = join[data.draw(st.sampled_from([*join]))]
+        z = [how(a, c, x[start]) for a, c in zip(z, b, strict=True)]
         h = [(a if h is None else a + dot(w, h)).tanh() for a, w in zip(z, W, strict=True)]
     both(sum_([v * v for v in h]), [x], samples, rng)
 

@@ -110,8 +110,7 @@ class Emitter:
                     dims = common_dims(array.size, [ref.index[:, 0] for ref in sums])
                 self.saved[array] = dims, ()
                 y = 0.0
-                # What waits for no other line comes first: lines of a recurrence that do so may be one
-                for group in sorted(groups, key=lambda group: any(ref.array and ref.array.refs for ref in group.refs)):
+                for group in sorted(groups, key=_waits):
                     read = [ref.array for ref in group.refs if ref.array is not None]
                     if array.reordered or any(other.reordered for other in read):
                         self.factors |= {other: self.value[other] for other in read if not other.reordered}
@@ -356,6 +355,11 @@ def try_rules(arrays: list[Array], dtype: Any) -> None:
         emitter = Emitter([ref.array for ref in array.refs if ref.array is not None], dtype)
         emitter.forward(array)
         op.differentiate(*emitter.saved[array][1])
+
+
+def _waits(group: Group) -> bool:
+    """Return whether a term is added last: others may be computed for all steps of a recurrence at once."""
+    return group.sign < 0 or any(ref.array is not None and ref.array.refs for ref in group.refs)
 
 
 def _one_by_one(left: Symbol, right: Symbol) -> int:

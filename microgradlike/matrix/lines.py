@@ -59,13 +59,13 @@ class Line(NamedTuple):
     @property
     def entrywise(self) -> bool:
         """Whether each entry of the output is computed from the same entry of whole arguments."""
-        symbols = [x for x in (*self.args, self.out) if isinstance(x, Symbol)]
+        symbols = (x for x in (*self.args, self.out) if isinstance(x, Symbol))
         return self.function in ENTRYWISE and all(x.whole for x in symbols)
 
     @property
     def overwrites(self) -> list[Buffer]:
         """The buffers of arguments in which the output may lie: of more than one number, or else NumPy is slower."""
-        if not self.entrywise or self.out.buffer.size == 1:
+        if self.out.buffer.size == 1 or not self.entrywise:
             return []
         alike = (x for x in self.args if isinstance(x, Symbol) and key_of(x)[1:] == key_of(self.out)[1:])
         return [buffer for x in alike for buffer in x.buffers]

@@ -16,7 +16,7 @@ from math import prod
 from typing import Any
 
 from microgradlike.matrix.arrays import Apply, Array
-from microgradlike.matrix.indices import strides_of
+from microgradlike.matrix.indices import Dims, strides_of
 from microgradlike.matrix.lines import ENTRYWISE, Code, Line
 from microgradlike.matrix.symbols import Buffer, Symbol, key_of
 
@@ -40,7 +40,11 @@ def _part_arguments(code: Code) -> None:
         if given.size % size or any(x.offset % size or not _is_row(x, size) for x in read):
             continue
         parts = [code.new((size,), True).buffer for _ in range(given.size // size)]
-        part = {key_of(x): _row(x, parts[x.offset // size], size) for x in read}
+        part = {}
+        for x in read:
+            buffer = parts[x.offset // size]
+            dims, strides = _row(x, buffer, size)
+            part[key_of(x)] = Symbol(code, buffer, dims, strides, 0, x.samples)
         code.lines = [line._replace(args=tuple(part.get(key_of(x), x) for x in line.args)) for line in code.lines]
         rows = _rows(_stacked(code, parts), len(parts), size)
         code.lines[i] = copy._replace(function="parts", out=rows, axis=len(parts))
@@ -85,9 +89,9 @@ def _groups(lines: Sequence[Line]) -> list[list[int]]:
         if any(b.boolean or b.given or b.data is not None or written[b] != 1 for b in buffers):
             continue
         arguments = [
-            (x.buffer.stack, buffers.index(x.buffer)) if isinstance(x, Symbol) and x.buffer in buffers else key_of(x)
-            for x in line.args
-        ]
+            (x.buffer.size, x.buffer.stack, buffers.index(x.buffer)) if isinstance(x, Symbol) and x.buffer in buffers
+            else key_of(x) for x in line.args
+        ]  # fmt: skip
         kind = line.function, line.out.buffer.size, line.out.varies, *_origin(line), *arguments
         group = growing.get(kind)
         if group and all(when.get(buffer, -1) < group[0] for buffer in line.reads):
@@ -130,15 +134,13 @@ def _works_by_rows(line: Line) -> bool:
 
 
 def _is_row(x: Symbol, size: int) -> bool:
-    return x.varies and key_of(x) == key_of(_row(x, x.buffer, size, x.offset))
+    return x.varies and (x.dims, x.strides) == _row(x, x.buffer, size)
 
 
-def _row(x: Symbol, buffer: Buffer, size: int, offset: int = 0) -> Symbol:
-    """Return so many numbers of another buffer, as x is a row for each sample, or a column."""
-    dims, strides = (1, size), (buffer.size, *strides_of((size,)))
-    if x.samples:
-        dims, strides = dims[::-1], strides[::-1]
-    return replace(x, buffer=buffer, dims=dims, strides=strides, offset=offset)
+def _row(x: Symbol, buffer: Buffer, size: int) -> tuple[Dims, Dims]:
+    """Return dims and strides of so many numbers of a buffer, as x is a row for each sample, or a column."""
+    dims, strides = (1, size), (buffer.size, int(size > 1))
+    return (dims[::-1], strides[::-1]) if x.samples else (dims, strides)
 
 
 def _may_be_stacked(sides: list[list[Buffer]]) -> bool:
