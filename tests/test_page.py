@@ -642,6 +642,14 @@ def test_a_graph_without_boxes_that_is_too_large_is_refused():
     assert steps(grid(600), depth=int(re.search(r"depth=(\d+)", str(refused.value))[1]))  # what it proposes works
 
 
+def test_a_network_is_refused_that_no_boxes_make_small_enough():
+    loss = network(2, 2, 1)
+    for _ in range(MOST_NODES):
+        loss = loss.sin()
+    with pytest.raises(ValueError, match=r"nodes to draw, and 500 is the most"):
+        steps(loss)
+
+
 def test_a_part_of_a_large_graph_can_be_shown():
     loss = grid(600)
     order = topological_order(loss)

@@ -174,6 +174,16 @@ def shared_constant():
     return loss
 
 
+def two_ways():
+    """A layer of two neurons, one of them written with + and ×."""
+    x = Value(2.0, "x₁")
+    z = named(affine([Value(0.5, "w¹₁₁")], [x], Value(0.25, "b¹₁")), "z¹₁")
+    other = named(Value(-1.0, "w¹₂₁") * x + Value(1.5, "b¹₂"), "z¹₂")
+    loss = named(z.tanh(), "a¹₁") * named(other.tanh(), "a¹₂")
+    loss.backward()
+    return loss
+
+
 def penalty():
     """What is computed from leaves alone, and a z that the loss uses too."""
     model = nn.MLP(2, [2, 2], "tanh", "tanh", seed=6)
@@ -220,7 +230,7 @@ LARGE = {"4-4-4-1", "10-16-10", "64-16-10", "a minibatch", "ten samples"}
 NETWORKS = {name: make for name, make in SHAPES.items() if name not in LARGE} | {
     "regularised": regularised, "between": between, "a chain": chain, "recurrent": recurrent, "classes": classes,
     "a minibatch": lambda: network(2, 2, 1, samples=3), "classes of two": lambda: classes(2), "one neuron": one_neuron, "few of many": lambda: network(4, 4, 4, 2),
-    "feedback": feedback, "a shared constant": shared_constant, "a penalty": penalty, "pieces": pieces,
+    "feedback": feedback, "a shared constant": shared_constant, "a penalty": penalty, "two ways": two_ways, "pieces": pieces,
     "elu": lambda: network(1, 2, 2, 1, activation="elu", output="leaky_relu"),
     "maxouts": lambda: network(3, 2, 2, activation="maxout", output="softmax"),
 }  # fmt: skip
@@ -247,6 +257,7 @@ VIEWS = {
     "one open, live": ("one open", {"live": True}),
     "layers closed, live": ("layers closed", {"live": True}),
 }
+OPTIONS = {"few of many": {"max_terms": 2}, "pieces": {"fold": False}}
 TURNED = {
     "from the top down": {"rankdir": "TB", "live": True},
     "from the right": {"rankdir": "RL"},
@@ -258,11 +269,10 @@ def all_places():
     """The places in every network, in several views: of each what is not in the one before. One of them is turned."""
     found = {}
     for i, (name, make) in enumerate(NETWORKS.items()):
-        loss, most = make(), {"max_terms": 2} if name == "few of many" else {}
-        turned = list(TURNED)[i % 3]
+        loss, turned = make(), list(TURNED)[i % 3]
         before = set()
         for each, (closed, options) in (VIEWS | {turned: ("one open", TURNED[turned])}).items():
-            now = places(view(loss, closed, **options, **most))
+            now = places(view(loss, closed, **options, **OPTIONS.get(name, {})))
             found[f"{name}, {each}"] = filled([part for part in now if part not in before])
             before = set(now)
     return several(found)
@@ -322,7 +332,17 @@ def page():
     return "\n".join([*lines, *rules, str(everything)])
 
 
-LAYERS = ["softmax", "maxout", "written out", "residual", "a layer used twice", "classes of two", "a penalty", "elu"]
+LAYERS = [
+    "softmax",
+    "maxout",
+    "written out",
+    "residual",
+    "a layer used twice",
+    "classes of two",
+    "a penalty",
+    "elu",
+    "two ways",
+]
 
 
 # ── The film ───────────────────────────────────────────────────────────────────────────────────
@@ -347,7 +367,7 @@ def film():
     loss = filmed()
     drawn = draw(loss)
     text = animate(explain(loss), Drawn(drawn.source, drawn.titles), numbered(loss))
-    text = re.sub(r' (font-\w+|stroke[-\w]*|fill|style|xml:space|paint-order|rx|transform-origin)="[^"]*"', "", text)
+    text = re.sub(r' (font-\w+|stroke[-\w]*|fill|style|paint-order|rx|transform-origin)="[^"]*"', "", text)
     text = re.sub(r' d="([^"]{12})[^"]{50,}"', r' d="\1…"', text)
     return re.sub(r"(?<=[>}])(?=<[^/]|@keyframes|\.)", "\n", text)
 

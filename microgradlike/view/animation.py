@@ -206,7 +206,7 @@ class _Film:
         lines = [each for each in element if each.tag in (PATH, POLYGON)]
         place = list(element).index(lines[-1]) + 1 if lines else 0
         if look is ALONG:
-            lines = [each for each in lines if each.get("stroke") != "none" and not each.get("class")]
+            lines = [each for each in lines if not each.get("class")]  # not what comes and goes
             outlines = [*lines, *self.heads.get(id, ([], []))[back]]
         else:
             outlines = [each for each in lines if each.get("fill") != "none"][:1]
