@@ -315,13 +315,13 @@ def _distributed(graph: Graph, colour: Ints, kind: Ints, uses: Ints) -> Graph:
     plain[owner[pair | (graph.sign < 0)]] = False  # a difference keeps its digits
     plain[plain] = [graph.nodes[i].label == "" for i in plain.nonzero()[0]]
     plain, at = np.append(plain, False), owner * (colour.max() + 1)
-    beside = [(at + colour[x])[pair & parameter[p]] for p, x in ((left, right), (right, left))]
     here = (pair & (plain[left] != plain[right]) & ~graph.in_branch[owner]).nonzero()[0]
-    v, x = np.where(plain[left], (left, right), (right, left))[:, here]
-    fits = np.isin(at[here] + colour[x], np.concatenate(beside))
-    if not fits.any():
+    beside = [(at + colour[x])[pair & parameter[p]] for p, x in ((left, right), (right, left)) if len(here)]
+    v, x = np.where(plain[left], (left, right), (right, left))
+    here = here[np.isin((at + colour[x])[here], np.concatenate([NONE, *beside]))]
+    if not len(here):
         return graph
-    here, v, x = here[fits], v[fits], x[fits]
+    v, x = v[here], x[here]
     terms, n = _parts(graph.term_start, v)
     term, u = np.repeat(here, n), left[terms]
     order = np.lexsort((np.bincount(u)[u], ~parameter[u], term))
