@@ -29,8 +29,9 @@ FOLDER = Path(__file__).with_name("snapshots")
 
 
 def whole(diagram):
-    """The DOT, and what every part of it stands for."""
-    return "\n".join([diagram.source, *(f"{id}: {title}" for id, title in diagram.titles.items()), *diagram.left_out])
+    """The DOT, with … for what almost every table has, and what every part of it stands for."""
+    text = diagram.source.replace('cellborder="0" cellspacing="0" cellpadding="1"', "…")
+    return "\n".join([text, *(f"{id}: {title}" for id, title in diagram.titles.items()), *diagram.left_out])
 
 
 def brief(diagram):
@@ -40,6 +41,7 @@ def brief(diagram):
     text = re.sub(r' (color|fillcolor|style|labeljust|margin|fontsize|penwidth)=(?:"[^"]*"|[\w.]+)', "", text)
     text = re.sub(r"^\s*(node|edge) \[.*\n", "", text, flags=re.M).replace(' label=""', "").replace("\t", " ")
     text = re.sub(r"(bgcolor|fontcolor|fontname|nodesep|pad|ordering)=\S+ ", "", text)
+    text = re.sub(r"^(\s*(\w+) \[.*) id=\2\b", r"\1", text, flags=re.M).replace(" class=operation", "")
     return "\n".join([text.strip(), " ".join(diagram.titles), *diagram.left_out])
 
 
@@ -47,9 +49,9 @@ def places(diagram):
     """Where boxes and frames stand, and where edges begin and end and have their numbers."""
     found = []
     for line in diagram.source.splitlines():
-        has = dict(re.findall(r'\b(id|pos|bb|lp|label(?:angle|distance)|late)="?([^"\s\]]*)', line))
+        has = dict(re.findall(r'\b(id|pos|bb|label(?:angle|distance))="?([^"\s\]]*)', line))
         ends = re.match(r"\s*(\S+) -> (\S+)", line)
-        names = ("labeldistance", "labelangle", "late") if ends else ("pos", "bb", "lp")
+        names = ("labeldistance", "labelangle") if ends else ("pos", "bb")
         at = (["→".join(ends.groups())] if ends else []) + [has[name] for name in names if name in has]
         if at and "id" in has:
             found.append(" ".join([has["id"], *at]))
@@ -150,10 +152,10 @@ def recurrent():
     return loss
 
 
-def classes(samples=1):
-    """A softmax layer with cross-entropy, whose logits enter the loss."""
+def classes():
+    """A minibatch with cross-entropy, which the logits enter."""
     model = nn.MLP(2, [3, 3], "relu", "linear", seed=4)
-    loss = microgradlike.sum([nn.cross_entropy(model([0.5, s - 1.0]), s % 3) for s in range(samples)]) / samples
+    loss = microgradlike.sum([nn.cross_entropy(model([0.5, s - 1.0]), s) for s in range(2)]) / 2
     loss.backward()
     return loss
 
@@ -229,10 +231,8 @@ def grouped():
 LARGE = {"4-4-4-1", "10-16-10", "64-16-10", "a minibatch", "ten samples"}
 NETWORKS = {name: make for name, make in SHAPES.items() if name not in LARGE} | {
     "regularised": regularised, "between": between, "a chain": chain, "recurrent": recurrent, "classes": classes,
-    "a minibatch": lambda: network(2, 2, 1, samples=3), "classes of two": lambda: classes(2), "one neuron": one_neuron, "few of many": lambda: network(4, 4, 4, 2),
+    "one neuron": one_neuron, "few of many": lambda: network(4, 4, 3), "a minibatch": lambda: network(2, 2, 1, samples=3),
     "feedback": feedback, "a shared constant": shared_constant, "a penalty": penalty, "two ways": two_ways, "pieces": pieces,
-    "elu": lambda: network(1, 2, 2, 1, activation="elu", output="leaky_relu"),
-    "maxouts": lambda: network(3, 2, 2, activation="maxout", output="softmax"),
 }  # fmt: skip
 
 
@@ -338,9 +338,8 @@ LAYERS = [
     "written out",
     "residual",
     "a layer used twice",
-    "classes of two",
+    "classes",
     "a penalty",
-    "elu",
     "two ways",
 ]
 
@@ -373,7 +372,7 @@ def film():
 
 
 SNAPSHOTS = {
-    "boxes.dot": lambda: whole(draw(weighted())) + whole(drawing(neuron(), live=True).write()),
+    "boxes.dot": lambda: whole(draw(weighted(), max_terms=1)) + whole(drawing(neuron(), live=True).write()),
     "pictures.txt": pictures,
     "places.txt": all_places,
     "page.txt": page,
