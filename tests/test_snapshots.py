@@ -223,7 +223,7 @@ def parts(node):
 def grouped():
     x, y = Value(0.5, "x"), Value(-1.5, "y")
     both = (x * y, x + y)
-    loss = both[0].exp() * both[1].tanh() - 3.0 * (x / y).exp()
+    loss = (both[0].exp() * both[1].tanh()).tanh() - 3.0 * (x / y).exp()
     loss.backward()
     return loss
 

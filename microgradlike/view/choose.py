@@ -64,13 +64,13 @@ def refuse_more(max_nodes: float, nodes: int, nearest: list[int]) -> None:
 
 
 def leaves_inside(edges: Mapping[Value, list[int]], rows: set[Value], box_of: BoxOf) -> dict[Value, Path]:
-    """Return the closed group of each row, and each unnamed constant, that no group has and that this one alone uses."""
+    """Return the closed group of each row, and each unnamed constant, that this group alone uses."""
     users: dict[Value, set[Path | None]] = {}
     for node, positions in edges.items():
         for leaf in (node.inputs[k] for k in positions):
             if leaf in rows or (leaf.op is ops.CONSTANT and not leaf.label):
                 users.setdefault(leaf, set()).add(box_of(node))
-    return {leaf: box for leaf, (box, *others) in users.items() if box and not others and not box_of(leaf)}
+    return {leaf: box for leaf, (box, *others) in users.items() if box and not others}
 
 
 def _terms(node: Value, max_terms: int) -> list[int]:
