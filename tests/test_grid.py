@@ -13,7 +13,7 @@ from microgradlike.view.boxes import text_width
 from microgradlike.view.diagram import render
 from microgradlike.view.dot import draw, drawing
 from microgradlike.view.grid import GAP, PAD, TITLE, network_groups
-from microgradlike.view.labels import Edge, find_spots
+from microgradlike.view.labels import Edge, _overlap, find_spots
 
 
 def drawings(loss):
@@ -258,6 +258,15 @@ def test_a_number_stands_by_the_end_of_its_edge_unless_something_is_in_its_way()
     assert nowhere == free
     level = find_spots({"e": Edge((0.0, 0.0), (100.0, 0.0), 30.0, 12.0, 0)}, [])["e"]
     assert level.angle != 0  # beside it
+
+
+def test_the_area_that_two_boxes_share_is_that_of_what_lies_in_both():
+    rng = random.Random(0)
+    for _ in range(300):
+        one, other = ([rng.randint(-9, 9), rng.randint(-9, 9), rng.randint(1, 9), rng.randint(1, 9)] for _ in range(2))
+        sides = [min(a + w, b + v) - max(a - w, b - v) for (a, w), (b, v) in zip(
+            zip(one[:2], one[2:], strict=True), zip(other[:2], other[2:], strict=True), strict=True)]  # fmt: skip
+        assert _overlap(one, other) == max(0, sides[0]) * max(0, sides[1])
 
 
 def test_the_boxes_between_two_layers_have_an_edge_for_each_pair():
