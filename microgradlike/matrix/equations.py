@@ -205,13 +205,11 @@ class Equations:
         """Return whether a gradient is named: of a parameter, of a weighted input, or one that is used repeatedly."""
         if array.instruction is None or array in self._lines:
             return True
-        if isinstance(upstream, Entry):
-            return False
         text = self._writer.text(upstream, self._reading.vars[array])
         terms = upstream.parts if isinstance(upstream, Add) else (upstream,)
         if len(str(text)) > LONG or any(isinstance(x, Put) for term in terms for x in term.factors):
             return True
-        if not isinstance(self._value[array], Entry) or text.is_number:
+        if not isinstance(self._value[array], Entry) or isinstance(upstream, Entry) or text.is_number:
             return False
         return array.is_product or (text.level < ATOM and sum(ref.array in self._received for ref in array.refs) > 1)
 

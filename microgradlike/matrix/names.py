@@ -36,9 +36,9 @@ def name_arrays(arrays: list[Array], nodes: list[Value], n_arguments: int, loss:
                 give(array, "a" + z.name[1:])
             case Sum(groups) if array.size > 1:
                 read = [(g, ref.array) for g in groups for ref in g.refs if ref.array]
-                factors = [a for g, a in read if g.is_product and not a.varies]
-                read_by_them = [*factors, *(ref.array for a in factors for ref in a.refs)]
-                weights = [a for a in read_by_them if a and a.kind == "parameter"]
+                used = [a for g, a in read if g.is_product and not a.varies]
+                used += [ref.array for a in used for ref in a.refs if ref.array]
+                weights = [a for a in used if a.kind == "parameter"]
                 biases = [a for g, a in read if g.right is None and a.kind == "parameter"]
                 if weights:
                     layer += not is_weighted_input(array)

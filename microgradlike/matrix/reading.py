@@ -122,7 +122,7 @@ class Reading:
         if (numbers == numbers.flat[0]).all():
             return Product(float(numbers.flat[0]))
         numbers, at = _reduced(_shaped(numbers.astype(float), at), at)
-        is_identity = numbers.ndim == 2 and np.array_equal(numbers, np.eye(len(numbers)))
+        is_identity = numbers.shape == (len(numbers),) * 2 and np.array_equal(numbers, np.eye(len(numbers)))
         name = self._named(label or ("I" if is_identity else "c" + subscript(len(self.constants) + 1)), numbers)
         self.constants.setdefault(name, numbers)
         return Entry(name, tuple(map(Index.of, at)), numbers.shape)
