@@ -111,8 +111,8 @@ def neuron():
 
 def regularised():
     """Parameters that stand in boxes of their own, for the loss uses them too."""
-    model = nn.MLP(2, [2, 1], "tanh", "linear", seed=3)
-    loss = nn.quadratic(model([Value(0.5, "x₁"), Value(-1.0, "x₂")]), 1.0)
+    model = nn.MLP(3, [1, 1], "tanh", "linear", seed=3)
+    loss = nn.quadratic(model([Value(0.5, "x₁"), Value(-1.0, "x₂"), Value(2.0, "x₃")]), 1.0)
     loss = loss + 0.01 * microgradlike.sum([p * p for p in model.parameters() if p.label[0] == "w"])
     loss.label = "C"
     loss.backward()
