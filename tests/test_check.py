@@ -133,7 +133,75 @@ def test_the_error_of_a_slope_covers_derivatives_that_are_not_smooth_themselves(
 @pytest.mark.parametrize("noise", [0.0, 2.0**-40, 2.0**-20])
 def test_the_error_of_a_slope_counts_how_far_rounding_moves_the_function(noise):
     found = slope(lambda x: 3.0 * x + math.copysign(noise, x), 0.0, 2.0**-4, noise, 2)
-    assert abs(found.estimate - 3.0) <= found.error == pytest.approx(4 * noise * 2.0**8, rel=0.3)
+    assert abs(found.estimate - 3.0) <= found.error == pytest.approx((4 * 2.0**8 + 16) * noise, rel=1e-6)
+
+
+def bent(size, curvature=0.0):
+    return lambda x: x + max(x, 0.0) * size + curvature * x**3
+
+
+def jagged(size):
+    """A kink that a parabola hides from large steps."""
+    return lambda x: x * x + 0.05 * abs(x) + size * x**3
+
+
+@pytest.mark.parametrize(
+    ("f", "noise", "kink", "calls"),
+    [
+        # Smooth: until the error is 1e-7 of the slope, or the change is what rounding may be
+        (lambda x: x, 0.0, False, 1 + 4),
+        (lambda x: x + x**3, 0.0, False, 1 + 8),
+        (lambda x: x + 6e-4 * x**3, 0.0, False, 1 + 6),
+        (lambda x: x + 3.6e-4 * x**3, 0.0, False, 1 + 4),
+        (lambda x: x + x**3, 2.0**-18 - 2.0**-26, False, 1 + 4),
+        (lambda x: x + x**3, 0.9 * 2.0**-18, False, 1 + 6),
+        # A kink is looked at to the end. The sides must differ by more than a millionth, and by more than rounding
+        (abs, 0.0, True, 1 + 8),
+        (bent(1.1e-6), 0.0, True, 1 + 8),
+        (bent(0.9e-6), 0.0, False, 1 + 4),
+        (lambda x: x + 8.0 * 2.0**-20 * (x != 0), 2.0**-20, False, 1 + 4),
+        (lambda x: x + 8.5 * 2.0**-20 * (x != 0), 2.0**-20, True, 1 + 8),
+        # Sides that approach each other by more than half with each step meet
+        (lambda x: x + abs(x) ** 1.2, 0.0, True, 1 + 8),
+        (lambda x: x + abs(x) ** 1.25, 0.0, False, 1 + 4),
+        (lambda x: x + abs(x) ** 1.3, 0.0, False, 1 + 4),
+        # A kink that only larger steps reach across, unless rounding hides whether they do
+        (lambda x: abs(x + 2.0**-12), 0.0, False, 1 + 8),
+        (lambda x: abs(x + 2.0**-12), 1.8 * 2.0**-16, False, 1 + 8),
+        (lambda x: abs(x + 2.0**-12), 1.875 * 2.0**-16, True, 1 + 8),
+        # One that only smaller steps see
+        (jagged(2.56), 4.9e-7, True, 1 + 8),
+    ],
+)
+def test_kinks_are_told_from_curves_and_from_rounding_in_as_many_steps_as_that_takes(f, noise, kink, calls):
+    called = []
+    found = slope(lambda x: called.append(x) or f(x), 0.0, 2.0**-4, noise, 4)
+    assert (found.kink, len(called)) == (kink, calls)
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "calls"),
+    [
+        (lambda x: x, math.inf, 1),
+        (lambda x: x, -math.inf, 1),
+        (lambda x: x, 5e-324, 1),
+        (lambda x: math.inf, 1.0, 1 + 8),
+        (lambda x: math.nan, 1.0, 1 + 8),
+        (lambda x: 1 / abs(x) if x else math.inf, 0.0, 1 + 8),
+        (lambda x: math.inf if 0 < x < 0.01 else x, 0.0, 1 + 8),
+        (lambda x: math.sqrt(x) if x >= 0 else math.nan, 0.0, 1 + 8),
+    ],
+)
+def test_where_no_step_can_be_taken_or_nothing_is_finite_there_is_no_slope(f, x, calls):
+    called = []
+    found = slope(lambda x: called.append(x) or f(x), x, 2.0**-4 * (abs(x) or 1.0), 0.0, 4)
+    assert math.isnan(found.estimate) and found.error == math.inf and not found.kink
+    assert len(called) == calls
+
+
+def test_a_slope_is_found_below_what_larger_steps_run_into():
+    for beyond in (math.inf, math.nan):
+        assert slope(lambda x: beyond if x > 0.01 else 2.0 * x, 0.0, 2.0**-4, 0.0, 3).estimate == 2.0  # noqa: B023
 
 
 def test_floats_suffice_for_right_rules_at_ordinary_points(monkeypatch):

@@ -160,19 +160,19 @@ def slope(f: Callable[[Any], Any], x: Any, step: Any, noise: Any, tries: int) ->
     and on the right differ and do not approach each other, down to the smallest step, it is a kink.
     """
     here = f(x)
-    best, previous = UNDEFINED, None
+    best, previous, previous_gap = UNDEFINED, nan, inf
     for _ in range(tries):
         right, left = x + step, x - step
         if right == x or left == x:
-            break
+            return best
         upper, lower = f(right), f(left)
         central = (upper - lower) / (right - left)
         on_left, on_right = (here - lower) / (x - left), (upper - here) / (right - x)
         gap = abs(on_right - on_left)
         rounding = 4 * noise / step
-        if previous is not None and abs(gap) < inf and abs(previous[0]) < inf:
-            change = central - previous[0]
-            kink = bool(gap > previous[1] / 2 and gap > 4 * rounding and gap > abs(central) * 1e-6)
+        if gap < inf and previous_gap < inf:
+            change = central - previous
+            kink = bool(gap > previous_gap / 2 and gap > 4 * rounding and gap > abs(central) * 1e-6)
             # Where f″ jumps, errors fall only with step, and central is off by change/15
             found = Slope(central + change / 255, abs(change) / 15 + rounding, on_left, on_right, kink)
             # If the best has a kink: is it here, or only so near that larger steps reached across it?
@@ -180,9 +180,8 @@ def slope(f: Callable[[Any], Any], x: Any, step: Any, noise: Any, tries: int) ->
             if kink or better:
                 best = found
             if not kink and (abs(change) <= rounding or found.error <= 1e-7 * abs(found.estimate)):
-                break
-        previous = central, gap
-        step = step / 16
+                return best
+        previous, previous_gap, step = central, gap, step / 16
     return best
 
 
