@@ -592,6 +592,7 @@ def check_lines(loss, batch=(), tolerance=1e-11):
     place = program.where(loss)
     C = place.name if program.nodes(place.name).size == 1 else "C"
     parameters = [a.name for a in program.arrays if a.kind == "parameter"]
+    assert loss.label or C == "C" or any(v and v.label for v in program.nodes("C").ravel())
     data.setdefault(C, np.array(loss.data))
     present.setdefault(C, np.array(True))
     lefts = []
@@ -1470,6 +1471,15 @@ def test_equations_of_less_regular_graphs():
     for _ in range(300):  # what is long stands on a line of its own
         chain = (0.5 * chain).tanh() + chain
     assert max(map(len, right_sides(chain).values())) < 150
+
+
+def test_only_sums_of_matrix_products_are_weighted_inputs():
+    W, V = leaves(random.Random(0), 2, 3), leaves(random.Random(1), 2, 3)
+    x = leaves(random.Random(2), 3)
+    loss = sum_([(a + b).sin() for rows in zip(W, V, strict=True) for a, b in zip(*rows, strict=True)])
+    program = vectorize(loss + sum_([dot(row, x).tanh() for row in W]), [x])
+    assert [array.name for array in program.arrays if array.name.startswith("z")] == ["z¹"]
+    assert program.where(W[0][0]).name == "W¹"
 
 
 def test_equations_say_how_entries_are_read():

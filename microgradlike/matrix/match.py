@@ -163,7 +163,7 @@ class Matcher:
         instruction: Apply | Sum
         if graph.is_sum[i]:
             terms = range(graph.term_start.item(i), graph.term_start.item(i + 1))
-            if len(terms) > 1 and len(set(self.term_kind[terms.start : terms.stop].tolist())) < len(terms):
+            if len(set(self.term_kind[terms.start : terms.stop].tolist())) < len(terms):
                 return False
             sides = self.sides[:, terms.start : terms.stop].T.tolist()
             instruction = Sum([
