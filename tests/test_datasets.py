@@ -1,6 +1,8 @@
 import math
 import string
 
+import pytest
+
 from microgradlike.datasets import digits, moons, names
 
 
@@ -31,15 +33,20 @@ def test_a_list_of_names_is_the_callers_own():
     assert names()
 
 
-def test_moons_without_noise_lie_on_two_half_circles():
-    points, classes = moons(100, noise=0.0)
-    assert classes.count(0) == classes.count(1) == 50
+@pytest.mark.parametrize("n", [99, 100])
+def test_moons_without_noise_lie_on_two_half_circles_from_end_to_end(n):
+    points, classes = moons(n, noise=0.0)
+    assert (classes.count(0), classes.count(1)) == (50, n // 2)
     for (x, y), c in zip(points, classes, strict=True):
         centre = (0.0, 0.0) if c == 0 else (1.0, 0.5)
         assert math.isclose(math.dist((x, y), centre), 1.0)
         assert (y >= -1e-12) if c == 0 else (y <= 0.5 + 1e-12)
     assert points[0] == [1.0, 0.0]
     assert points[1] == [0.0, 0.5]
+    (last,) = (points[i] for i in (n - 2, n - 1) if classes[i] == 0)
+    assert last == pytest.approx([-1.0, 0.0])
+    if n == 100:
+        assert points[-1] == pytest.approx([2.0, 0.5])
 
 
 def test_moons_repeat_with_their_seed():

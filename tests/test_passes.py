@@ -144,6 +144,10 @@ def test_positions_where_nothing_is_read_print_as_none():
     assert "W¹(2×3) · w₁[0, none, none, 1, 2, none, 3, 4, …](3×3)" in str(vectorize(sum_(sums)).arrays)
 
 
+def test_parameters_print_their_names_and_shapes(layer):
+    assert [repr(p) for p in layer.parameters] == ["Parameter(W¹, shape=(3, 4))", "Parameter(b¹, shape=(3,))"]
+
+
 def test_lines_of_the_source_say_what_they_compute(layer):
     lines = [line.strip() for line in layer.source.splitlines()[1:]]
     comments = [line for line in lines if line.startswith("#")]

@@ -163,9 +163,8 @@ class Group:
 
     @property
     def is_padded(self) -> bool:
-        """Whether sums of different lengths were made equal by factors of 0."""
-        zeros = (ref.missing if ref.array else ref.index == 0 for ref in self.refs)
-        return self.is_product and any(x.any() for x in zeros)
+        """Whether the sums of a product may have been made equal by factors of 0."""
+        return any((ref.missing if ref.array else ref.index == 0).any() for ref in self.refs)
 
     def __repr__(self) -> str:
         several = self.is_product or self.starts is not None or self.left.index.shape[-1] > 1
