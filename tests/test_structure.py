@@ -199,6 +199,24 @@ WRITTEN = {
      C = (Σ m) (Σ x)   1
 
 ∂C/∂mᵢ = Σ x           4""",
+    "total(x[i] + 0.5 * m[i] for i in N)": """
+     C = Σ x + ½Σ m   1
+
+∂C/∂mᵢ = ½            4""",
+    "total(x[i] - 0.5 * m[i] for i in N)": """
+     C = Σ (x − ½m)   1
+
+∂C/∂mᵢ = −½           4""",
+    "total(x[i] - m[i] - A[0][i] - A[1][i] for i in N)": """
+      C = Σᵢ (xᵢ − mᵢ − Σⱼ Aᵢⱼ)   1
+
+ ∂C/∂mᵢ = −1                      4
+∂C/∂Aᵢⱼ = −1                      4×2""",
+    "total(x[i] - (m[i] - (y[i] - A[0][i])) for i in N)": """
+     C = Σ (y − A) + Σ x − Σ m   1
+
+∂C/∂mᵢ = −1                      4
+∂C/∂Aᵢ = −1                      4""",
 }
 
 
