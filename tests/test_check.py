@@ -407,6 +407,7 @@ def test_a_derivative_that_is_nan_where_there_is_one_is_wrong():
     report = check_gradients(lambda: op(x), [x])
     assert [e.status for e in report.wrong] == ["wrong", "wrong"]
     assert "not a finite number" in str(report)
+    assert report.gradients[0].cause == ""  # the rule is
 
 
 def test_kinks_are_marked_and_not_failed():

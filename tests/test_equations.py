@@ -583,6 +583,10 @@ def check_lines(loss, batch=(), tolerance=1e-11):
     for node in everything:
         if place := program.where(node):
             grads[place.name][place.entry] += node.grad
+    for array in program.arrays:
+        if array.name.startswith("z") and not any(v and v.label for v in program.nodes(array.name).ravel()):
+            read = [ref.array for group in array.instruction.groups if group.is_product for ref in group.refs]
+            assert any(other and not other.varies for other in read), f"{array} is no weighted input"
     numbers = {a.name: data[a.name] for a in program.arrays if a.instruction is None}
     tables, sizes = {}, [abs(x[p]).max(initial=1e-300) for x, p in zip(data.values(), present.values(), strict=True)]
     slopes = {name: np.abs(g[np.isfinite(g)]).max(initial=1e-300) for name, g in grads.items()}

@@ -276,6 +276,9 @@ def test_expression_is_cut_by_depth_and_by_length():
     assert formula.expression(node, depth=2) == "exp(…·w)"
     assert formula.expression(node, {node.inputs[0]: "v₃"}, depth=1) == "exp(v₃)"
     assert formula.expression(node, length=15) == "exp(tanh(…)·w)"
+    for _ in range(20):
+        node = (node * w + b).exp()
+    assert 50 < len(formula.expression(node, depth=30)) <= 60
 
 
 def test_expression_of_deep_and_of_shared_graphs():

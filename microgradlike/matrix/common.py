@@ -204,7 +204,6 @@ def _in_another_order(
 def _places(graph: Graph) -> Ints:
     """Return for each term the node that dissolved into it alone, whose number is free; −1 where there is none."""
     alone = np.bincount(graph.maker + 1, minlength=len(graph.nodes) + 1) == 1
-    alone[0] = False
     return np.where(alone[graph.maker + 1] & ~graph.in_branch[graph.maker], graph.maker, -1)
 
 
