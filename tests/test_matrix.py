@@ -1006,6 +1006,20 @@ def test_relu_is_one_call_and_knows_no_minus_zero():
 # ── From where else it is called ───────────────────────────────────────────────────────────────
 
 
+def test_the_memory_of_a_call_is_two_arrays_for_each_node_of_a_chain():
+    """A value, and a few more for what lies between: gradients lie where others lay whose use is over."""
+    x, w = Value(0.5), Value(0.7)
+    v = x
+    for _ in range(30):
+        v = (v * w).tanh()
+    program, m = vectorize(v, batch=[[x]]), 20_000
+    tracemalloc.start()
+    program.backward(np.linspace(-1, 1, m)[:, None])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2.5 * 60 * 8 * m
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 def test_a_child_forked_during_a_call_of_another_thread_has_a_program_that_runs(holds_in_children):

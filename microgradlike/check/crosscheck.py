@@ -414,7 +414,7 @@ def _lines(a: Agreement, wide: int) -> Iterator[list[Piece]]:
 
 
 def _format(x: float, digits: int) -> str:
-    return f"{x:z.{digits}g}" if not isfinite(x) or x.is_integer() else f"{x:#.{digits}g}"
+    return f"{x:z.{digits}g}" if x.is_integer() else f"{x:#.{digits}g}"
 
 
 def _off(difference: float) -> str:
