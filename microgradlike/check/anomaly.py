@@ -97,8 +97,8 @@ class _Detector(Watcher):
 
     def _error(self, node: Value, names: Mapping[Value, str], made: str, *terms: str) -> FloatingPointError:
         lines = [f"{node.op.name} makes {made}", f"  operation   {_equation(node, names)}", *_inputs(node, names)]
-        where = [place for (first, last), place in self._lines if first <= node._number <= last]
-        lines += [*terms, *(f"  recorded in {place_text(place)}" for place in where[-1:])]
+        where = [place_text(place) for (first, last), place in self._lines if first <= node._number <= last]
+        lines += [*terms, *(f"  recorded in {place}" for place in where)]
         return FloatingPointError("\n".join(lines))
 
 
