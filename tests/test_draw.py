@@ -373,6 +373,11 @@ def test_thirty_two_groups_look_each_like_no_other():
     assert len(outlined) == 16 and len(set(outlined)) == 16
 
 
+def test_a_row_is_dotted_where_its_group_is():
+    rows = re.findall(r'<td id="n\d+"[^>]*>', draw(layer((9, 2)), color_by=lambda node: node.label).source)
+    assert ['style="dotted"' in row for row in rows] == [False] * 7 + [True] * 13
+
+
 def test_a_sum_of_squares_is_no_product_with_weights():
     v, w = [Value(1.0, "p"), Value(2.0, "q")], [Value(3.0, "r"), Value(4.0, "s")]
     assert "Σx²" in texts(parse(draw(dot(v, v)))) and "Σx²" not in texts(parse(draw(dot(w, v))))

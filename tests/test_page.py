@@ -15,7 +15,7 @@ from microgradlike.notation import formula
 from microgradlike.notation.digits import format_number
 from microgradlike.value import topological_order
 from microgradlike.view.explanation import explain
-from microgradlike.view.page import MOST_NODES, SCRIPTS, _shared, _squeeze
+from microgradlike.view.page import MOST_NODES, SCRIPTS, Steps, _shared, _squeeze
 
 BROWSER = files("microgradlike.view") / "browser"
 
@@ -797,6 +797,13 @@ def test_bad_arguments():
         steps(3.0)
     with pytest.raises(ValueError, match="tolerance"):
         steps(used_twice(), tolerance=5)
+
+
+def test_the_defaults_of_steps_are_those_of_its_class():
+    page, made = Steps(explain(used_twice())), steps(used_twice())
+    assert all(
+        getattr(page, name) == getattr(made, name) for name in ("quiz", "tolerance", "depth", "only", "color_by")
+    )
 
 
 def test_colours_of_the_arrays_of_the_matrix_form():

@@ -169,11 +169,14 @@ def feedback():
 
 
 def shared_constant():
-    """Activations that all use one constant."""
+    """Activations that all use one constant, and that each use another one twice."""
     one = constant(1.0)
-    loss = network(2, 2, 1, activation=lambda z: z / (one + (-z).exp()), output="linear")
-    loss.backward()
-    return loss
+
+    def activation(z):
+        two = constant(2.0)
+        return z / (one + (-z).exp() * two) * two
+
+    return network(2, 2, 1, activation=activation, output="linear")
 
 
 def two_ways():

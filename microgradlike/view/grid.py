@@ -336,7 +336,7 @@ class Grid:
         first: dict[Column, list[str]] = {}
         for id in sorted(cross, key=lambda id: (self.columns[id], cross[id])) if cross else ():
             for i in self.inputs[id]:
-                if i not in cross and not self.inputs[i] and self.columns[i][1] == -1.5:
+                if self.columns[i][1] == -1.5:  # leaves only
                     ids = first.setdefault(self.columns[i], [])
                     if i not in ids:
                         ids.append(i)
