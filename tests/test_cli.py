@@ -263,6 +263,7 @@ def test_the_demo_at_a_reduced_size(tmp_path):
     assert "left out" not in written["explanation.txt"].decode()
     look = output.partition("5. Look")[2]
     assert look.index("backward.html") < look.index("explanation.txt") and "open it first" in look
+    assert "\nNext:\n  " in look
     assert "∂C/∂" in written["backward.html"].decode() and "<script>" in written["backward.html"].decode()
     assert all(str(tmp_path / "demo" / name) in output for name in written)  # unbroken, to be copied
 

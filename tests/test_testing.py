@@ -308,6 +308,20 @@ def test_assert_gradients_names_the_operation_of_another_class(fault, monkeypatc
     assert text.splitlines()[-1] == said
 
 
+@pytest.mark.parametrize("part", ["value", "gradient"])
+@pytest.mark.parametrize("off", [0.9e-9, -0.9e-9, 1.1e-9, -1.1e-9])
+def test_assert_chain_rule_allows_a_billionth(part, off, monkeypatch):
+    def times(a, b):
+        at, near = (1.0 + off, 1.0) if part == "value" else (1.0, 1.0 + off)
+        return made(a.data * b.data * at, (a, b), (b.data * near, a.data * near))
+
+    monkeypatch.setattr(FirstValue, "__mul__", times)
+    if abs(off) < 1e-9:
+        assert_chain_rule(FirstValue, ["a * b"])
+    else:
+        assert "a * b, at a = 2, b = -3" in message(assert_chain_rule, FirstValue, ["a * b"])
+
+
 @pytest.mark.parametrize("make", [Value, FirstValue, optional("micrograd.engine").Value, reloaded()])
 def test_assert_chain_rule_accepts_what_is_right(make):
     assert_chain_rule(make)

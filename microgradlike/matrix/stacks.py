@@ -205,9 +205,9 @@ def _join_products(code: Code) -> None:
                 terms.extend([] if x.buffer in within else [x])
         products: dict[Any, list[int]] = {}
         for x in terms:
-            i = maker.get(x.buffer, -1)
-            if i >= 0 and read[x.buffer] == 1 and (kind := _kind_of_product(code, lines[i], written)):
-                products.setdefault(kind, []).append(i)
+            at = maker.get(x.buffer)
+            if at is not None and read[x.buffer] == 1 and (kind := _kind_of_product(code, lines[at], written)):
+                products.setdefault(kind, []).append(at)
         joined = []
         for (function, K, C, J, *_), group in products.items():
             sides = [[x.buffer for x in side] for side in zip(*(lines[i].args for i in group))]
