@@ -261,6 +261,7 @@ def test_the_demo_at_a_reduced_size(tmp_path):
     assert written["graph.svg"].startswith(b"<svg")
     assert written["digits.png"].startswith(b"\x89PNG")
     assert "left out" not in written["explanation.txt"].decode()
+    assert re.findall(r"─ (\d)\. [A-Z]", output) == ["1", "2", "3", "4", "5"]
     look = output.partition("5. Look")[2]
     assert look.index("backward.html") < look.index("explanation.txt") and "open it first" in look
     assert "\nNext:\n  " in look
