@@ -158,12 +158,8 @@ def wide_products(n, m):
     import numpy as np
 
     X, d2, W1, W2, *_ = wide_data(n, m)
-    z1, z2, d1, g1, g2 = (
-        np.ones((m, n), "float32"),
-        np.empty_like(d2),
-        np.ones((m, n), "float32"),
-        *map(np.empty_like, (W1, W2)),
-    )
+    z1, d1 = (np.ones((m, n), "float32") for _ in range(2))
+    z2, g1, g2 = map(np.empty_like, (d2, W1, W2))
 
     def step():
         np.matmul(X, W1.T, z1), np.matmul(z1, W2.T, z2)

@@ -26,11 +26,8 @@ from microgradlike.value import Value
 Path = tuple[str, ...]
 Column = tuple[int, float]  # a layer, and the number of operations after its first one
 
-GAP, PAD, TITLE = (
-    10.0,
-    6.0,
-    18.0,
-)  # points: between boxes below each other, around them in a frame, above them for its name
+# Points: between boxes below each other, around them in a frame, and above them for its name
+GAP, PAD, TITLE = 10.0, 6.0, 18.0
 LANE = 30.0  # beside a layer's neurons, for the edges to and from what it has besides
 STEEP = 0.05  # for each point that layers are high, between them, for edges that are less steep
 MOST_BELOW = 3  # results of each other in one column
