@@ -90,7 +90,7 @@ class Emitter:
         code.part = (array,)
         match array.instruction:
             case Apply(op, operands):
-                dims = common_dims(array.size, [ref.index for ref in operands if ref.constant is None])
+                dims = common_dims(array.size, [ref.index for ref in operands if ref.array is not None])
                 x = [self.load(ref, dims) for ref in operands]
                 y = code.unmasked(op.evaluate(self.xp, x))
                 self.saved[array] = dims, (self.xp, y, x)
@@ -106,7 +106,7 @@ class Emitter:
             case Sum(groups):
                 dims = array.shape
                 if not array.is_product:
-                    sums = [ref for ref in array.refs if ref.constant is None and ref.index.ndim == 2]
+                    sums = [ref for ref in array.refs if ref.array is not None and ref.index.ndim == 2]
                     dims = common_dims(array.size, [ref.index[:, 0] for ref in sums])
                 self.saved[array] = dims, ()
                 y = 0.0

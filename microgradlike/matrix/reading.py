@@ -157,7 +157,7 @@ def _shaped(numbers: Numbers, at: Vars) -> Numbers:
 
 def _reduced(numbers: Numbers, at: Vars) -> tuple[Numbers, Vars]:
     """Drop the axes along which all is the same."""
-    keep = [axis for axis in range(numbers.ndim) if (np.diff(numbers, axis=axis) != 0).any()]
+    keep = [axis for axis in range(numbers.ndim) if (numbers != numbers.take([0], axis)).any()]
     numbers = numbers[tuple(slice(None) if axis in keep else 0 for axis in range(numbers.ndim))]
     return numbers, tuple(at[axis] for axis in keep)
 
