@@ -85,6 +85,7 @@ class Code:
     lines: list[Line] = field(default_factory=list)
     part: tuple[Any, ...] = ()  # of what the next lines are a part: words, or an array
     known: dict[Any, Symbol] = field(default_factory=dict)  # call → its result
+    made: dict[Any, tuple[Any, ...]] = field(default_factory=dict)  # the result of `call` → its (function, *args)
     views: dict[tuple[Any, ...], str] = field(default_factory=dict)  # view → its name in the text
     constants: dict[Any, tuple[str, Any]] = field(default_factory=dict)  # numbers and index arrays, with their names
     results: dict[str, list[Symbol]] = field(default_factory=dict)  # of each function that is to be compiled
@@ -146,7 +147,7 @@ class Code:
         if function in ("minimum", "maximum"):  # NumPy takes three times as long with a single number
             args = tuple(x if isinstance(x, Symbol) else self.filled(x, inner, varies) for x in args)
         result = self.once(inner, varies, function, *(aligned(x, inner) for x in args))
-        result.buffer.made = (function, *args)
+        self.made[key_of(result)] = (function, *args)
         return result
 
     def unmasked(self, x: Any) -> Any:
@@ -170,7 +171,7 @@ class Code:
 
         0 + x, x·1, x², c·(d·x) = (c·d)·x, known conditions, masks as numbers.
         """
-        made = args[0].buffer.made if isinstance(args[0], Symbol) and args[0].whole else ()
+        made = self.made.get(key_of(args[0]))
         match (made, function, *args):  # patterns test for float first: == of a symbol is one more call to write
             case (_, "add" | "subtract", float(c), x) if c == 0.0:
                 return x if function == "add" else -x
@@ -178,11 +179,11 @@ class Code:
                 return x
             case (_, "power", x, float(c)) if c == 2.0:
                 return x * x
-            case (("multiply", y, float(d)), "negative", x) if y.inner == x.inner:
+            case (("multiply", y, float(d)), "negative", _):
                 return y * -d
-            case (("multiply", y, float(d)), "abs", x) if y.inner == x.inner:
+            case (("multiply", y, float(d)), "abs", _):
                 return self.call("abs", y) * abs(d)
-            case (("multiply", y, float(d)), "multiply", x, float(c)) if y.inner == x.inner and (
+            case (("multiply", y, float(d)), "multiply", _, float(c)) if (
                 min(abs(c), abs(d)) >= 1 / MODEST and max(abs(c), abs(d)) <= MODEST
             ):
                 return y * (c * d)

@@ -28,7 +28,6 @@ class Buffer:
     given: str = ""  # the argument of the program that it holds
     data: Any = None  # numbers that live outside the program: parameters, gradients, constants
     fill: float | None = None  # one and the same number everywhere
-    made: tuple[Any, ...] = ()  # the (function, *args) whose result it is
     place: Buffer | None = None  # in whose memory it lies
     stack: Buffer | None = None  # of which it is a part
     parts: tuple[Buffer, ...] = ()  # which lie in it, one behind the other
