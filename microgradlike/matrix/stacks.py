@@ -43,8 +43,8 @@ def _part_arguments(code: Code) -> None:
         part = {}
         for x in read:
             buffer = parts[x.offset // size]
-            dims, strides = _row(x, buffer, size)
-            part[key_of(x)] = Symbol(code, buffer, dims, strides, 0, x.samples)
+            dims, strides = _row(buffer, size)
+            part[key_of(x)] = Symbol(code, buffer, dims, strides, 0, 0)
         code.lines = [line._replace(args=tuple(part.get(key_of(x), x) for x in line.args)) for line in code.lines]
         rows = _rows(_stacked(code, parts), len(parts), size)
         code.lines[i] = copy._replace(function="parts", out=rows, axis=len(parts))
@@ -134,13 +134,12 @@ def _works_by_rows(line: Line) -> bool:
 
 
 def _is_row(x: Symbol, size: int) -> bool:
-    return x.varies and (x.dims, x.strides) == _row(x, x.buffer, size)
+    return x.varies and (x.dims, x.strides) == _row(x.buffer, size)
 
 
-def _row(x: Symbol, buffer: Buffer, size: int) -> tuple[Dims, Dims]:
-    """Return dims and strides of so many numbers of a buffer, as x is a row for each sample, or a column."""
-    dims, strides = (1, size), (buffer.size, int(size > 1))
-    return (dims[::-1], strides[::-1]) if x.samples else (dims, strides)
+def _row(buffer: Buffer, size: int) -> tuple[Dims, Dims]:
+    """Return dims and strides of so many numbers of a buffer, a row for each sample."""
+    return (1, size), (buffer.size, int(size > 1))
 
 
 def _may_be_stacked(sides: list[list[Buffer]]) -> bool:
@@ -206,7 +205,7 @@ def _join_products(code: Code) -> None:
         products: dict[Any, list[int]] = {}
         for x in terms:
             at = maker.get(x.buffer)
-            if at is not None and read[x.buffer] == 1 and (kind := _kind_of_product(code, lines[at], written)):
+            if at is not None and read[x.buffer] == 1 and (kind := _kind_of_product(lines[at], written)):
                 products.setdefault(kind, []).append(at)
         joined = []
         for (function, K, C, J, *_), group in products.items():
@@ -238,7 +237,7 @@ def _is_shared(x: Any) -> bool:
     return isinstance(x, Symbol) and x.whole and not x.varies
 
 
-def _kind_of_product(code: Code, line: Line, written: Counter[Buffer]) -> tuple[Any, ...] | None:
+def _kind_of_product(line: Line, written: Counter[Buffer]) -> tuple[Any, ...] | None:
     """Return what products that may be joined have in common: δᵀ a, of the rows of all samples in both; else None."""
     match line:
         case Line("dot" | "matmul", (Symbol(samples=1) as a, Symbol(samples=0) as b), axis=None) if len(a.dims) == 2:
@@ -246,7 +245,7 @@ def _kind_of_product(code: Code, line: Line, written: Counter[Buffer]) -> tuple[
             for x, rows in (a, (C, K)), (b, (C, J)):
                 if prod(rows) != x.buffer.size:
                     return None
-                usual = Symbol(code, x.buffer, (), (), 0, 0).view(rows, strides_of(rows)).rows()
+                usual = x.view(rows, strides_of(rows)).rows()
                 if key_of(x) != key_of(usual.T if x is a else usual):
                     return None
                 if x.buffer.given or x.buffer.data is not None or written[x.buffer] != (x.buffer.fill is None):
