@@ -342,18 +342,16 @@ show(host, {data}, {javascript.script(self.rules.values())}, joinPictures(first,
 def _packed(nodes: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the nodes with their numbers as base64 of doubles, without what the page can tell by itself.
 
-    In a product, as in w·x + b, the local derivative by a factor is the other factor, and by b it is 1: there `locals`
-    is 0, and no `formulas` are given.
+    In a product, as in w·x + b, the local derivative by a factor is the other factor, and by b it is 1: there no
+    `formulas` are given.
     """
     values = [node.pop("value", None) for node in nodes]
     for node in nodes:
         inputs = node.get("inputs", [])
         n = len(inputs) // 2
-        others, one = [*inputs[n : 2 * n], *inputs[:n]], len(inputs) % 2 * [1.0]
-        if inputs and node["formulas"] == [*(nodes[i]["name"] for i in others), *len(one) * ["1"]]:
+        others = [nodes[i]["name"] for i in (*inputs[n : 2 * n], *inputs[:n])]
+        if inputs and node["formulas"] == others + len(inputs) % 2 * ["1"]:
             del node["formulas"]
-            if node.get("locals") == [*(values[i] for i in others), *one]:
-                node["locals"] = 0
     given = [float(value) for value in values if value is not None]
     return {"nodes": nodes, "values": base64.b64encode(struct.pack(f"<{len(given)}d", *given)).decode()}
 

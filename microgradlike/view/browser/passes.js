@@ -3,16 +3,15 @@
 // the document.
 
 // The numbers as they were packed. A node has one unless it is computed here; in a product, the local derivative by a
-// factor is the other factor.
+// factor is the other factor, and needs no formula.
 function unpack({ nodes, values }) {
   const numbers = new DataView(Uint8Array.from(atob(values), (each) => each.charCodeAt(0)).buffer);
   let at = 0;
   for (const node of nodes) if (!node.inputs || "locals" in node) node.value = numbers.getFloat64(8 * at++, true);
   for (const node of nodes) {
     if (!node.inputs) continue;
-    const { inputs } = node, n = inputs.length >> 1, other = (k) => (k < 2 * n ? nodes[inputs[k < n ? k + n : k - n]] : { value: 1, name: "1" });
-    if (node.locals === 0) node.locals = inputs.map((_, k) => other(k).value);
-    node.formulas ??= inputs.map((_, k) => other(k).name);
+    const { inputs } = node, n = inputs.length >> 1, other = (k) => (k < 2 * n ? nodes[inputs[k < n ? k + n : k - n]].name : "1");
+    node.formulas ??= inputs.map((_, k) => other(k));
   }
 }
 
