@@ -4,14 +4,12 @@ The same program draws the same picture. Where a picture is meant to change, the
 picture, then write the files anew by `python tests/test_snapshots.py`, and look at their diff.
 """
 
-import difflib
 import json
 import re
 import textwrap
-from pathlib import Path
 
-import pytest
 from graphs import SHAPES, network
+from kept import FOLDER, check, several, write
 
 import microgradlike
 from microgradlike import Value, affine, constant, dot, explain, gradient, maxout, nn, operation, ops, steps
@@ -21,9 +19,6 @@ from microgradlike.view.animation import animate
 from microgradlike.view.diagram import Diagram
 from microgradlike.view.dot import draw, drawing
 from microgradlike.view.layers import matrix_forms
-
-FOLDER = Path(__file__).with_name("snapshots")
-
 
 # ── What is kept of a picture ──────────────────────────────────────────────────────────────────
 
@@ -248,11 +243,6 @@ def view(loss, name, **options):
     return drawing(loss, max_nodes=10_000, closed=closed, **options).write()
 
 
-def several(pictures):
-    """Several pictures in one text, each under its name."""
-    return "\n\n".join(f"{name}\n{text}" for name, text in pictures.items())
-
-
 VIEWS = {
     "open": ("open", {}),
     "neurons closed": ("neurons closed", {}),
@@ -279,6 +269,10 @@ def all_places():
             found[f"{name}, {each}"] = filled([part for part in now if part not in before])
             before = set(now)
     return several(found)
+
+
+def boxes():
+    return whole(draw(weighted(), max_terms=1)) + whole(drawing(neuron(), live=True).write())
 
 
 def pictures():
@@ -375,7 +369,7 @@ def film():
 
 
 SNAPSHOTS = {
-    "boxes.dot": lambda: whole(draw(weighted(), max_terms=1)) + whole(drawing(neuron(), live=True).write()),
+    "boxes.dot": boxes,
     "pictures.txt": pictures,
     "places.txt": all_places,
     "page.txt": page,
@@ -383,44 +377,27 @@ SNAPSHOTS = {
 }
 
 
-def check(name):
-    kept, now = (FOLDER / name).read_text(encoding="utf-8"), SNAPSHOTS[name]() + "\n"
-    if kept != now:
-        changes = list(difflib.unified_diff(kept.splitlines(), now.splitlines(), "kept", "now", lineterm="", n=0))
-        what_to_do = "look at it; if it is as it should be, write it anew with `python tests/test_snapshots.py`"
-        pytest.fail("\n".join([f"{name} changed:", *changes[:40], what_to_do]), pytrace=False)
-
-
 def test_the_boxes_of_a_picture_are_as_they_were():
-    check("boxes.dot")
+    check("boxes.dot", boxes)
 
 
 def test_pictures_are_as_they_were():
-    check("pictures.txt")
+    check("pictures.txt", pictures)
 
 
 def test_boxes_and_numbers_stand_where_they_stood():
-    check("places.txt")
+    check("places.txt", all_places)
 
 
 def test_a_page_is_told_what_it_was_told():
-    check("page.txt")
+    check("page.txt", page)
 
 
 def test_a_film_is_as_it_was():
-    check("film.txt")
-
-
-def write():
-    FOLDER.mkdir(exist_ok=True)
-    if not FILM_OF.exists():
-        draw(filmed()).save(FILM_OF)
-    for name, text in SNAPSHOTS.items():
-        path, now = FOLDER / name, text() + "\n"
-        if not path.exists() or path.read_text(encoding="utf-8") != now:
-            path.write_text(now, encoding="utf-8")
-            print(f"{path} is written anew")
+    check("film.txt", film)
 
 
 if __name__ == "__main__":
-    write()
+    if not FILM_OF.exists():
+        draw(filmed()).save(FILM_OF)
+    write(SNAPSHOTS)
