@@ -6,9 +6,10 @@ kinds: a hole in the tests, to be closed; a change that nothing can tell (then e
 a text, which is not changed here at all. Fails where fewer than 97 % of the others are killed.
 
 Takes hours, and may be interrupted: build/mutants.jsonl notes what became of each, and the next run tries only those
-that are not killed yet. Most are killed within seconds, so that `--seconds 10` soon shows where the holes are. The
-sample hangs on the changed lines themselves, so that it hardly changes with the package. Tests that open a browser
-are left out: they are slow, and test JavaScript above all.
+that are not killed yet; with `--anew`, all of them, each by the test first that killed it last time. Most are killed
+within seconds, so that `--seconds 10` soon shows where the holes are. The sample hangs on the changed lines themselves,
+so that it hardly changes with the package. Tests that open a browser are left out: they are slow, and test JavaScript
+above all.
 
 Maintained tools do not fit: mutmut changes the bodies of functions only, and so not the tables of lambdas that hold all
 rules; cosmic-ray and mutatest run every test for every mutant.
@@ -51,6 +52,7 @@ TRIED = ROOT / "build" / "mutants.jsonl"  # [the mutant's name, what became of i
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 KILLED_AT_LEAST = 0.97
 MEMORY = 6 << 30
+IMPORTS = 120  # seconds that importing the package and all tests may take: more is a loop that never ends
 SWAPPED = {
     "+": "-", "-": "+", "*": "/", "/": "*", "//": "*", "%": "*", "**": "*", "@": "*", "|": "&", "&": "|", "^": "|",
     "<<": ">>", ">>": "<<", "<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==",
@@ -266,6 +268,11 @@ def function_of(nodeid: str) -> str:
     return nodeid.split("[")[0]
 
 
+def killer_of(result: str) -> str:
+    """The test function that killed a mutant."""
+    return function_of(result.removeprefix("killed by ").removeprefix("the time of "))
+
+
 def watch_all(folder: Path) -> None:
     run_pytest(folder, ["-m", "not browser", "tests"], [Watch(folder)])
 
@@ -307,6 +314,7 @@ class Trials:
         """Call pytest again, for few test files and then for all, and exit with its status."""
         status = pytest.ExitCode.OK
         for files in chosen.stages():
+            chosen.limit(IMPORTS)
             for name, module in list(sys.modules.items()):
                 if str(getattr(module, "__file__", "")).startswith(str(self.folder)):
                     del sys.modules[name]
@@ -347,25 +355,30 @@ class Chosen:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.running.write_text(nodeid, encoding="utf-8")
+        self.limit(10 + 10 * self.seconds[function_of(nodeid)])
+
+    def limit(self, seconds: float) -> None:
+        """End the process when it has computed for so long, from now on."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = used.ru_utime + used.ru_stime + 10 + 10 * self.seconds[function_of(nodeid)]
-        resource.setrlimit(resource.RLIMIT_CPU, (int(limit), resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds), resource.RLIM_INFINITY))
 
     def last(self) -> str:
         return self.running.read_text(encoding="utf-8") if self.running.exists() else "the imports"
 
     def stages(self) -> list[list[str]]:
-        """The three files that have most of the quick tests, for they cost least, and the others."""
+        """The file of the first test and two that have most of the quick ones, for they cost least; and the others."""
         files = Counter(test.split("::")[0] for test in self.order if self.seconds[test] < 0.5)
-        first = [file for file, _ in files.most_common(3)]
+        first = list(
+            dict.fromkeys([next(iter(self.order)).split("::")[0], *(file for file, _ in files.most_common())])
+        )[:3]
         others = {test.split("::")[0] for test in self.order} - set(first)
         return [stage for stage in (first, sorted(others)) if stage]
 
 
 def reaching(mutant: Mutant, covered: dict, most: float = inf) -> tuple[list[str], bool]:
-    """Which tests reach the changed lines, quick ones first, and whether they run at import, too.
+    """Which tests reach the changed lines, and whether they run at import, too.
 
-    The first test, and as many of the others as last `most` seconds with it.
+    The one that killed it last time comes first, then quick ones: it, and as many others as last `most` seconds with it.
 
     Where none is known to reach the lines, those that reach the module: the lines run at import only, or in a
     process that a test has started.
@@ -374,7 +387,8 @@ def reaching(mutant: Mutant, covered: dict, most: float = inf) -> tuple[list[str
     tests = {test for n in mutant.lines() for test in lines.get(str(n), ())}
     runs_at_import = "" in tests or not tests
     tests = tests - {""} or {test for each in lines.values() for test in each} - {""}
-    order = sorted(tests, key=lambda test: (seconds[test], test))
+    killer = covered.get("killers", {}).get(mutant)
+    order = sorted(tests, key=lambda test: (test != killer, seconds[test], test))
     last = accumulate(seconds[test] for test in order)
     return [test for i, (test, at) in enumerate(zip(order, last)) if at <= most or not i], runs_at_import
 
@@ -469,6 +483,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--modules", nargs="*", default=[], help="parts of paths, as in ops.py matrix/ (default: all)")
     parser.add_argument("--seconds", type=float, default=inf, help="of tests for each mutant at most (default: all)")
+    parser.add_argument("--anew", action="store_true", help="try those, too, that have been killed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args()
     modules = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "microgradlike").rglob("*.py"))
@@ -480,7 +495,8 @@ def main() -> None:
     sample = [name for name in names[: options.n] if name not in equivalent and compiles(everything[name])]
     print(f"{len(sample)} of {len(names)} mutants, without {len(equivalent)} known to be equivalent", flush=True)
     tried = dict(map(json.loads, TRIED.read_text("utf-8").splitlines())) if TRIED.exists() else {}
-    results = {name: tried[name] for name in sample if tried.get(name, "survived") != "survived"}
+    killed = {name: tried[name] for name in sample if tried.get(name, "survived") != "survived"}
+    results = {} if options.anew else dict(killed)
 
     with tempfile.TemporaryDirectory() as temporary:
         folders = [copy_to(Path(temporary) / str(i)) for i in range(options.jobs)]
@@ -494,6 +510,7 @@ def main() -> None:
         covered = json.loads(COVERED.read_text(encoding="utf-8"))
         for test in covered["failed"]:
             print(f"{test} fails with nothing changed: not used")
+        covered["killers"] = {everything[name]: killer_of(result) for name, result in killed.items()}
         left = {everything[name]: name for name in sample if name not in results}
         with suppress(KeyboardInterrupt), TRIED.open("a", encoding="utf-8") as notes:
             for mutant, result in try_all(list(left), covered, folders, options.seconds):

@@ -183,6 +183,20 @@ def test_tests_that_reach_a_line_are_chosen_quick_ones_first(package, tmp_path):
     assert (everything, runs_at_import) == (["a::y", "c::x", "d::x", "a::x", "b::x", "d::y", "e::x", "a::slow"], True)
     assert mutants.reaching(last, covered, most=0.55) == (["a::y", "c::x", "d::x", "a::x"], True)
     assert mutants.Chosen(everything, seconds, tmp_path).stages() == [["a", "d", "c"], ["b", "e"]]
+    for result in ("killed by e::x", "killed by the time of e::x[1-a b]"):
+        covered["killers"] = {last: mutants.killer_of(result)}
+        order, _ = mutants.reaching(last, covered)
+        assert order == ["e::x", "a::y", "c::x", "d::x", "a::x", "b::x", "d::y", "a::slow"]
+        assert mutants.reaching(last, covered, most=1.15)[0] == ["e::x", "a::y"]
+        assert mutants.Chosen(order, seconds, tmp_path).stages() == [["e", "a", "d"], ["b", "c"]]
+
+
+def test_a_loop_that_never_ends_as_the_package_is_imported_is_killed(package, tmp_path, monkeypatch):
+    changes, covered = package
+    monkeypatch.setattr(mutants, "IMPORTS", 3)
+    text = "while True: pass\n"
+    endless = mutants.Mutant(changes[0].module, 0, 0, text.encode())
+    assert list(mutants.try_all([endless], covered, [tmp_path])) == [(endless, "killed by the time of the imports")]
 
 
 def test_equal_changes_of_several_lines_have_names_of_their_own(package, tmp_path):
