@@ -288,11 +288,22 @@ def test_a_turned_arrow_has_its_head_where_it_began(turn):
     assert found == [float(x) for x in re.findall(r"[-\d.]+", points(10 + 3j, 0, 10 - 3j, 10 + 3j))]
 
 
+def test_a_number_gives_way_downwards_to_one_that_it_would_cover():
+    nodes = "".join(f'<g id="n{x}" class="node"><path d="M{x},0 L{x},0"/></g>' for x in (0, 4, 200))
+    film = animation._Film(f'<svg xmlns="{SVG[1:-1]}">{nodes}</svg>', [1.0, 1.0])
+    for x, at in ((0, 0), (4, 0), (200, 0), (4, 1)):
+        film.chip(f"n{x}", [("1.5", "sum")], at, moves=False)
+    places = [tuple(map(float, chip[0].get("transform")[10:-1].split(","))) for chip in film.chips]
+    apart = animation.CHIP_LINE + 4
+    assert places == [(0, y := places[0][1]), (4, y + apart), (200, y), (4, y)]
+
+
 @pytest.mark.parametrize("n", [3, 4, 5, 7])
 def test_four_lines_are_shown_or_three_and_how_many_more(n, tmp_path):
     total = sum_of([Value(float(i), f"x{i}") for i in range(n)])
     film = steps(total).save(tmp_path / "film.svg").read_text(encoding="utf-8")
     assert (f"and {n - 3} lines more" in film) == (n > 4)
+    assert [i for i in range(n) if f">∂L/∂x{i}<" in film] == [*range(n if n <= 4 else 3)]
 
 
 def test_a_film_of_a_part_counts_the_steps_that_are_drawn(tmp_path):

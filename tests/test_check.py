@@ -633,6 +633,13 @@ def test_a_wrong_rule_is_cause_enough():
     assert [e.cause for e in report.gradients] == [""] and not report.ok
 
 
+def test_where_the_forward_pass_overflows_it_tells_no_cause():
+    """Forward, a derivative of 2e308 meets one of 0; backward, the 0 comes first."""
+    x = Value(0.5, "x")
+    report = check_gradients(lambda: (x * 1e200 * 2e108).tanh() + constant(x.data * 2), [x])
+    assert [(e.status, e.backward, e.cause) for e in report.gradients] == [("wrong", 0.0, "")]
+
+
 def test_the_last_line_of_a_notebook_cell_shows_a_table_and_the_repr_is_a_line():
     model = nn.MLP(3, [4, 2], activation="tanh", seed=0)
     report = check_gradients(lambda: nn.quadratic(model([0.1, -0.3, 0.2]), [0.0, 1.0]), model.parameters())

@@ -218,6 +218,16 @@ def test_the_loss_and_each_gradient_may_be_256_eps_off_and_no_more(monkeypatch, 
     assert table.tolerance == 256 * EPS
 
 
+def test_a_wrong_loss_is_found_where_the_right_one_is_0(monkeypatch):
+    right = module.backpropagate
+    monkeypatch.setattr(module, "backpropagate", lambda *args: replace(right(*args), loss=right(*args).loss + 0.5))
+    model = MLP(1, [1], "linear", seed=0)
+    for parameter, number in zip(model.parameters(), [0.5, 0.25], strict=True):
+        parameter.data = number
+    table = agreement("quadratic", model, [1.0], [0.75])
+    assert (table.ok, table.loss_off) == (False, 0.5)
+
+
 def mixed_network(layer, activation):
     """3-4-3-2 with tanh (or sigmoid), but for one layer."""
     model, x, y = random_network([3, 4, 3, 2], "sigmoid" if activation == "tanh" else "tanh", seed=3)

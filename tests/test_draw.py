@@ -769,6 +769,18 @@ def test_edges_that_cross_many_columns_are_drawn_late_the_longest_first():
     assert [late(n) for n in (248, 249, 498, 499, 500, 501)] == [[], [1], [1], [1], [0, 1], [0, 1]]
 
 
+def test_the_number_of_an_edge_that_is_drawn_late_ends_ten_points_before_its_head():
+    x, y = Value(0.5), Value(0.25)
+    h = x * y
+    for _ in range(300):
+        h = h.tanh()
+    late = [line for line in draw(h * x * y, max_nodes=1000).source.splitlines() if "late=true" in line]
+    assert len(late) == 1
+    width = 4 + int(re.search(r'<td align="left" width="(\d+)"', late[0])[1])
+    far, angle = (float(re.search(rf"{name}=([\d.]+)", late[0])[1]) for name in ("labeldistance", "labelangle"))
+    assert (10 * far, angle) == (pytest.approx(width / 2 + 10, abs=0.1), 25.0)
+
+
 # ── Saving and showing ─────────────────────────────────────────────────────────────────────────
 
 

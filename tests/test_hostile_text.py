@@ -121,7 +121,9 @@ def test_the_film_and_the_page_hold_it_as_text(text, tmp_path):
     page = steps(root, **color_by)
     saved = page.save(tmp_path / "page.html").read_text(encoding="utf-8")
     assert Tags(saved).tags == Tags(steps(plain, **color_by).document()).tags
-    json.dumps(page._repr_mimebundle_(), ensure_ascii=False).encode()
+    bundle = page._repr_mimebundle_()
+    assert bundle["text/plain"] == str(page) and Tags(bundle["text/html"]).tags["div"]
+    json.dumps(bundle, ensure_ascii=False).encode()
     json.dumps([page.data, page.pictures], ensure_ascii=False).encode()  # as a widget sends them
 
 

@@ -2,6 +2,8 @@
 
 import builtins
 import functools
+import itertools
+import math
 import operator
 import os
 import random
@@ -364,7 +366,9 @@ def test_structures(structure, end):
 def test_the_loss_may_be_a_bare_sum_or_product_of_leaves():
     rng = random.Random(0)
     x, w = leaves(rng, 3), leaves(rng, 3)
-    for loss in (sum_(w), sum_([*w, *x]), w[0] + w[0], w[0] - x[0], dot(w, x), x[0] * x[0], -w[1], w[0] * 1.0):
+    bare = [sum_(w), sum_([*w, *x]), w[0] + w[0], w[0] - x[0], dot(w, x), x[0] * x[0], -w[1], w[0] * 1.0]
+    beside = [w[0] + x[0] * x[1], x[0] + x[1] * x[2], x[0] - x[1] * x[2], x[0] + w[0] * x[1], w[0] + w[1] * w[2]]
+    for loss in bare + beside:
         for batch in ([], [x], [w, x], [[x[0], w[0]], x[1:]]):
             check(loss, batch, rng)
     assert gradients(sum_([w[0], w[0], w[1]])) == {w[0]: 2.0, w[1]: 1.0}
@@ -743,6 +747,72 @@ def test_what_is_only_compared_does_not_reach_the_gradients():
         v: pytest.approx(grads[v], rel=1e-14) for v in w[1:]
     }
     assert program(np.array([[2.0]])).tolist() == [pytest.approx(data[program.loss], rel=1e-14)]
+
+
+@pytest.mark.parametrize("first", [math.inf, -math.inf, math.nan, 1.5])
+def test_infinite_constants_are_read_and_written_without_a_warning(first):
+    x, w = ([Value(0.3 * i + 0.1, f"{name}{i}") for i in range(4)] for name in "xw")
+    for others in itertools.product((math.inf, -math.inf, math.nan, 1.5), repeat=2):
+        constants = [first, *others, first]
+        loss = sum_([maximum(v, c) * y for v, c, y in zip(w, constants, x, strict=True)])
+        loss = loss + sum_([maximum(v, c).tanh() * y for c in constants for v, y in zip(w, x, strict=True)])
+        program = vectorize(loss, [x])
+        assert str(program) and program.source
+        np.testing.assert_allclose(program(np.array([[v.data for v in x]] * 3)), [loss.data] * 3, rtol=1e-14)
+
+
+def test_what_is_only_compared_has_arrays_of_its_own():
+    x, w = Value(0.5, "x"), [Value(0.1 * i, f"w{i}") for i in (1, 2, 3)]
+
+    def record():
+        h = [(v * x).tanh() for v in w]
+        return h[0] + h[1] if h[2] > 0.0 else h[0] - h[1]
+
+    program = vectorize(record, [[x]])
+    assert str(program.equations.forward[-1]) == "C = Σ tanh(x w)"
+    assert [p.shape for p in program.parameters if p.name == "w"] == [(2,)]
+
+
+def test_the_zero_that_a_sum_starts_with_is_no_term():
+    """Neither in Python's own sum() of one Value, nor in that of several."""
+    x, w = Value(0.5, "x"), Value(0.25, "w")
+    for loss in (builtins.sum([w * x]), w * x):
+        assert str(vectorize(loss, [[x]]).found).splitlines()[-1] == "C (1,) ~ = x · w"
+    assert str(vectorize(builtins.sum([w]).tanh() * x, [[x]]).found).splitlines()[2] == "v₁ (1,) = w"
+
+
+@pytest.mark.parametrize("alone", [lambda v: sum_([v]), lambda v: builtins.sum([v]), lambda v: +v])
+def test_a_sum_of_one_parameter_is_no_product(alone):
+    """P in w·p is a matrix, also where each of its entries is a sum of that entry alone."""
+    W, P = ([[Value(0.1 * i + 0.3 * j, f"{name}{j}{i}") for i in range(3)] for j in range(4)] for name in "WP")
+
+    def equations(f):
+        sums = [sum_([w * f(p) for w, p in zip(row, other, strict=True)]) for row, other in zip(W, P, strict=True)]
+        return sorted(map(str, vectorize(sum_([z.tanh() for z in sums])).equations.forward))
+
+    assert equations(alone) == equations(lambda v: v) == ["C = Σ a¹", "a¹ = tanh(z¹)", "z¹ᵢ = Σⱼ Wᵢⱼ Pᵢⱼ"]
+
+
+@pytest.mark.parametrize("others", range(1, 24))
+def test_a_sum_is_multiplied_out_for_what_stands_beside_it_alone(others):
+    """(p + q) x is p x + q x beside p′ x, wherever in the graph that is; beside p′ x of another sum it is not."""
+    x = [Value(0.5 + i, f"x{i}") for i in range(3)]
+    p, q = ([Value(0.3 + 0.1 * i, f"{name}{i}") for i in range(4)] for name in "pq")
+    first = (p[0] * x[2] + (p[1] + q[0]) * x[2]).tanh()
+    between = sum_([Value(0.1 * i, f"f{i}").exp() for i in range(others)]).tanh()
+    loss = first * between + ((p[2] + q[1]) * x[0] + q[2]).tanh()
+    text = str(vectorize(loss, [[v] for v in x]).equations.forward[-1])
+    assert text.startswith("C = tanh(x2 (Σ p) + x2 q0) tanh(") and text.endswith(" + tanh(x0 (Σ w₁) + q2)")
+
+
+def test_a_loss_may_be_an_entry_of_an_array():
+    """A leaf of the batch, or one of two parameters of which the other is compared only."""
+    x, w = ([Value(0.5 + i, f"{name}{i}") for i in range(2)] for name in "xw")
+    assert [str(e) for e in vectorize(x[1], [x]).equations.forward] == ["C = x[2]"]
+    program = vectorize(lambda: w[1] if w[0] < w[1] else w[0])
+    assert [(str(e), e.shape) for e in program.equations.forward] == [("c₁ = [0, 1]", (2,)), ("C = w[2]", (1,))]
+    assert str(program.equations.backward[0]) == "∂C/∂w = c₁"
+    assert (program.backward().tolist(), program.parameters[0].grad.tolist()) == ([1.5], [0.0, 1.0])
 
 
 def test_kinds_of_arrays(network):

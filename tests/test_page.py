@@ -642,6 +642,11 @@ def test_a_graph_without_boxes_that_is_too_large_is_refused():
     assert steps(grid(600), depth=int(re.search(r"depth=(\d+)", str(refused.value))[1]))  # what it proposes works
 
 
+def test_a_network_that_is_too_large_is_shown_in_boxes():
+    large = steps(network(11, 11, 11, 11, 11))
+    assert large.views and "every node" not in [name for name, _, _ in large.views]
+
+
 def test_a_network_is_refused_that_no_boxes_make_small_enough():
     loss = network(2, 2, 1)
     for _ in range(MOST_NODES):

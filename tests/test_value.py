@@ -3,6 +3,7 @@
 import builtins
 import copy
 import gc
+import importlib.util
 import json
 import math
 import operator
@@ -40,7 +41,7 @@ from microgradlike import (
     topological_order,
 )
 from microgradlike import sum as sum_of
-from microgradlike.support import passes, visits
+from microgradlike.support import locks, passes, visits
 from microgradlike.value import NOT_COMPUTED
 
 np = optional("numpy")
@@ -840,6 +841,43 @@ assert old != new and not old == new
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8", check=True)
     assert run.stdout.count("another class than microgradlike's Value") == 6 * 2, run.stdout
+
+
+@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
+def test_values_of_two_runs_of_the_module_are_not_compared(compare):
+    spec = importlib.util.find_spec("microgradlike.value")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    a, b = Value(2.0), module.Value(3.0)
+    for pair in ((a, b), (b, a)):
+        with pytest.raises(TypeError, match="another class than microgradlike's Value"):
+            compare(*pair)
+
+    class Mine(Value):
+        pass
+
+    assert compare(Value(1.0), Mine(2.0)) is compare(Mine(1.0), Value(2.0)) is compare(1.0, 2.0)
+
+
+class Noted:
+    """A lock that notes in a list when it is taken and given back."""
+
+    def __init__(self, name, list):
+        self.name, self.list = name, list
+
+    def acquire(self):
+        self.list.append(f"{self.name} taken")
+
+    def release(self):
+        self.list.append(f"{self.name} given back")
+
+
+def test_a_fork_takes_the_older_of_two_locks_last_as_threads_do(monkeypatch):
+    noted = []
+    monkeypatch.setattr(locks, "_locks", {0: Noted("older", noted), 1: Noted("newer", noted)})
+    locks._before_fork()
+    locks._after_fork()
+    assert noted == ["newer taken", "older taken", "older given back", "newer given back"]
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])

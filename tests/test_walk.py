@@ -90,6 +90,18 @@ def test_what_walks_and_what_does_not():
     assert not walks(network)
 
 
+@pytest.mark.parametrize(
+    ("walkable", "samples", "expected"),
+    [(0.9, 0, False), (0.9, 1, False), (1.0, 0, True), (1.0, 1, True), (1.9, 1, True), (1.9, 2, False), (2.0, 2, True)],
+)
+def test_so_many_samples_walk_as_are_through_before_the_lines_are(walkable, samples, expected):
+    loss, x, _ = chain(20)
+    program = vectorize(loss, [x])
+    program._walkable = walkable
+    program(np.zeros((samples, 1)))
+    assert walks(program) is expected
+
+
 def test_for_several_samples_lines_of_numpy_run_and_give_the_same():
     loss, x, _ = chain(20)
     program, walked = vectorize(loss, [x]), walking(loss, [x])
