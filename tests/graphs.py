@@ -349,9 +349,20 @@ def sum_beside_a_grid(rng, x, w):
     return [dot(row, x) + sum_(more) - x[0] for row, more in zip(W, extra, strict=True)]
 
 
+def vectors_with_numbers(rng, x, w):
+    """Vectors times single numbers: some of them vary from sample to sample, as many are parameters."""
+    v, functions = leaves(rng, 2, 2), [Value.tanh, Value.sigmoid, Value.softplus, Value.sin, Value.exp]
+    parts = []
+    for one in v:
+        varying = [f(a) for f, a in zip(functions, x)]
+        for f, a, p in zip(functions, varying, leaves(rng, len(varying))):
+            parts += [f(dot(one, [a] * 2) + x[0] * 0.5), f(dot(one, [p] * 2) + x[1] * a)]
+    return parts
+
+
 STRUCTURES = [several_reductions, signs_and_products, quotients, ragged_sums, product_beside_another,
               grid_with_hole_and_double, double_with_other_terms, short_reductions, periods, one_gradient_for_two,
-              sum_beside_a_grid, two_products_on_one_grid]  # fmt: skip
+              sum_beside_a_grid, two_products_on_one_grid, vectors_with_numbers]  # fmt: skip
 
 
 def tower(rng, n_in, widths=(4, 3)):

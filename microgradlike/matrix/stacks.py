@@ -195,19 +195,21 @@ def _join_products(code: Code) -> None:
     within = {x.buffer for i in sums for x in lines[i].args if read[x.buffer] == 1 and maker.get(x.buffer) in sums}
     left_out: set[int] = set()
     instead: dict[int, list[Line]] = {}
-    ends = [i for i in sorted(sums) if lines[i].out.buffer not in within]
-    for of_rows, end in product((False, True), ends):  # those of two arrays have the choice of the order
-        adds, terms = [end], []
-        for i in adds:  # which grows
-            for x in lines[i].args:
-                adds.extend([maker[x.buffer]] if x.buffer in within else [])
-                terms.extend([] if x.buffer in within else [x])
+    whole: list[tuple[int, list[int], list[Symbol], list[Line]]] = []  # (last line, lines, terms, what joins some)
+    for end in sorted(sums):
+        if lines[end].out.buffer not in within:
+            adds, terms = [end], []
+            for i in adds:  # which grows
+                for x in lines[i].args:
+                    adds.extend([maker[x.buffer]] if x.buffer in within else [])
+                    terms.extend([] if x.buffer in within else [x])
+            whole.append((end, adds, terms, []))
+    for of_rows, (end, _, terms, joined) in product((False, True), whole):  # those of two arrays choose the order
         products: dict[Any, list[int]] = {}
         for x in terms:
             at = maker.get(x.buffer)
             if at is not None and read[x.buffer] == 1 and (kind := _kind_of_product(lines[at], written)):
                 products.setdefault(kind, []).append(at)
-        joined = []
         for (function, K, C, J, *_), group in products.items():
             sides = [[x.buffer for x in side] for side in zip(*(lines[i].args for i in group))]
             sides = [side for side in sides if side[0].fill is None]
@@ -223,7 +225,8 @@ def _join_products(code: Code) -> None:
                     Line(function, (a.T, _rows(right, count, J)), code.new((K, J), False), None, lines[end].part)
                 )
                 left_out.update(group)
-                terms = [x for x in terms if maker.get(x.buffer) not in group]
+                terms[:] = [x for x in terms if maker.get(x.buffer) not in group]
+    for end, adds, terms, joined in whole:
         if joined:
             left_out.update(adds)
             if len(joined) == 1 and not terms:
