@@ -349,6 +349,16 @@ def test_a_full_device_gets_one_line_and_exit_code_2(args, tmp_path):
     assert (result.returncode, result.stderr) == (2, "Error: cannot write the output: No space left on device\n")
 
 
+def test_only_an_error_that_names_no_file_is_of_the_output(tmp_path):
+    """Another one is an error of this package: it keeps its traceback."""
+    commands = type(main)()
+    commands.command("full")(lambda: os.write(os.open("/dev/full", os.O_WRONLY), b"text"))
+    commands.command("missing")(lambda: (tmp_path / "missing").read_text(encoding="utf-8"))
+    result = CliRunner().invoke(commands, ["full"])
+    assert (result.exit_code, result.stderr) == (2, "Error: cannot write the output: No space left on device\n")
+    assert isinstance(CliRunner().invoke(commands, ["missing"]).exception, FileNotFoundError)
+
+
 @pytest.mark.parametrize("stream", ["/dev/full", "closed pipe"])
 def test_an_error_that_cannot_be_told_is_still_its_exit_code(stream, tmp_path):
     reader, writer = os.pipe()

@@ -172,13 +172,13 @@ def test_the_default_learning_rate_is_that_of_pytorch():
 @pytest.mark.parametrize(
     ("mistake", "error", "message"),
     [
-        (lambda: SGD(MLP(2, [1])), TypeError, "the parameters of the MLP: write x.parameters() for x"),
-        (lambda: Adam(MLP(2, [1])), TypeError, "write x.parameters() for x"),
+        (lambda: SGD(MLP(2, [1])), TypeError, "the parameters, not the MLP itself: add .parameters()"),
+        (lambda: Adam(MLP(2, [1])), TypeError, "add .parameters()"),
         (lambda: SGD(MLP(2, [1]).parameters), TypeError, "got a function: call it, model.parameters()"),
         (
             lambda: SGD(vectorize(Value(1.0) * 2.0)),
             TypeError,
-            "the parameters of the Program: write x.parameters() for x",
+            "the parameters, not the Program itself: add .parameters()",
         ),
         (lambda: SGD(Value(1.0)), TypeError, "or [w, b]: got Value(data=1.0"),
         (lambda: SGD(None), TypeError, "or [w, b]: got None"),

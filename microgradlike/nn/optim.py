@@ -102,7 +102,7 @@ class Adam(Optimizer):
 def _parameters(given: Any) -> list[Value]:
     """Return the list of these parameters, each of them once."""
     if hasattr(given, "parameters"):
-        raise TypeError(f"an optimiser needs the parameters of the {type(given).__name__}: write x.parameters() for x")
+        raise TypeError(f"an optimiser takes the parameters, not the {type(given).__name__} itself: add .parameters()")
     if callable(given) and not isinstance(given, list):
         raise TypeError("an optimiser needs the list of parameters, got a function: call it, model.parameters()")
     found: list[Any] = list(given) if isinstance(given, Iterable) else [None]
