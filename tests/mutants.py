@@ -47,7 +47,9 @@ from types import CodeType, FunctionType
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COVERED = ROOT / "build" / "covered.json"  # {"lines": {module: {line: [test]}}, "seconds": {test: its duration}}
+COVERED = (
+    ROOT / "build" / "covered.json"
+)  # {"lines": {module: {line: [test, or file]}}, "seconds": {test: its duration}}
 TRIED = ROOT / "build" / "mutants.jsonl"  # [the mutant's name, what became of it] in each line, the newest last
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 KILLED_AT_LEAST = 0.97
@@ -226,15 +228,26 @@ def run_pytest(folder: Path, tests: list[str], plugins: list[object]) -> int:
 
 
 class Watch:
-    """Notes which tests reach which lines, how long they take, and which fail without any change."""
+    """Notes which tests reach which lines, how long they take, and which fail without any change.
+
+    Importing a test file may reach lines, too: those of the tables in it, which all of its tests may need.
+    """
 
     def __init__(self, folder: Path) -> None:
         import coverage
 
         self.coverage = coverage.Coverage(data_file=None, source=[str(folder / "microgradlike")])
         self.coverage.set_option("run:disable_warnings", ["trace-changed"])
-        self.folder, self.seconds, self.failed = folder, defaultdict(float), set()
+        self.folder, self.seconds, self.failed, self.blind = folder, defaultdict(float), set(), set()
         self.coverage.start()  # what importing runs counts for no test
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Iterator[None]:
+        if isinstance(collector, pytest.Module):
+            self.coverage.switch_context(collector.nodeid)
+        result = yield
+        self.coverage.switch_context("")
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -242,7 +255,10 @@ class Watch:
         self.coverage.stop()  # anew for each test: some set a tracer of their own
         self.coverage.start()
         self.coverage.switch_context(function_of(item.nodeid))
+        tracer = sys.gettrace()
         result = yield
+        if sys.gettrace() is not tracer:  # it has put one of its own in the place
+            self.blind.add(function_of(item.nodeid))
         self.coverage.switch_context("")
         self.seconds[function_of(item.nodeid)] += time.perf_counter() - start
         return result
@@ -255,9 +271,9 @@ class Watch:
         self.coverage.stop()
         data, lines = self.coverage.get_data(), {}
         for file in data.measured_files():
-            contexts = {
-                n: [c for c in tests if c not in self.failed] for n, tests in data.contexts_by_lineno(file).items()
-            }
+            reached = data.contexts_by_lineno(file)
+            anywhere = self.blind & {test for tests in reached.values() for test in tests}
+            contexts = {n: sorted({*tests, *anywhere} - self.failed) for n, tests in reached.items()}
             lines[str(Path(file).relative_to(self.folder))] = contexts
         COVERED.parent.mkdir(exist_ok=True)
         covered = {"lines": lines, "seconds": self.seconds, "failed": sorted(self.failed)}
@@ -384,9 +400,11 @@ def reaching(mutant: Mutant, covered: dict, most: float = inf) -> tuple[list[str
     process that a test has started.
     """
     lines, seconds = covered["lines"].get(mutant.module, {}), covered["seconds"]
-    tests = {test for n in mutant.lines() for test in lines.get(str(n), ())}
-    runs_at_import = "" in tests or not tests
-    tests = tests - {""} or {test for each in lines.values() for test in each} - {""}
+    reached = {test for n in mutant.lines() for test in lines.get(str(n), ())}
+    tests = reached & seconds.keys()
+    runs_at_import = tests != reached or not tests
+    tests = tests or {test for each in lines.values() for test in each} & seconds.keys()
+    tests |= {test for test in seconds if test.split("::")[0] in reached}
     killer = covered.get("killers", {}).get(mutant)
     order = sorted(tests, key=lambda test: (test != killer, seconds[test], test))
     last = accumulate(seconds[test] for test in order)

@@ -183,6 +183,9 @@ def test_tests_that_reach_a_line_are_chosen_quick_ones_first(package, tmp_path):
     assert (everything, runs_at_import) == (["a::y", "c::x", "d::x", "a::x", "b::x", "d::y", "e::x", "a::slow"], True)
     assert mutants.reaching(last, covered, most=0.55) == (["a::y", "c::x", "d::x", "a::x"], True)
     assert mutants.Chosen(everything, seconds, tmp_path).stages() == [["a", "d", "c"], ["b", "e"]]
+    lines["5"] = ["d::x", "a"]
+    assert mutants.reaching(last, covered) == (["a::y", "d::x", "a::x", "a::slow"], True)
+    del lines["5"]
     for result in ("killed by e::x", "killed by the time of e::x[1-a b]"):
         covered["killers"] = {last: mutants.killer_of(result)}
         order, _ = mutants.reaching(last, covered)

@@ -5,6 +5,7 @@ derivatives are checked against exact ones in test_graph.py. What both share is 
 """
 
 import math
+from itertools import product
 from math import isnan
 
 import pytest
@@ -44,9 +45,10 @@ def check_batch(record, leaves, parameters, points, recorded_at):
         for leaf, x in zip(leaves, point, strict=True):
             leaf.data = x
 
-    for as_function in (False, True):
+    for as_function, walkable in product((False, True), (0, math.inf)):
         set_to(recorded_at)
         program = vectorize(record if as_function else record(), batch=[leaves])
+        program._walkable = walkable  # so many samples go node by node, more of them by lines of NumPy
         losses = program(np.array(points))
         for point, loss in zip(points, losses, strict=True):
             set_to(point)
