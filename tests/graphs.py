@@ -349,20 +349,9 @@ def sum_beside_a_grid(rng, x, w):
     return [dot(row, x) + sum_(more) - x[0] for row, more in zip(W, extra, strict=True)]
 
 
-def vectors_with_numbers(rng, x, w):
-    """Vectors times single numbers: some of them vary from sample to sample, as many are parameters."""
-    v, functions = leaves(rng, 2, 2), [Value.tanh, Value.sigmoid, Value.softplus, Value.sin, Value.exp]
-    parts = []
-    for one in v:
-        varying = [f(a) for f, a in zip(functions, x)]
-        for f, a, p in zip(functions, varying, leaves(rng, len(varying))):
-            parts += [f(dot(one, [a] * 2) + x[0] * 0.5), f(dot(one, [p] * 2) + x[1] * a)]
-    return parts
-
-
 STRUCTURES = [several_reductions, signs_and_products, quotients, ragged_sums, product_beside_another,
               grid_with_hole_and_double, double_with_other_terms, short_reductions, periods, one_gradient_for_two,
-              sum_beside_a_grid, two_products_on_one_grid, vectors_with_numbers]  # fmt: skip
+              sum_beside_a_grid, two_products_on_one_grid]  # fmt: skip
 
 
 def tower(rng, n_in, widths=(4, 3)):
@@ -490,7 +479,33 @@ def many_of_one_colour(rng):
     return sum_([rng.choice(outputs) * rng.choice([1.0, -0.5]) for _ in range(rng.randint(1, 2 * len(outputs)))]), x
 
 
-RANDOM = [random_graph, random_network, many_of_one_colour]  # each: rng ↦ (loss, batch leaves)
+def many_products(rng):
+    """Vectors in many products each: with what varies from sample to sample, or does not, or is one number for all."""
+    n, x, functions = rng.randint(1, 3), leaves(rng, rng.randint(2, 4)), [*ACTIVATIONS[:3], Value.exp, Value.sin]
+    vectors, parameters, numbers = leaves(rng, rng.randint(1, 2), n), leaves(rng, 4, n), leaves(rng, 3)
+    varying = [[f(rng.choice(x)) for _ in range(n)] for f in functions]
+    partners = [
+        lambda: rng.choice(varying),
+        lambda: rng.choice(parameters),
+        lambda: rng.choices(x, k=n),
+        lambda: [rng.choice(numbers)] * n,
+        lambda: [rng.choice(x)] * n,
+        lambda: [rng.choice(rng.choice(varying))] * n,
+        lambda: [constant(rng.choice([1.0, 2.0]))] * n,
+        lambda: vectors[0],
+    ]
+    beside = [lambda: 0.0, lambda: rng.choice(x), lambda: rng.choice(x) * rng.choice(numbers), lambda: varying[0][0]]
+    terms = []
+    for one in vectors:
+        for _ in range(rng.randint(2, 6)):
+            terms.append(rng.choice(functions)(dot(one, rng.choice(partners)()) + rng.choice(beside)()))
+            if rng.random() < 0.3:
+                varying.append([f(terms[-1]) for f in rng.choices(functions, k=n)])
+    rng.shuffle(terms)
+    return sum_(terms if rng.random() < 0.5 else [v.tanh() for v in terms]), x
+
+
+RANDOM = [random_graph, random_network, many_of_one_colour, many_products]  # each: rng ↦ (loss, batch leaves)
 
 
 RULES = {

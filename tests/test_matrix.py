@@ -24,6 +24,7 @@ from graphs import (
     flat,
     leaves,
     many_of_one_colour,
+    many_products,
     random_graph,
     random_network,
     siamese,
@@ -443,6 +444,14 @@ def test_many_nodes_of_one_colour(seed, samples):
     rng = random.Random(seed)
     loss, batch = many_of_one_colour(rng)
     check(loss, split(rng, batch), rng, samples, 1e-13)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**9), st.sampled_from([1, 3, COLUMNS]))
+def test_many_products_of_a_vector(seed, samples):
+    rng = random.Random(seed)
+    loss, batch = many_products(rng)
+    check(loss, split(rng, batch), rng, samples, 1e-12)
 
 
 # ── What rules may do ──────────────────────────────────────────────────────────────────────────
