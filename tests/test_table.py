@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optional import optional
 
 from microgradlike import Value, explain
-from microgradlike.view.table import GAP, INDENT, Table, clean, text_width
+from microgradlike.view.table import GAP, INDENT, STYLES, Table, clean, text_width
 
 Console = optional("rich.console").Console
 cell_len = optional("rich.cells").cell_len
@@ -154,6 +154,13 @@ def test_nbconvert_keeps_its_spaces(browse, tmp_path):
     shown = [text.replace("\u00a0", " ") for text in page.locator("td").all_inner_texts()]
     assert shown == ["".join(text for text, _ in cell) or " " for row in table.rows for cell in row or [[]]]
     assert page.locator("td span").first.evaluate("each => getComputedStyle(each).whiteSpace") == "pre"
+
+
+def test_html_has_one_span_for_neighbours_of_one_role_and_none_for_what_has_no_role():
+    pieces = [("v = ", ""), ("1", "upstream"), (" × 2", "upstream"), ("3", "strong"), (" left", "")]
+    cell = ElementTree.fromstring(Table([[pieces]])._repr_html_()).find(".//td")
+    assert (cell.text, [(span.text, span.tail) for span in cell]) == ("v = ", [("1 × 2", None), ("3", "\u00a0left")])
+    assert [span.get("style") for span in cell] == [STYLES["upstream"][1], "font-weight:bold"]
 
 
 def test_html_neither_takes_on_nor_leaks_style():
