@@ -56,10 +56,12 @@ class Gradient:
 
 
 def gradient(output: Number, inputs: list[Number]) -> list[Number]:
-    """The entries of a Gradient."""
-    different = list(dict.fromkeys(inputs))
-    all_at_once = Gradient(output, different)
-    return [Number(operator.itemgetter(different.index(v)), all_at_once) for v in inputs]
+    """The entries of a Gradient with respect to all leaves; and of one for each other, on which the leaves still act."""
+    leaves = [v for v in dict.fromkeys(inputs) if not v.of]
+    at_once = Gradient(output, leaves)
+    entries = {v: Number(operator.itemgetter(i), at_once) for i, v in enumerate(leaves)}
+    entries |= {v: Number(operator.itemgetter(0), Gradient(output, [v])) for v in inputs if v.of}
+    return [entries[v] for v in inputs]
 
 
 def evaluate(root: Any, known: dict[Any, Any]) -> Any:
