@@ -494,7 +494,14 @@ def many_products(rng):
         lambda: [constant(rng.choice([1.0, 2.0]))] * n,
         lambda: vectors[0],
     ]
-    beside = [lambda: 0.0, lambda: rng.choice(x), lambda: rng.choice(x) * rng.choice(numbers), lambda: varying[0][0]]
+    beside = [
+        lambda: 0.0,
+        lambda: rng.choice(x),
+        lambda: rng.choice(x) * rng.choice(numbers),
+        lambda: varying[0][0],
+        lambda: sum_(vectors[-1]) * rng.choice(x),
+        lambda: sum_(vectors[-1]) * rng.choice(numbers),
+    ]
     terms = []
     for one in vectors:
         for _ in range(rng.randint(2, 6)):

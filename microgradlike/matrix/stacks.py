@@ -189,9 +189,7 @@ def _join_products(code: Code) -> None:
         [*(b for line in lines for b in line.reads), *(x.buffer for xs in code.results.values() for x in xs)]
     )
     maker = {line.out.buffer: i for i, line in enumerate(lines) if written[line.out.buffer] == 1}
-    sums = {
-        i for i, line in enumerate(lines) if line.function == "add" and all(map(_is_shared, (*line.args, line.out)))
-    }
+    sums = {i for i, line in enumerate(lines) if line.function == "add" and _adds_alike(line)}
     within = {x.buffer for i in sums for x in lines[i].args if read[x.buffer] == 1 and maker.get(x.buffer) in sums}
     left_out: set[int] = set()
     instead: dict[int, list[Line]] = {}
@@ -235,9 +233,10 @@ def _join_products(code: Code) -> None:
     code.lines = [new for i, line in enumerate(lines) for new in instead.get(i, [] if i in left_out else [line])]
 
 
-def _is_shared(x: Any) -> bool:
-    """Return whether it is a whole array that is the same for all samples."""
-    return isinstance(x, Symbol) and x.whole and not x.varies
+def _adds_alike(line: Line) -> bool:
+    """Return whether it adds whole arrays of one size, the same for all samples."""
+    alike = (isinstance(x, Symbol) and x.whole and not x.varies for x in (*line.args, line.out))
+    return all(alike) and all(x.buffer.size == line.out.buffer.size for x in line.args)
 
 
 def _kind_of_product(line: Line, written: Counter[Buffer]) -> tuple[Any, ...] | None:
