@@ -389,6 +389,9 @@ NUMBER, QUOTIENT = typeset.Formula(factor=-3.0), typeset.fill("{}/{}", X, Y, lev
     "written, text",
     [
         (typeset.add([X, typeset.Formula(factor=0.0)]), "x + 0"),
+        (typeset.Formula(factor=1.2345678), "1.2345678"),
+        (typeset.Formula(factor=-1 / 3), "−1/3"),
+        (typeset.Formula(factor=0.0123456789), "0.0123456789"),
         (typeset.add([X.times(-1.0), NUMBER, Y, Z.times(-2.0)]), "y − x − 2z − 3"),
         (typeset.add([X.times(-1.0), Y.times(-2.0)]), "−x − 2y"),
         (typeset.add([typeset.multiply([X, Y]), Z]), "x ⊙ y + z"),

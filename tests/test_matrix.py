@@ -770,6 +770,49 @@ def test_infinite_constants_are_read_and_written_without_a_warning(first):
         np.testing.assert_allclose(program(np.array([[v.data for v in x]] * 3)), [loss.data] * 3, rtol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("reduce", "text"),
+    [
+        (lambda v: maxout([v] * 3), "C = x w"),
+        (lambda v: logsumexp([v] * 3), "C = x w + 1.09861228866811"),
+        (lambda v: logsumexp([v] * 2), "C = x w + 0.693147180559945"),
+    ],
+)
+def test_a_reduction_of_one_number_again_and_again(reduce, text):
+    x, w = Value(0.5, "x"), Value(0.3, "w")
+    program = vectorize(reduce(w * x), [[x]])
+    assert [str(e) for e in program.equations.forward] == [text]
+    assert [str(e) for e in program.equations.backward] == ["∂C/∂w = x"]
+    against_the_scalar_engine(program, np.array([[0.5], [2.0]]))
+
+
+@pytest.mark.parametrize("lengths", [(1, 2), (2, 1), (1, 2, 3), (3, 2, 1), (2, 3), (1, 3, 2)])
+def test_ragged_sums_that_step_evenly_past_their_ends(lengths):
+    """The rows [0, none], [1, 0] step evenly, for none counts as −1; so do others, forwards and backwards."""
+    rng = random.Random(0)
+    x, w = leaves(rng, 1), leaves(rng, 8)
+    for down, along in itertools.product((-1, 0, 1, 2), (-1, 1)):
+        rows = [[i * down + k * along for k in range(n)] for i, n in enumerate(lengths)]
+        least = min(map(min, rows))
+        varying = [(v * x[0]).exp() for v in w]
+        for sign in (1.0, -1.0):
+            sums = [varying[0] + sign * sum_([varying[i - least] for i in row]) for row in rows]
+            loss = sum_([z.tanh() for z in sums])
+            check(loss, [x], rng, 3)
+
+
+@pytest.mark.parametrize("hole", range(5))
+@pytest.mark.parametrize("full", [0, 1])
+def test_a_padded_product_with_one_hole(hole, full):
+    """Where the hole is the first entry, −1 for it and the positions of the others step evenly."""
+    rng = random.Random(0)
+    x = leaves(rng, 5)
+    rows = [x[:hole] + x[hole + 1 :], x] if full else [x, x[:hole] + x[hole + 1 :]]
+    loss = sum_([sum_([v * w for v, w in zip(row, leaves(rng, len(row)), strict=True)]).tanh() for row in rows])
+    assert products(vectorize(loss, [x])) == 1
+    check(loss, [x], rng, 3)
+
+
 def test_what_is_only_compared_has_arrays_of_its_own():
     x, w = Value(0.5, "x"), [Value(0.1 * i, f"w{i}") for i in (1, 2, 3)]
 

@@ -13,6 +13,8 @@ from optional import optional
 from microgradlike import Value, affine, check_gradients, finite_differences, nn, operation
 from microgradlike.course.engine import FirstValue, as_value, topological_order
 from microgradlike.testing import (
+    EXPRESSIONS,
+    POINTS,
     assert_chain_rule,
     assert_gradients,
     assert_grads,
@@ -186,6 +188,29 @@ def test_the_assertions_accept_any_class_with_data_grad_and_backward(make, monke
         assert message(assert_gradients, lambda: a * b, [a, b]).count("← off by") == 1
     with pytest.raises(TypeError, match="one of these is a float"):
         assert_gradients(lambda: a * b, [a, 1.0])
+
+
+@pytest.mark.parametrize("text", [text for text in EXPRESSIONS if "where" not in text])
+def test_the_expressions_of_assert_chain_rule_are_what_they_say(text):
+    for a, b in POINTS:
+        a = Value(abs(a) if "log" in text or "0.5" in text else a)
+        assert EXPRESSIONS[text](a, Value(b)).data == eval(text, {"a": a, "b": Value(b)}).data
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda a: assert_grads({a: 7.0}),
+        lambda a: assert_local_grads(a * a, [1.0, 2.0]),
+        lambda a: assert_same_gradients(lambda: a * 2.0, lambda: a * 3.0, [a]),
+        lambda a: assert_gradients(lambda: a * a.data, [a]),
+        lambda a: assert_chain_rule(Mine, ["a + b", "a / b"]),
+    ],
+)
+def test_where_an_assertion_fails_pytest_shows_the_line_of_the_test(fail, a):
+    with pytest.raises((AssertionError, TypeError, AttributeError)) as failed:
+        fail(a)
+    assert str(failed.traceback.filter(failed)[-1].path) == __file__
 
 
 def test_two_classes_in_one_check_are_told_apart(a):

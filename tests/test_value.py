@@ -691,6 +691,7 @@ def test_a_child_forked_during_a_pass_of_another_thread_is_not_stuck(holds_in_ch
 def test_comparisons_are_of_the_numbers():
     x, y = Value(1.0), Value(2.0)
     assert x < y and x <= y and y > x and y >= x and x != y
+    assert x <= Value(1.0) and x >= Value(1.0) and not x < Value(1.0) and not x > Value(1.0) and x >= 1 and x <= 1
     assert x < 1.5 and x <= np.float32(1.5) and x == 1 and x != "1" and x != None  # noqa: E711
     assert Value(nan) != Value(nan)
     assert Value(1.0) and not Value(0.0)

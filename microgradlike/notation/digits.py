@@ -12,7 +12,7 @@ def format_number(x: float) -> str:
 
 
 def format_constant(x: float) -> str:
-    """Return a number for a formula, exact to read back: 15 significant digits, as in 0.1, 0.333333333333333."""
+    """Return a number for a formula, to 15 significant digits, as in 0.1, 0.333333333333333."""
     return f"{x:z.15g}"
 
 

@@ -123,7 +123,7 @@ def multiply(factors: Sequence[Formula], sign: str = " ⊙ ") -> Formula:
 
 
 def _number(x: float) -> str:
-    """Return ½, 0.25, 1/3, 0.123456789012345: exact to read back."""
+    """Return ½, 0.25, 1/3, or 15 digits, as in 0.123456789012345."""
     text = {0.5: "½", 0.25: "¼"}.get(abs(x)) or format_constant(abs(x))
     n = round(1 / abs(x)) if 1e-9 < abs(x) < 1 else 0
     if len(text) > 6 and n and 1 / n == abs(x):
