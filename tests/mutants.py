@@ -47,9 +47,8 @@ from types import CodeType, FunctionType
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COVERED = (
-    ROOT / "build" / "covered.json"
-)  # {"lines": {module: {line: [test, or file]}}, "seconds": {test: its duration}}
+# {"lines": {module: {line: [test, or file]}}, "seconds": {test: its duration}}
+COVERED = ROOT / "build" / "covered.json"
 TRIED = ROOT / "build" / "mutants.jsonl"  # [the mutant's name, what became of it] in each line, the newest last
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 KILLED_AT_LEAST = 0.97

@@ -438,20 +438,13 @@ def test_each_argument_is_an_array_of_its_own():
     assert str(program.equations.forward[0]) == "z¹ = W¹ x₁ + W¹′ x₂"
 
 
+@pytest.mark.parametrize(("make", "tolerance"), [(many_of_one_colour, 1e-13), (many_products, 1e-12)])
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from([1, 3, COLUMNS]))
-def test_many_nodes_of_one_colour(seed, samples):
+def test_many_nodes_of_one_colour_and_many_products_of_one_vector(make, tolerance, seed, samples):
     rng = random.Random(seed)
-    loss, batch = many_of_one_colour(rng)
-    check(loss, split(rng, batch), rng, samples, 1e-13)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 10**9), st.sampled_from([1, 3, COLUMNS]))
-def test_many_products_of_a_vector(seed, samples):
-    rng = random.Random(seed)
-    loss, batch = many_products(rng)
-    check(loss, split(rng, batch), rng, samples, 1e-12)
+    loss, batch = make(rng)
+    check(loss, split(rng, batch), rng, samples, tolerance)
 
 
 # ── What rules may do ──────────────────────────────────────────────────────────────────────────

@@ -13,13 +13,16 @@ from graphs import (
     MODELS,
     STRUCTURES,
     dot,
+    double_with_other_terms,
     flat,
     leaves,
     many_of_one_colour,
     network,
     random_graph,
     random_network,
+    signs_and_products,
     sum_,
+    sum_beside_a_grid,
 )
 from kept import check, several, write
 
@@ -27,9 +30,9 @@ from microgradlike import constant
 from microgradlike.matrix import vectorize
 
 
-def structure(make, end=sum_, seed=0):
+def structure(make, end=sum_):
     """One of STRUCTURES, its parts added up."""
-    rng = random.Random(seed)
+    rng = random.Random(0)
     x, w = leaves(rng, 3), leaves(rng, 4)
     parts = make(rng, x, w)
     rng.shuffle(parts)
@@ -73,18 +76,18 @@ def with_penalty():
     return sum_([a + 0.5 * b for a, b in zip(x, m, strict=True)]), [x]
 
 
-RANDOM = {random_network: (9, 29, 32, 55, 63), random_graph: (61, 135), many_of_one_colour: (31, 72)}
+SEEDS = {random_network: (9, 29, 32, 55, 63), random_graph: (61, 135), many_of_one_colour: (31, 72)}
 PROGRAMS = {
     **{make.__name__: (lambda make=make: make(random.Random(0))) for make in MODELS},
     **{make.__name__: (lambda make=make: structure(make, of_tanh)) for make in STRUCTURES},
-    "double_with_other_terms, added up": lambda: structure(STRUCTURES[6]),
+    "double_with_other_terms, added up": lambda: structure(double_with_other_terms),
     "sums of three of four": lambda: sums_of([*combinations(range(4), 3)], weighted=False),
     "two sums of different lengths": lambda: sums_of([(0, 1, 2, 3, 4), (1, 2, 3, 5)], weighted=True),
     "recurrent": lambda: recurrent(3),
     "recurrent, by columns": lambda: recurrent(3, turned=True),
     **{
         f"{make.__name__} {seed}": (lambda make=make, seed=seed: make(random.Random(seed)))
-        for make, seeds in RANDOM.items()
+        for make, seeds in SEEDS.items()
         for seed in seeds
     },
 }
@@ -92,8 +95,8 @@ CODE = {
     "with_penalty": with_penalty,
     "both ways": both_ways,
     "recurrent": lambda: recurrent(3),
-    "signs_and_products": lambda: structure(STRUCTURES[1]),
-    "sum_beside_a_grid": lambda: structure(STRUCTURES[10]),
+    "signs_and_products": lambda: structure(signs_and_products),
+    "sum_beside_a_grid": lambda: structure(sum_beside_a_grid),
     "a network with maxout": lambda: (network(2, 3, 1, activation="maxout"), []),
 }
 

@@ -43,8 +43,7 @@ def _part_arguments(code: Code) -> None:
         part = {}
         for x in read:
             buffer = parts[x.offset // size]
-            dims, strides = _row(buffer, size)
-            part[key_of(x)] = Symbol(code, buffer, dims, strides, 0, 0)
+            part[key_of(x)] = Symbol(code, buffer, *_row(buffer, size), 0, 0)
         code.lines = [line._replace(args=tuple(part.get(key_of(x), x) for x in line.args)) for line in code.lines]
         rows = _rows(_stacked(code, parts), len(parts), size)
         code.lines[i] = copy._replace(function="parts", out=rows, axis=len(parts))
