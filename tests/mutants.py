@@ -382,10 +382,9 @@ class Chosen:
 
     def stages(self) -> list[list[str]]:
         """The file of the first test and two that have most of the quick ones, for they cost least; and the others."""
-        files = Counter(test.split("::")[0] for test in self.order if self.seconds[test] < 0.5)
-        first = list(
-            dict.fromkeys([next(iter(self.order)).split("::")[0], *(file for file, _ in files.most_common())])
-        )[:3]
+        quick = Counter(test.split("::")[0] for test in self.order if self.seconds[test] < 0.5)
+        files = [next(iter(self.order)).split("::")[0], *(file for file, _ in quick.most_common())]
+        first = list(dict.fromkeys(files))[:3]
         others = {test.split("::")[0] for test in self.order} - set(first)
         return [stage for stage in (first, sorted(others)) if stage]
 

@@ -819,7 +819,7 @@ def test_what_is_only_compared_has_arrays_of_its_own():
 
 
 def test_the_zero_that_a_sum_starts_with_is_no_term():
-    """Neither in Python's own sum() of one Value, nor in that of several."""
+    """Python's own sum() of one Value is that Value."""
     x, w = Value(0.5, "x"), Value(0.25, "w")
     for loss in (builtins.sum([w * x]), w * x):
         assert str(vectorize(loss, [[x]]).found).splitlines()[-1] == "C (1,) ~ = x · w"
